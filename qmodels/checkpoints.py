@@ -1,0 +1,135 @@
+"""Trained fp32 weights on disk: safetensors files described by an index beside them.
+
+A checkpoint folder holds ``index.json``, one record a file, and the files. Convolution and linear
+weights are stored as float16, which halves the file and costs no accuracy worth measuring;
+one-dimensional tensors (biases, batch-norm scales and statistics) stay float32, because a running
+variance can leave float16's range. The recorded accuracy is that of the weights as stored.
+"""
+
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from qmodels import resnet, store
+from qmodels.errors import UserError
+
+INDEX = "index.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What is known of one file of trained weights.
+
+    ``top1`` is the accuracy and ``top5_error`` the error on the whole test split after the last
+    epoch, in percent; ``sha256`` is the file's digest.
+    """
+
+    file: str
+    architecture: str
+    width: int
+    dataset: str
+    classes: int
+    recipe: str
+    epochs: int
+    seed: int
+    precision: str
+    top1: float
+    top5_error: float
+    sha256: str
+    folder: Path
+
+    @property
+    def path(self) -> Path:
+        """Where the weights are."""
+        return self.folder / self.file
+
+
+def shipped_dir() -> Path:
+    """The checkpoints that come with the repository."""
+    return Path(__file__).parent.parent / "baselines" / "checkpoints"
+
+
+def find(architecture: str, width: int, dataset: str) -> Checkpoint | None:
+    """The newest matching checkpoint of the cache, else of the shipped ones, else None.
+
+    Raises:
+        UserError: an index can't be read.
+    """
+    for folder in (store.cache_dir("checkpoints"), shipped_dir()):
+        for checkpoint in reversed(read_index(folder)):
+            described = (checkpoint.architecture, checkpoint.width, checkpoint.dataset)
+            if described == (architecture, width, dataset):
+                return checkpoint
+    return None
+
+
+def read_index(folder: Path) -> list[Checkpoint]:
+    """The checkpoints of a folder, oldest first; none where there is no index."""
+    index = folder / INDEX
+    if not index.exists():
+        return []
+    try:
+        records = json.loads(index.read_text(encoding="utf-8"))
+        return [Checkpoint(folder=folder, **record) for record in records]
+    except (OSError, ValueError, TypeError):
+        raise UserError(
+            f"checkpoint index {index} can't be read: restore it, or delete it and train again"
+        ) from None
+
+
+def save(state: dict[str, Tensor], description: Checkpoint) -> Checkpoint:
+    """Write weights and their record; a record of the same file name is replaced.
+
+    Args:
+        state: the model's state dictionary, float32.
+        description: everything but the digest, which is filled in.
+    """
+    stored = {name: to_storage(value) for name, value in state.items()}
+    with store.replacing(description.path) as scratch:
+        save_file(stored, scratch)
+        checkpoint = replace(description, sha256=store.digest_file(scratch))
+    with store.lock(checkpoint.folder / INDEX):
+        others = [one for one in read_index(checkpoint.folder) if one.file != checkpoint.file]
+        records = [asdict(one) for one in (*others, checkpoint)]
+        for record in records:
+            del record["folder"]
+        store.write_text(checkpoint.folder / INDEX, json.dumps(records, indent=2) + "\n")
+    return checkpoint
+
+
+def to_storage(value: Tensor) -> Tensor:
+    """A tensor as it is stored: float16 for weights, unchanged otherwise."""
+    weight = value.is_floating_point() and value.dim() > 1
+    return value.detach().to("cpu", torch.float16 if weight else value.dtype).contiguous()
+
+
+def load_model(checkpoint: Checkpoint) -> resnet.Resnet34:
+    """The trained network: float32, on the CPU, in eval mode.
+
+    Raises:
+        UserError: the file is missing, or is not the one that the index describes.
+    """
+    remedy = "restore it from git or delete it, with its record in index.json, and train again"
+    if not checkpoint.path.exists():
+        raise UserError(f"checkpoint {checkpoint.path} is missing: {remedy}")
+    if store.digest_file(checkpoint.path) != checkpoint.sha256:
+        raise UserError(f"checkpoint {checkpoint.path} is damaged (SHA-256 differs): {remedy}")
+    model = resnet.build(checkpoint.architecture, checkpoint.width, checkpoint.classes)
+    try:
+        model.load_state_dict(
+            {
+                name: value.float() if value.is_floating_point() else value
+                for name, value in load_file(checkpoint.path).items()
+            }
+        )
+    except (SafetensorError, RuntimeError):
+        raise UserError(
+            f"checkpoint {checkpoint.path} does not hold the weights of {checkpoint.architecture} "
+            f"at width {checkpoint.width}: {remedy}"
+        ) from None
+    return model.eval()
