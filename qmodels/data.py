@@ -177,18 +177,18 @@ def load_digits() -> Dataset:
     )
 
 
-def calibration_subset(split: Split, count: int, *, seed: int = 0) -> Split:
-    """Draw images for calibration: stratified by class, shuffled, the same for the same seed.
+def stratified_subset(split: Split, count: int, *, seed: int = 0) -> Split:
+    """Draw some images: stratified by class, shuffled, the same for the same seed.
 
     Args:
-        split: the training split; calibrating on test images would flatter the result.
+        split: for calibration the training split; test images would flatter the result.
         count: images to draw, at most all of them. Classes get equal shares, up to one image.
 
     Raises:
         UserError: more images asked for than there are.
     """
     if not 1 <= count <= len(split):
-        raise UserError(f"{count} calibration images: choose from 1 to {len(split)}")
+        raise UserError(f"{count} images can't be drawn: choose from 1 to {len(split)}")
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(split), generator=generator)
     # Sort by each image's rank among those of its class, so that any prefix is stratified.

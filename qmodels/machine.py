@@ -1,6 +1,89 @@
-"""What this machine is and can do: machine class, quantized engine, saturation probe."""
+"""What this machine is and can do: machine class, quantized engine, int8 saturation probe."""
 
+import platform
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import psutil
 import torch
+
+
+from qmodels import torch_ao
+
+# Each is named where it is present and nothing above it is; int8 kernels differ between them.
+X86_FEATURES = (
+    ("amx", "amx_int8"),
+    ("avx512_vnni", "avx512_vnni"),
+    ("avx2_vnni", "avx_vnni"),
+    ("avx512", "avx512f"),
+    ("avx2", "avx2"),
+)
+ARM_FEATURES = (("i8mm", "i8mm"), ("dotprod", "asimddp"), ("neon", "asimd"))
+RECORDED_PACKAGES = ("torch", "torchvision", "numpy", "pytest-benchmark", "qmodels")
+
+
+@cache
+def machine_class() -> str:
+    """Operating system, architecture and instruction set, as ``linux-x86_64-avx2``.
+
+    int8 results, unlike float ones, depend on the instruction set beyond rounding: see
+    ``int8_saturates``. Never names the host.
+    """
+    architecture = platform.machine().lower()
+    features = X86_FEATURES if architecture in ("x86_64", "amd64") else ARM_FEATURES
+    flags = cpu_flags()
+    best = next((name for name, flag in features if flag in flags), "baseline")
+    return f"{platform.system().lower()}-{architecture}-{best}"
+
+
+def cpu_flags() -> frozenset[str]:
+    """The processor's feature flags, in the names that Linux gives them."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        flags = {
+            flag
+            for line in lines
+            if line.startswith(("flags", "Features"))
+            for flag in line.partition(":")[2].split()
+        }
+        return frozenset(flags)
+    except OSError:
+        import cpuinfo  # slow: it starts processes
+
+        return frozenset(cpuinfo.get_cpu_info().get("flags", ()))
+
+
+def physical_cores() -> int:
+    """Processor cores that this process may use, hyper-threads not counted twice."""
+    usable = len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else 0
+    cores = psutil.cpu_count(logical=False) or 1
+    return min(cores, usable) if usable else cores
+
+
+def quantized_engine() -> str:
+    """The engine that eager int8 kernels run on, the best that this torch has; "none" without."""
+    supported = torch.backends.quantized.supported_engines
+    known = ("x86", "fbgemm", "onednn", "qnnpack", "none")
+    return next(engine for engine in known if engine in supported or engine == "none")
+
+
+@cache
+def int8_saturates(engine: str) -> bool:
+    """Whether an engine's int8 convolution gives wrong sums at full range on this machine.
+
+    Without VNNI, ``vpmaddubsw`` adds two products of uint8 and int8 into a saturating int16. The
+    probe is a 64-channel 1x1 convolution of activations 255 and weights 127, whose exact result
+    is 64 * 255 * 127.
+    """
+    with torch_ao.quantized_engine(engine):
+        weight = torch.quantize_per_tensor(torch.full((64, 64, 1, 1), 127.0), 1.0, 0, torch.qint8)
+        image = torch.quantize_per_tensor(torch.full((1, 64, 8, 8), 255.0), 1.0, 0, torch.quint8)
+        packed = torch.ops.quantized.conv2d_prepack(weight, None, [1, 1], [0, 0], [1, 1], 1)
+        exact = 64 * 255 * 127
+        # One step of the output's scale is 1/255 of the exact result, so that it is the top step.
+        out = torch.ops.quantized.conv2d.new(image, packed, exact / 255, 0)
+        return bool((out.int_repr() != 255).any())
 
 
 def bfloat16_pays(device: torch.device) -> bool:
@@ -10,4 +93,15 @@ def bfloat16_pays(device: torch.device) -> bool:
     """
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported()
-    return torch.cpu._is_amx_tile_supported()
+    return "amx_bf16" in cpu_flags()
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and the packages that the numbers depend on."""
+    found = {"python": platform.python_version()}
+    for package in RECORDED_PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found

@@ -14,10 +14,9 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.ao.nn.quantized import FloatFunctional
-from torch.ao.quantization import DeQuantStub, QuantStub
 
 from qmodels.errors import UserError
+from qmodels.torch_ao import DeQuantStub, FloatFunctional, QuantStub
 
 BLOCKS_PER_STAGE = (3, 4, 6, 3)
 IMAGE_SIZE = 32
@@ -144,6 +143,16 @@ def build(architecture: str, width: int, classes: int) -> Resnet34:
     Raises:
         UserError: unknown architecture, or a width or number of classes that makes no network.
     """
+    check(architecture, width, classes)
+    return Resnet34(width, classes, preactivation=architecture == "preact_resnet34")
+
+
+def check(architecture: str, width: int, classes: int = 1) -> None:
+    """Refuse what ``build`` can't.
+
+    Raises:
+        UserError: naming what is wrong and what would do.
+    """
     if architecture not in ARCHITECTURES:
         known = ", ".join(ARCHITECTURES)
         raise UserError(f"unknown architecture {architecture!r}: choose one of {known}")
@@ -151,7 +160,6 @@ def build(architecture: str, width: int, classes: int) -> Resnet34:
         raise UserError(f"width {width} makes no network: choose from 1 to 1024, as 8, 16 or 64")
     if classes < 1:
         raise UserError(f"{classes} classes make no classifier: choose 1 or more")
-    return Resnet34(width, classes, preactivation=architecture == "preact_resnet34")
 
 
 def stack(block: type[nn.Module], width: int) -> tuple[nn.Sequential, int]:

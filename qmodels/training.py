@@ -21,6 +21,7 @@ from qmodels.data import Dataset, Split
 from qmodels.errors import UserError
 
 EVALUATION_BATCH = 250
+QUICK_WIDTH = 16  # digits train in a minute on two cores up to here
 
 
 @dataclass(frozen=True)
@@ -231,6 +232,25 @@ def train(
             log.write(f"test top-1 {top1:.2f} %  top-5 error {top5_error:.2f} %\n")
         state_path.unlink(missing_ok=True)
     return checkpoint
+
+
+def find_or_train(
+    dataset: Dataset, architecture: str, width: int, *, console: Console | None = None
+) -> Checkpoint:
+    """Trained weights: from the cache, else shipped, else trained now where that takes seconds.
+
+    Raises:
+        UserError: there are none, and training takes longer than a fixture may; names the command.
+    """
+    found = checkpoints.find(architecture, width, dataset.name)
+    if found is not None:
+        return found
+    if dataset.name == "digits" and width <= QUICK_WIDTH:
+        return train(dataset, architecture, width, RECIPES["digits"], console=console)
+    raise UserError(
+        f"no trained {architecture} of width {width} for {dataset.name}: train it with "
+        f"`qmodels train --dataset {dataset.name} --architecture {architecture} --width {width}`"
+    )
 
 
 def sgd(model: nn.Module, recipe: Recipe) -> torch.optim.SGD:

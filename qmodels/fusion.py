@@ -1,0 +1,41 @@
+"""Fold batch norms into convolutions, and join the ReLUs after them, for inference.
+
+In eval mode a batch norm is an affine map of each channel, so a convolution followed by one is a
+convolution with other weights (Jacob et al., "Quantization and Training of Neural Networks for
+Efficient Integer-Arithmetic-Only Inference", 2018, section 3.2). Static quantization needs the
+fusion: what is joined has one output, quantized once.
+"""
+
+import copy
+from typing import TypeVar
+
+from torch import nn
+
+from qmodels import torch_ao
+from qmodels.errors import UserError
+
+FUSIBLE = (nn.Conv2d, nn.BatchNorm2d, nn.ReLU)
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def fuse(model: Module) -> Module:
+    """A copy of a model in which every declared fusion group is one module.
+
+    Groups are what modules list in ``fusion_groups``: convolution + batch norm, convolution +
+    batch norm + ReLU, batch norm + ReLU. The first module of a group becomes the fused one, the
+    others ``Identity``, so parameters and buffers of folded batch norms are gone. A model that is
+    fused already comes back unchanged.
+
+    Raises:
+        UserError: the model is in training mode, where batch norm depends on the batch.
+    """
+    if model.training:
+        raise UserError("a model in training mode can't be fused: call model.eval() first")
+    fused = copy.deepcopy(model)
+    with torch_ao.quietly():
+        for module in list(fused.modules()):
+            for group in getattr(module, "fusion_groups", ()):
+                # Fused modules are subclasses of neither, nor is Identity: exact types tell.
+                if all(type(module.get_submodule(name)) in FUSIBLE for name in group):
+                    torch_ao.fuse_modules(module, list(group), inplace=True)
+    return fused

@@ -1,0 +1,54 @@
+"""Accuracy of a variant, and what it lost against fp32 on the same images."""
+
+import math
+
+from torch import Tensor
+
+from qmodels.data import Split
+from qmodels.metric import Metric, measured
+from qmodels.training import accuracy
+
+Z95 = 1.959964
+
+
+def metrics(logits: Tensor, reference: Tensor, split: Split) -> dict[str, Metric]:
+    """Top-1 accuracy, top-5 error, and the drop of top-1 against the reference.
+
+    Args:
+        logits: of the variant, (N, classes) float32.
+        reference: of fp32 for the same images.
+        split: those N images.
+    """
+    top1, top5_error = accuracy(logits, split)
+    # One flipped image must not fail the gate, however few the images.
+    one_image = 100 * 1.01 / len(split)
+    drop, ci = paired_drop(logits, reference, split)
+    return {
+        "top1": measured("top1", top1, least_tolerance=one_image),
+        "top5_error": measured("top5_error", top5_error, least_tolerance=one_image),
+        "top1_drop": measured("top1_drop", drop, ci),
+    }
+
+
+def paired_drop(
+    logits: Tensor, reference: Tensor, split: Split
+) -> tuple[float, tuple[float, float]]:
+    """Points of top-1 lost against the reference, with a 95 % confidence interval.
+
+    Only images on which the two disagree carry information. The interval is Wald's with half an
+    image added to each cell of the table of outcomes (Agresti and Min, "Simple improved
+    confidence intervals for comparing matched proportions", 2005), so that it has a width also
+    where nothing differs.
+    """
+    correct = logits.argmax(dim=1) == split.labels
+    reference_correct = reference.argmax(dim=1) == split.labels
+    lost = int((reference_correct & ~correct).sum())
+    won = int((correct & ~reference_correct).sum())
+    count = len(split) + 2
+    difference = (lost - won) / count
+    variance = (lost + won + 1) / count - difference**2
+    margin = Z95 * math.sqrt(variance / count)
+    return 100 * (lost - won) / len(split), (
+        100 * (difference - margin),
+        100 * (difference + margin),
+    )

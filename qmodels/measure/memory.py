@@ -1,0 +1,132 @@
+"""Memory of one forward: the profiler's table, totals that mean the same everywhere, and RSS.
+
+The study's "memory" column adds rows of the profiler's table, one for fp32 and three for int8.
+The table is kept as it was; the totals beside it count every allocation once, for any variant.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from qmodels.errors import UserError
+from qmodels.metric import Metric, measured
+from qmodels.variants.artifact import Artifact
+from qmodels.variants.formats import Runnable
+
+# The profiler logs its start and stop to stderr unless told not to before it first starts.
+os.environ.setdefault("KINETO_LOG_LEVEL", "5")
+
+WARMUP_FORWARDS = 3
+TOP_ROWS = 10
+
+
+@dataclass(frozen=True)
+class Row:
+    """One operator of the profiler's table: bytes it and its callees, or it alone, kept, net."""
+
+    name: str
+    cpu_bytes: int
+    self_cpu_bytes: int
+    calls: int
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One forward: the table, largest first, and totals in bytes."""
+
+    rows: tuple[Row, ...]
+    allocated_bytes: int
+    peak_bytes: int
+
+    @property
+    def operator_calls(self) -> int:
+        """Calls of operators, those that other operators make included."""
+        return sum(row.calls for row in self.rows)
+
+    def metrics(self) -> dict[str, Metric]:
+        """Bytes allocated over the forward, peak live bytes, operator calls."""
+        return {
+            "allocated_bytes": measured("allocated_bytes", self.allocated_bytes),
+            "peak_bytes": measured("peak_bytes", self.peak_bytes),
+            "operator_calls": measured("operator_calls", self.operator_calls),
+        }
+
+
+def profile(forward: Runnable, images: Tensor) -> Profile:
+    """Profile one forward with ``torch.profiler``, after warm-up."""
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    with torch.inference_mode():
+        for _ in range(WARMUP_FORWARDS):
+            forward(images)
+        with torch.profiler.profile(activities=activities, profile_memory=True) as profiler:
+            forward(images)
+    averages = profiler.key_averages()
+    rows = [
+        Row(event.key, event.cpu_memory_usage, event.self_cpu_memory_usage, event.count)
+        for event in averages
+        if event.key != "[memory]"
+    ]
+    # The profiler's public tables net allocations against releases; the raw events do not.
+    events = profiler.profiler.kineto_results.events()
+    changes = sorted(
+        (event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]"
+    )
+    live = peak = allocated = 0
+    for _, size in changes:
+        live += size
+        allocated += max(0, size)
+        peak = max(peak, live)
+    return Profile(
+        rows=tuple(sorted(rows, key=lambda row: (-row.cpu_bytes, -row.calls, row.name))),
+        allocated_bytes=allocated,
+        peak_bytes=peak,
+    )
+
+
+def table(profiled: Profile) -> str:
+    """The study's table: its columns, its top ten rows."""
+    lines = [f"{'Name':<36}{'CPU Mem':>12}{'Self CPU Mem':>14}{'# of Calls':>12}"]
+    lines += [
+        f"{row.name:<36}{readable(row.cpu_bytes):>12}{readable(row.self_cpu_bytes):>14}{row.calls:>12}"
+        for row in profiled.rows[:TOP_ROWS]
+    ]
+    return "\n".join(lines)
+
+
+def readable(size: int) -> str:
+    """Bytes in the profiler's units, which are powers of 1,024."""
+    for limit, unit in ((2**20, "Mb"), (2**10, "Kb")):
+        if abs(size) >= limit:
+            return f"{size / limit:.2f} {unit}"
+    return f"{size} b"
+
+
+def rss(artifact: Artifact, threads: int) -> dict[str, Metric]:
+    """Peak resident memory of a fresh process that loads an artifact and runs it.
+
+    Raises:
+        UserError: that process failed.
+    """
+    command = [
+        sys.executable,
+        "-m",
+        "qmodels.measure.rss",
+        artifact.variant.name,
+        str(artifact.folder),
+        str(threads),
+    ]
+    # The child imports qmodels from where this process has it, installed or not.
+    path = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
+    child = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}
+    )
+    if child.returncode != 0:
+        reason = (child.stderr.strip() or "no message").splitlines()[-1]
+        raise UserError(f"measuring the memory of {artifact.variant.name} failed: {reason}")
+    return {"rss_bytes": measured("rss_bytes", json.loads(child.stdout)["peak_rss"])}

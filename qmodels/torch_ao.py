@@ -1,0 +1,65 @@
+"""The seam to ``torch.ao.quantization``: deprecated there but working, so imported only here.
+
+torchao carries on with graph-mode quantization, but the eager mode that this module needs has no
+successor. When torch removes it, this is the one module that breaks.
+"""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch.ao.nn.quantized import FloatFunctional
+from torch.ao.quantization import (
+    DeQuantStub,
+    HistogramObserver,
+    QConfig,
+    QuantStub,
+    convert,
+    default_per_channel_weight_observer,
+    fuse_modules,
+    prepare,
+    quantize_dynamic,
+)
+
+__all__ = [
+    "DeQuantStub",
+    "FloatFunctional",
+    "HistogramObserver",
+    "QConfig",
+    "QuantStub",
+    "convert",
+    "default_per_channel_weight_observer",
+    "fuse_modules",
+    "prepare",
+    "quantize_dynamic",
+    "quantized_engine",
+    "quietly",
+]
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Hide the deprecation notices that using this seam brings, which no user can act on."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*(deprecated|TypedStorage)")
+        # Structure is built without data where only its shape is wanted: see variants.formats.
+        warnings.filterwarnings("ignore", message=".*must run observer before")
+        warnings.filterwarnings("ignore", message=".*Please use quant_min and quant_max")
+        yield
+
+
+@contextmanager
+def quantized_engine(engine: str) -> Iterator[None]:
+    """Pack quantized weights for an engine; torch keeps the choice in a global.
+
+    The name of an engine that is not one of torch's leaves the choice as it is.
+    """
+    previous = torch.backends.quantized.engine
+    if engine in torch.backends.quantized.supported_engines:
+        torch.backends.quantized.engine = engine
+    try:
+        with quietly():
+            yield
+    finally:
+        torch.backends.quantized.engine = previous

@@ -1,0 +1,82 @@
+"""Post-training static quantization in eager mode, and the same frozen as TorchScript.
+
+Weights are int8, symmetric, with a scale for each output channel; activations uint8, with ranges
+from histograms of the calibration images (Jacob et al., 2018; Krishnamoorthi, "Quantizing deep
+convolutional networks for efficient inference", 2018).
+"""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from qmodels import machine, torch_ao
+from qmodels.fusion import fuse
+from qmodels.resnet import IMAGE_SIZE, Resnet34
+from qmodels.variants.formats import SCRIPT, WEIGHTS, Runnable
+from qmodels.variants.registry import variant
+
+ENGINE = machine.quantized_engine()
+KERNELS = ("quantized::conv2d_relu", "quantized::conv2d", "quantized::linear")
+
+
+@variant(
+    "static-int8",
+    engine=ENGINE,
+    summary="int8 weights and activations, eager",
+    format=WEIGHTS,
+    calibrates=True,
+    kernels=KERNELS,
+)
+def static_int8(model: Resnet34, calibration: Tensor | None) -> Runnable:
+    """Fuse, calibrate and convert, for the engine of this machine."""
+    return quantize(model, calibration, ENGINE)
+
+
+@variant(
+    "static-int8-jit",
+    engine=ENGINE,
+    summary="static-int8 traced and frozen as TorchScript",
+    format=SCRIPT,
+    calibrates=True,
+    kernels=KERNELS,
+)
+def static_int8_jit(model: Resnet34, calibration: Tensor | None) -> Runnable:
+    """Trace and freeze what ``static_int8`` makes."""
+    return freeze(quantize(model, calibration, ENGINE), ENGINE)
+
+
+def quantize(model: Resnet34, calibration: Tensor | None, engine: str) -> nn.Module:
+    """A statically quantized copy of a float model.
+
+    Args:
+        model: in eval mode.
+        calibration: images (N, 3, 32, 32) float32, normalized; with None the ranges stay unset.
+        engine: whose kernels will run it. Where they saturate at full range, activations get
+            seven bits instead of eight, so that no pair of products overflows.
+    """
+    with torch_ao.quantized_engine(engine):
+        prepared = fuse(model)
+        prepared.qconfig = torch_ao.QConfig(
+            activation=torch_ao.HistogramObserver.with_args(
+                reduce_range=machine.int8_saturates(engine)
+            ),
+            weight=torch_ao.default_per_channel_weight_observer,
+        )
+        torch_ao.prepare(prepared, inplace=True)
+        if calibration is not None:
+            with torch.inference_mode():
+                # In one batch: merging two histograms costs far more than making one.
+                prepared(calibration)
+        converted: nn.Module = torch_ao.convert(prepared, inplace=True)
+    return converted
+
+
+def freeze(quantized: nn.Module, engine: str) -> torch.jit.ScriptModule:
+    """A quantized model as one TorchScript graph, its weights constants, for any batch size."""
+    with torch_ao.quantized_engine(engine), torch.no_grad():
+        example = torch.zeros(1, 3, IMAGE_SIZE, IMAGE_SIZE)
+        script: torch.jit.ScriptModule = torch.jit.freeze(
+            torch.jit.trace(copy.deepcopy(quantized), example)
+        )
+    return script
