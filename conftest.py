@@ -21,7 +21,6 @@ from qmodels.variants import Artifact, Runnable, Variant
 
 ROOT = Path(__file__).parent
 BASELINES = ROOT / "baselines"
-DEFAULT_WIDTH = {"digits": 8, "cifar100": 16}
 # Wider networks take minutes for the whole test set on two cores.
 WHOLE_TEST_SET_WIDTH = 16
 IMAGES_OF_WIDE_NETWORKS = 2000
@@ -132,7 +131,9 @@ def read_settings(config: pytest.Config) -> Settings:
     """Check the options, and find the baseline they ask for."""
     option = config.option
     dataset = data.choose(option.qmodels_dataset)
-    width = option.qmodels_width or DEFAULT_WIDTH[dataset.name]
+    width = option.qmodels_width
+    if width is None:
+        width = training.DEFAULT_WIDTH[dataset.name]
     resnet.check(option.qmodels_architecture, width)
     if option.qmodels_threads < 1:
         raise UserError(f"--qmodels-threads {option.qmodels_threads}: choose 1 or more")
@@ -412,9 +413,11 @@ def update_baseline(
     return f"baseline updated: {stored}, {len(run['benchmarks'])} entries{partial}"
 
 
+@pytest.hookimpl(wrapper=True)
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
+) -> Iterator[None]:
+    yield  # pytest-benchmark's tables first: the last thing on the screen is the verdict
     settings = config.stash.get(SETTINGS, None)
     ledger = config.stash[LEDGER]
     if settings is None or not (ledger.benchmarks or ledger.notes):

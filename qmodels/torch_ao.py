@@ -46,6 +46,8 @@ def quietly() -> Iterator[None]:
         # Structure is built without data where only its shape is wanted: see variants.formats.
         warnings.filterwarnings("ignore", message=".*must run observer before")
         warnings.filterwarnings("ignore", message=".*Please use quant_min and quant_max")
+        # Scales are constants of a converted model: tracing them as such is what is wanted.
+        warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
         yield
 
 

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
 import qmodels
 from qmodels import checkpoints, data, machine, store, torch_ao
 from qmodels.checkpoints import Checkpoint
@@ -41,9 +44,19 @@ class Artifact:
         if damage is not None:
             raise UserError(f"artifact file {damage} is damaged: delete {self.folder} to rebuild")
         with torch_ao.quantized_engine(self.variant.engine):
-            return self.variant.format.load(
+            forward = self.variant.format.load(
                 self.folder, lambda model: self.variant.quantize(model, None)
             )
+
+        def checked(images: Tensor) -> Tensor:
+            if images.dim() != 4 or images.shape[1] != 3 or images.dtype != torch.float32:
+                raise UserError(
+                    f"{self.variant.name} got images of shape {tuple(images.shape)} and "
+                    f"{images.dtype}: give it (N, 3, 32, 32) of torch.float32"
+                )
+            return forward(images)
+
+        return checked
 
 
 def build(variant: Variant, checkpoint: Checkpoint, dataset: Dataset) -> Artifact:

@@ -105,11 +105,17 @@ def variant(
 
 def all_variants() -> dict[str, Variant]:
     """Every variant by name, those of other packages last."""
-    for family in FAMILIES:  # importing one registers its variants; a second import does nothing
-        import_module(f"qmodels.variants.{family}")
+    ours = [f"qmodels.variants.{family}" for family in FAMILIES]
+    for module in ours:  # importing one registers its variants; a second import does nothing
+        import_module(module)
     for entry_point in entry_points(group="qmodels.variants"):
         entry_point.load()
-    return dict(_VARIANTS)
+
+    def rank(one: Variant) -> int:
+        module = one.quantize.__module__
+        return ours.index(module) if module in ours else len(ours)
+
+    return {one.name: one for one in sorted(_VARIANTS.values(), key=rank)}
 
 
 def select(names: str | None) -> list[Variant]:

@@ -1,0 +1,5 @@
+"""`python -m qmodels`, the same as `qmodels`."""
+
+from qmodels.cli import main
+
+main()

@@ -1,0 +1,69 @@
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from qmodels import machine
+
+
+def test_machine_class_names_system_architecture_and_instructions_and_no_host() -> None:
+    parts = machine.machine_class().split("-")
+    assert len(parts) == 3
+    assert parts[0] == platform.system().lower()
+    assert platform.node() not in machine.machine_class()
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ({"avx2", "avx512f", "avx512_vnni", "amx_int8"}, "linux-x86_64-amx"),
+        ({"avx2", "avx512f", "avx512_vnni"}, "linux-x86_64-avx512_vnni"),
+        ({"avx2", "avx_vnni"}, "linux-x86_64-avx2_vnni"),
+        ({"avx2", "avx512f"}, "linux-x86_64-avx512"),
+        ({"avx2"}, "linux-x86_64-avx2"),
+        ({"sse2"}, "linux-x86_64-baseline"),
+    ],
+)
+def test_the_best_instruction_set_names_the_class(
+    flags: set[str], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "cpu_flags", lambda: frozenset(flags))
+    monkeypatch.setattr(platform, "system", lambda: "Linux")
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    assert machine.machine_class.__wrapped__() == expected
+
+
+def test_the_engine_is_one_of_torch() -> None:
+    assert machine.quantized_engine() in torch.backends.quantized.supported_engines
+
+
+def test_the_probe_leaves_the_engine_as_it_was() -> None:
+    before = torch.backends.quantized.engine
+    for engine in torch.backends.quantized.supported_engines:
+        machine.int8_saturates(engine)
+    assert torch.backends.quantized.engine == before
+
+
+@pytest.mark.skipif(
+    "avx512_vnni" not in machine.cpu_flags() and "avx_vnni" not in machine.cpu_flags(),
+    reason="needs a processor with VNNI, to compare with the same one without",
+)
+def test_the_probe_sees_saturation_where_vnni_is_switched_off() -> None:
+    assert not machine.int8_saturates("onednn")
+    script = "from qmodels import machine; print(machine.int8_saturates('onednn'))"
+    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2", "PYTHONPATH": os.getcwd()}
+    child = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
+    )
+    assert child.stdout.strip() == "True"
+
+
+def test_versions_name_what_numbers_depend_on() -> None:
+    versions = machine.versions()
+    assert versions["torch"] == torch.__version__.partition("+")[0] or versions[
+        "torch"
+    ].startswith(torch.__version__.partition("+")[0])
+    assert versions["python"] == platform.python_version()
