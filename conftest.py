@@ -12,7 +12,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from qmodels import checkpoints, data, gate, machine, report, resnet, training, variants
+from qmodels import data, gate, machine, report, resnet, training, variants
 from qmodels.checkpoints import Checkpoint
 from qmodels.data import Choice, Dataset, Split
 from qmodels.errors import Unavailable, UserError
@@ -189,9 +189,7 @@ def pytest_deselected(items: list[pytest.Item]) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[None]
-) -> Iterator[None]:
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     """Show errors that are the user's to mend as their one line."""
     outcome = yield
     if call.excinfo is not None and isinstance(call.excinfo.value, UserError):
@@ -260,9 +258,7 @@ def evaluated(settings: Settings, dataset: Dataset) -> Split:
     """The test images that accuracy is measured on: all, or a stratified subset."""
     if settings.accuracy_images is None:
         return dataset.test
-    return data.stratified_subset(
-        dataset.test, min(settings.accuracy_images, len(dataset.test))
-    )
+    return data.stratified_subset(dataset.test, min(settings.accuracy_images, len(dataset.test)))
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,13 @@ from qmodels.resnet import random_images
 @pytest.mark.benchmark(group="latency")
 @pytest.mark.parametrize("batch_size", [1, 8], ids=["b1", "b8"])
 def bench_latency(
-    benchmark: Any, variant: Any, artifact: Any, fp32: Any, settings: Any, record: Any, batch_size: int
+    benchmark: Any,
+    variant: Any,
+    artifact: Any,
+    fp32: Any,
+    settings: Any,
+    record: Any,
+    batch_size: int,
 ) -> None:
     """latency_ms, latency_ratio."""
     images = random_images(batch_size)

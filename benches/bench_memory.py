@@ -13,9 +13,7 @@ from qmodels.resnet import random_images
 
 
 @pytest.mark.benchmark(group="memory")
-def bench_memory(
-    benchmark: Any, variant: Any, artifact: Any, settings: Any, record: Any
-) -> None:
+def bench_memory(benchmark: Any, variant: Any, artifact: Any, settings: Any, record: Any) -> None:
     """allocated_bytes, peak_bytes, operator_calls, rss_bytes; and that the kernels ran."""
     images = random_images(1)
     with latency.quiet(settings.threads):

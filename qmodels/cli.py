@@ -45,7 +45,8 @@ def doctor(arguments: argparse.Namespace) -> None:
         "cache_dir": str(store.cache_dir()),
         "data_dir": str(data.data_dir()),
         "checkpoints": [
-            f"{one.dataset} {one.architecture} width {one.width}: top-1 {one.top1:.2f} % ({one.path})"
+            f"{one.dataset} {one.architecture} width {one.width}: "
+            f"top-1 {one.top1:.2f} % ({one.path})"
             for folder in (store.cache_dir("checkpoints"), checkpoints.shipped_dir())
             for one in checkpoints.read_index(folder)
         ],
@@ -114,9 +115,7 @@ def build(arguments: argparse.Namespace) -> None:
     """Quantize the checkpoint that benches would use, and say where the artifacts are."""
     chosen = variants.select(arguments.variants)
     dataset, width = network(arguments)
-    checkpoint = training.find_or_train(
-        dataset, arguments.architecture, width, console=PROGRESS
-    )
+    checkpoint = training.find_or_train(dataset, arguments.architecture, width, console=PROGRESS)
     built = []
     for variant in chosen:
         missing = variant.missing()

@@ -119,7 +119,8 @@ def load_cifar100() -> Dataset:
     except (RuntimeError, OSError, EOFError) as error:
         if folder.is_dir():
             raise UserError(
-                f"CIFAR-100 in {folder} is damaged (checksums differ): delete that folder and run again"
+                f"CIFAR-100 in {folder} is damaged (checksums differ): "
+                "delete that folder and run again"
             ) from None
         raise UserError(
             f"CIFAR-100 is not in {data_dir()} and can't be downloaded ({first_line(error)}): "

@@ -2,7 +2,7 @@
 
 
 class UserError(Exception):
-    """Something outside the program is wrong: its text names the thing, the value and the remedy."""
+    """Something outside the program is wrong; the text names it, its value and the remedy."""
 
 
 class Unavailable(UserError):

@@ -139,7 +139,9 @@ def compare(benchmark: str, now: Entry, baseline: Baseline | None) -> list[Findi
         if name not in before.metrics or before.metrics[name].tolerance is None:
             findings.append(missing(name, f"{baseline.path} has the entry without it"))
         else:
-            findings.append(judge(benchmark, name, now.metrics[name], before.metrics[name], baseline))
+            findings.append(
+                judge(benchmark, name, now.metrics[name], before.metrics[name], baseline)
+            )
     for name, metric in before.metrics.items():
         if metric.tolerance is not None and name not in now.metrics:
             line = f"{name} of {short(benchmark)} is in {baseline.path} and was not measured"

@@ -8,7 +8,6 @@ from pathlib import Path
 import psutil
 import torch
 
-
 from qmodels import torch_ao
 
 # Each is named where it is present and nothing above it is; int8 kernels differ between them.

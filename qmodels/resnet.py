@@ -1,4 +1,4 @@
-"""ResNet-34 for 32x32 images, post-activation and pre-activation, ready for eager-mode quantization.
+"""ResNet-34 for 32x32 images, post- and pre-activation, ready for eager-mode quantization.
 
 The networks are those of He et al., "Deep Residual Learning for Image Recognition" (2015) and
 "Identity Mappings in Deep Residual Networks" (2016), with the usual change for small images: a 3x3
@@ -26,7 +26,7 @@ FusionGroups = tuple[tuple[str, ...], ...]
 
 
 def conv(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> nn.Conv2d:
-    """A convolution that keeps the image's size at stride 1; the batch norm after it has the bias."""
+    """A convolution that keeps the size at stride 1; the batch norm after it has the bias."""
     return nn.Conv2d(
         in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, bias=False
     )
@@ -117,7 +117,9 @@ class Resnet34(nn.Module):
         self.head = nn.Sequential(head)
         self.dequant = DeQuantStub()
         self.fusion_groups: FusionGroups = (
-            (("head.bn", "head.relu"),) if preactivation else (("stem.conv", "stem.bn", "stem.relu"),)
+            (("head.bn", "head.relu"),)
+            if preactivation
+            else (("stem.conv", "stem.bn", "stem.relu"),)
         )
         for module in self.modules():
             if isinstance(module, nn.Conv2d):

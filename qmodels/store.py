@@ -84,7 +84,7 @@ def replacing(path: Path) -> Iterator[Path]:
         yield scratch
         # mkstemp makes files private; a cache or a baseline is as readable as any other file.
         scratch.chmod(0o644)
-        os.replace(scratch, path)
+        scratch.replace(path)
     except OSError as error:
         raise UserError(
             f"{path} can't be written ({error.strerror}): free the disk or choose another folder"
@@ -100,7 +100,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def lock(path: Path) -> FileLock:
-    """An inter-process lock that guards ``path``; the operating system frees it when a holder dies."""
+    """A lock between processes that guards ``path``; it is freed when its holder dies."""
     return FileLock(path.with_name(f".{path.name}.lock"))
 
 
@@ -138,13 +138,12 @@ def build_folder(
                 for path in sorted(scratch.rglob("*"))
                 if path.is_file()
             }
-            write_text(
-                scratch / MANIFEST, json.dumps({"inputs": inputs, "files": files}, indent=2)
-            )
+            write_text(scratch / MANIFEST, json.dumps({"inputs": inputs, "files": files}, indent=2))
             scratch.rename(folder)
         except OSError as error:
             raise UserError(
-                f"{folder} can't be written ({error.strerror}): free the disk or set QMODELS_CACHE_DIR"
+                f"{folder} can't be written ({error.strerror}): "
+                "free the disk or set QMODELS_CACHE_DIR"
             ) from None
         finally:
             shutil.rmtree(scratch, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Train a network from a recipe: one loop, the same on a GPU and on a CPU, resumable after a kill."""
+"""Train a network from a recipe: one loop for GPUs and CPUs, resumable after a kill."""
 
 import json
 import math
@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from qmodels import checkpoints, data, machine, resnet, store
+from qmodels import checkpoints, machine, resnet, store
 from qmodels.checkpoints import Checkpoint
 from qmodels.data import Dataset, Split
 from qmodels.errors import UserError
@@ -196,8 +196,8 @@ def train(
                 mean_loss = float(total_loss) / steps_per_epoch
                 if not math.isfinite(mean_loss):
                     raise UserError(
-                        f"training {name}: the loss of epoch {epoch + 1} is {mean_loss}; epoch {epoch} "
-                        f"is kept in {state_path}: train with another --seed or recipe"
+                        f"training {name}: the loss of epoch {epoch + 1} is {mean_loss}; "
+                        f"epoch {epoch} is kept in {state_path}: train with another --seed or recipe"
                     )
                 bar.update(task, loss=mean_loss)
                 save_state(state_path, model, optimizer, epoch + 1)
@@ -309,9 +309,7 @@ def predict(
 ) -> Tensor:
     """Logits (N, classes) float32 of images (N, 3, 32, 32) uint8, in batches."""
     with torch.inference_mode():
-        return torch.cat(
-            [forward(dataset.normalize(batch)) for batch in images.split(batch_size)]
-        )
+        return torch.cat([forward(dataset.normalize(batch)) for batch in images.split(batch_size)])
 
 
 def accuracy(logits: Tensor, split: Split) -> tuple[float, float]:

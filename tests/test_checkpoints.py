@@ -36,9 +36,7 @@ def saved(tmp_path: Path) -> Checkpoint:
 
 def test_what_is_saved_comes_back_within_float16(tmp_path: Path) -> None:
     model = resnet.build("resnet34", 4, 10)
-    saved = checkpoints.save(
-        model.state_dict(), dataclasses.replace(DESCRIPTION, folder=tmp_path)
-    )
+    saved = checkpoints.save(model.state_dict(), dataclasses.replace(DESCRIPTION, folder=tmp_path))
     loaded = checkpoints.load_model(saved)
     assert not loaded.training
     for name, value in model.state_dict().items():
@@ -110,7 +108,9 @@ def test_a_damaged_index_is_refused_in_one_line(tmp_path: Path, content: str) ->
         checkpoints.read_index(tmp_path)
 
 
-@pytest.mark.parametrize("one", checkpoints.read_index(checkpoints.shipped_dir()), ids=lambda c: c.file)
+@pytest.mark.parametrize(
+    "one", checkpoints.read_index(checkpoints.shipped_dir()), ids=lambda c: c.file
+)
 def test_shipped_checkpoints_are_whole_and_half_precision(one: Checkpoint) -> None:
     model = checkpoints.load_model(one)
     assert one.precision in ("float32", "bfloat16")

@@ -2,6 +2,7 @@ import os
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -54,7 +55,7 @@ def test_the_probe_leaves_the_engine_as_it_was() -> None:
 def test_the_probe_sees_saturation_where_vnni_is_switched_off() -> None:
     assert not machine.int8_saturates("onednn")
     script = "from qmodels import machine; print(machine.int8_saturates('onednn'))"
-    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2", "PYTHONPATH": os.getcwd()}
+    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2", "PYTHONPATH": str(Path.cwd())}
     child = subprocess.run(
         [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
     )
@@ -63,7 +64,7 @@ def test_the_probe_sees_saturation_where_vnni_is_switched_off() -> None:
 
 def test_versions_name_what_numbers_depend_on() -> None:
     versions = machine.versions()
-    assert versions["torch"] == torch.__version__.partition("+")[0] or versions[
-        "torch"
-    ].startswith(torch.__version__.partition("+")[0])
+    assert versions["torch"] == torch.__version__.partition("+")[0] or versions["torch"].startswith(
+        torch.__version__.partition("+")[0]
+    )
     assert versions["python"] == platform.python_version()

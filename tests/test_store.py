@@ -113,7 +113,7 @@ def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "replace", full)
+    monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(UserError, match="No space left on device.*free the disk"):
         store.write_text(tmp_path / "file", "text")
     assert list(tmp_path.iterdir()) == []

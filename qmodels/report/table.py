@@ -48,9 +48,7 @@ class Cell:
         return f"{shown} (=)" if float(change) == 0 else f"{shown} ({change})"
 
 
-def summarize(
-    run: Mapping[str, Any], baseline: Mapping[str, Entry]
-) -> dict[str, tuple[Cell, ...]]:
+def summarize(run: Mapping[str, Any], baseline: Mapping[str, Entry]) -> dict[str, tuple[Cell, ...]]:
     """The table's cells by variant, in the order of the run.
 
     Args:

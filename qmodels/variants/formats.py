@@ -51,9 +51,7 @@ class Format:
 def save_weights(model: nn.Module, structure: Structure, folder: Path) -> None:
     """Write a state dictionary, quantized or not, as one safetensors file."""
     tensors: dict[str, Tensor] = {}
-    layout = {
-        name: take_apart(name, value, tensors) for name, value in model.state_dict().items()
-    }
+    layout = {name: take_apart(name, value, tensors) for name, value in model.state_dict().items()}
     save_file(
         tensors,
         folder / WEIGHTS_FILE,

@@ -107,9 +107,7 @@ def test_static_int8_is_a_quarter_of_the_bytes(build: Callable[[str], Artifact])
     assert build("dynamic-int8").size_bytes < build("fp32").size_bytes
 
 
-def test_the_jit_computes_what_eager_does(
-    build: Callable[[str], Artifact], images: Tensor
-) -> None:
+def test_the_jit_computes_what_eager_does(build: Callable[[str], Artifact], images: Tensor) -> None:
     with torch.inference_mode():
         eager, frozen = (build(name).load()(images) for name in ("static-int8", "static-int8-jit"))
     assert torch.equal(eager, frozen)
@@ -201,9 +199,17 @@ def test_the_studys_figures_at_width_64(tmp_path: Path) -> None:
     )
     assert [one["aten::empty"].calls for one in (fp32, dynamic_fp16, int8)] == [288, 289, 38]
     assert dynamic_int8["aten::empty"].calls == 290
-    for name in ("aten::conv2d", "aten::convolution", "aten::batch_norm", "aten::native_batch_norm"):
+    for name in (
+        "aten::conv2d",
+        "aten::convolution",
+        "aten::batch_norm",
+        "aten::native_batch_norm",
+    ):
         assert (fp32[name].calls, memory.readable(fp32[name].cpu_bytes)) == (36, "3.91 Mb")
-    assert (fp32["aten::add"].calls, memory.readable(fp32["aten::add"].cpu_bytes)) == (16, "1.72 Mb")
+    assert (fp32["aten::add"].calls, memory.readable(fp32["aten::add"].cpu_bytes)) == (
+        16,
+        "1.72 Mb",
+    )
     assert fp32["aten::empty"].cpu_bytes == pytest.approx(14.19 * 2**20, rel=0.03)
     quantized = int8["aten::_empty_affine_quantized"]
     assert (quantized.calls, memory.readable(quantized.cpu_bytes)) == (55, "1.41 Mb")

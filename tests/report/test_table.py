@@ -1,0 +1,55 @@
+from typing import Any
+
+from qmodels import report
+from qmodels.gate import Entry
+from qmodels.metric import measured
+
+
+def benchmark(name: str, variant: str, batch_size: int, **metrics: float) -> dict[str, Any]:
+    records = {key: measured(key, value).as_record() for key, value in metrics.items()}
+    extra_info = {"variant": variant, "batch_size": batch_size, "metrics": records}
+    return {"fullname": f"{name}[{variant}]", "extra_info": extra_info}
+
+
+RUN = {
+    "benchmarks": [
+        benchmark("size", "fp32", 1, size_bytes=85.5e6),
+        benchmark("accuracy", "fp32", 250, top1=73.15, top5_error=6.75),
+        benchmark("b8", "fp32", 8, latency_ms=200.0, latency_ratio=1.0),
+        benchmark("b1", "fp32", 1, latency_ms=53.55, latency_ratio=1.0),
+        benchmark("size", "static-int8", 1, size_bytes=21.6e6),
+    ]
+}
+
+
+def test_a_row_a_variant_a_column_a_metric_of_batch_size_1() -> None:
+    lines = report.markdown(report.summarize(RUN, {})).splitlines()
+    assert len(lines) == 4
+    assert [cell.strip() for cell in lines[2].strip("|").split("|")] == [
+        "fp32",
+        "85.50",
+        "73.15",
+        "6.75",
+        "53.55",
+        "1.000",
+        "-",
+        "-",
+    ]
+    assert "| static-int8 |" in lines[3]
+    assert "21.60" in lines[3]
+
+
+def test_every_line_is_as_wide_as_the_others() -> None:
+    lines = report.markdown(report.summarize(RUN, {})).splitlines()
+    assert len({len(line) for line in lines}) == 1
+
+
+def test_changes_against_the_baseline_are_in_parentheses() -> None:
+    before = {
+        "size[fp32]": Entry("fp32", {}, {"size_bytes": measured("size_bytes", 85.5e6)}),
+        "accuracy[fp32]": Entry("fp32", {}, {"top1": measured("top1", 73.65)}),
+    }
+    row = report.markdown(report.summarize(RUN, before)).splitlines()[2]
+    assert "85.50 (=)" in row
+    assert "73.15 (-0.50)" in row
+    assert "6.75 |" in row

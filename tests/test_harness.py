@@ -1,0 +1,328 @@
+"""`pytest benches` as users run it, in a copy of the repository, green and red."""
+
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+
+from qmodels import checkpoints, gate, machine
+
+ROOT = Path(__file__).parent.parent
+VARIANTS = "--qmodels-variants=fp32,static-int8-jit"
+UPDATE = "--qmodels-update-baseline"
+PLANTED = """
+from dataclasses import replace
+from qmodels.variants import artifact, registry
+registry.all_variants()
+"""
+FATTER = (
+    PLANTED
+    + """
+from qmodels.variants.formats import Format
+fp32 = registry._VARIANTS["fp32"]
+def save(model, structure, folder):
+    fp32.format.save(model, structure, folder)
+    (folder / "labels.txt").write_text("a class\\n" * 1000)
+registry._VARIANTS["fp32"] = replace(fp32, format=Format(save, fp32.format.load))
+"""
+)
+COPYING = (
+    PLANTED
+    + """
+load = artifact.Artifact.load
+def copying(self):
+    forward = load(self)
+    return lambda images: forward(images.clone())
+artifact.Artifact.load = copying
+"""
+)
+SLOWER = (
+    PLANTED
+    + """
+load = artifact.Artifact.load
+def working(self):
+    forward = load(self)
+    if self.variant.name == "fp32":
+        return forward
+    def more(images):
+        forward(images[: max(1, len(images) * 2 // 5)])
+        return forward(images)
+    return more
+artifact.Artifact.load = working
+"""
+)
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what the harness needs."""
+    folder = tmp_path_factory.mktemp("repository")
+    for name in ("qmodels", "benches"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shipped = folder / "baselines" / "checkpoints"
+    shipped.mkdir(parents=True)
+    for one in checkpoints.read_index(ROOT / "baselines" / "checkpoints"):
+        if one.dataset == "digits":
+            shutil.copy(one.path, shipped)
+    shutil.copy(ROOT / "baselines" / "checkpoints" / checkpoints.INDEX, shipped)
+    for name in ("conftest.py", "pyproject.toml"):
+        shutil.copy(ROOT / name, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(repository: Path, cache: Path) -> Run:
+    """Run `pytest` there on the digits, with a plugin where something is to be planted."""
+
+    def pytest_in_copy(
+        *arguments: str, plugin: str | None = None, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        inherited = {name: value for name, value in os.environ.items() if name != "CI"}
+        if plugin is not None:
+            (repository / "planted.py").write_text(plugin)
+            arguments = ("-p", "planted", *arguments)
+        return subprocess.run(
+            [sys.executable, "-m", "pytest", "--qmodels-dataset=digits", *arguments],
+            cwd=repository,
+            env={**inherited, "PYTHONPATH": str(repository), **environment},
+            capture_output=True,
+            text=True,
+        )
+
+    return pytest_in_copy
+
+
+@pytest.fixture(scope="module")
+def baseline(repository: Path, run: Run) -> Path:
+    """The baseline that the first run stores."""
+    made = run("benches", VARIANTS, "--qmodels-update-baseline")
+    assert made.returncode == 0, made.stdout + made.stderr
+    assert "baseline updated" in made.stdout
+    return gate.baseline_path(
+        repository / "baselines", machine.machine_class(), "digits", "resnet34", 8
+    )
+
+
+def assert_red(result: subprocess.CompletedProcess[str], *said: str) -> None:
+    assert result.returncode == 1, result.stdout + result.stderr
+    for line in said:
+        assert line in result.stdout, result.stdout
+    assert "Traceback" not in result.stdout + result.stderr
+
+
+def test_an_unchanged_run_is_green_and_prints_the_table(run: Run, baseline: Path) -> None:
+    before = baseline.read_bytes()
+    result = run(
+        "benches",
+        VARIANTS,
+        "--qmodels-require-baseline",
+        "-k",
+        "not latency",
+        "--benchmark-compare",
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "0 regressed, 0 improved, 0 missing" in result.stdout
+    assert "| static-int8-jit |" in result.stdout
+    assert "(NOW)" in result.stdout, "pytest-benchmark's own comparison"
+    assert "qmodels: digits (asked for), resnet34 width 8" in result.stdout
+    assert baseline.read_bytes() == before, "a run must not move the baseline"
+
+
+def test_noise_in_the_weights_fails_accuracy(
+    run: Run, baseline: Path, repository: Path, tmp_path: Path
+) -> None:
+    shipped = repository / "baselines" / "checkpoints"
+    kept = {path: path.read_bytes() for path in shipped.iterdir()}
+    (one,) = [one for one in checkpoints.read_index(shipped) if one.dataset == "digits"]
+    model = checkpoints.load_model(one)
+    torch.manual_seed(0)
+    for parameter in model.parameters():
+        parameter.data += 0.5 * parameter.std() * torch.randn_like(parameter)
+    checkpoints.save(model.state_dict(), dataclasses.replace(one, folder=shipped))
+    try:
+        result = run("benches/bench_accuracy.py", VARIANTS)
+    finally:
+        for path, content in kept.items():
+            path.write_bytes(content)
+    assert_red(result, "top1 of bench_accuracy[fp32] regressed", "--qmodels-update-baseline")
+
+
+def test_a_fatter_artifact_fails_size(run: Run, baseline: Path, tmp_path: Path) -> None:
+    result = run("benches/bench_size.py", VARIANTS, plugin=FATTER, QMODELS_CACHE_DIR=str(tmp_path))
+    assert_red(result, "size_bytes of bench_size[fp32] regressed")
+    assert "size_bytes of bench_size[static-int8-jit]" not in result.stdout
+
+
+def test_an_extra_copy_in_the_forward_fails_memory(run: Run, baseline: Path) -> None:
+    result = run("benches/bench_memory.py", VARIANTS, plugin=COPYING)
+    assert_red(
+        result,
+        "allocated_bytes of bench_memory[fp32] regressed",
+        "operator_calls of bench_memory[static-int8-jit] regressed",
+    )
+
+
+def test_a_forward_that_works_more_fails_latency(run: Run, baseline: Path) -> None:
+    result = run("benches/bench_latency.py", VARIANTS, "-k", "b8", plugin=SLOWER)
+    assert_red(result, "latency_ratio of bench_latency[static-int8-jit-b8] regressed")
+
+
+def test_a_deleted_entry_fails_where_it_is_required_and_warns_elsewhere(
+    run: Run, baseline: Path
+) -> None:
+    whole = baseline.read_text()
+    record = json.loads(whole)
+    record["benchmarks"] = [
+        one
+        for one in record["benchmarks"]
+        if "bench_size.py::bench_size[fp32]" not in one["fullname"]
+    ]
+    baseline.write_text(json.dumps(record))
+    line = "size_bytes of bench_size[fp32] is not in the baseline"
+    try:
+        assert_red(run("benches/bench_size.py", VARIANTS, CI="true"), line)
+        lenient = run("benches/bench_size.py", VARIANTS)
+    finally:
+        baseline.write_text(whole)
+    assert lenient.returncode == 0
+    assert line in lenient.stdout
+
+
+def test_a_bench_that_vanished_fails(run: Run, baseline: Path, repository: Path) -> None:
+    bench = repository / "benches" / "bench_size.py"
+    content = bench.read_text()
+    bench.write_text(content.replace("def bench_size", "def bench_bytes"))
+    try:
+        result = run("benches/bench_size.py", VARIANTS, CI="true")
+    finally:
+        bench.write_text(content)
+    assert_red(result, "bench_size[fp32] is in the baseline and was not measured")
+
+
+def test_an_empty_run_fails_where_a_baseline_is_required(run: Run, baseline: Path) -> None:
+    result = run("benches", VARIANTS, "-k", "nothing_is_called_this", CI="true")
+    assert result.returncode != 0
+    assert "no bench was measured" in result.stdout
+
+
+def test_a_failed_run_does_not_move_the_baseline(
+    run: Run, baseline: Path, repository: Path
+) -> None:
+    before = baseline.read_bytes()
+    bench = repository / "benches" / "bench_broken.py"
+    bench.write_text("def bench_broken():\n    assert False\n")
+    try:
+        result = run("benches/bench_broken.py", "benches/bench_size.py", VARIANTS, UPDATE)
+    finally:
+        bench.unlink()
+    assert result.returncode == 1
+    assert "baseline not updated: this run failed" in result.stdout
+    assert baseline.read_bytes() == before
+
+
+def test_a_partial_update_says_what_it_kept(run: Run, baseline: Path) -> None:
+    before = set(json.loads(baseline.read_text())["machine_info"])
+    result = run("benches/bench_size.py", VARIANTS, UPDATE)
+    assert result.returncode == 0
+    assert "2 entries; partial run: 8 other entries kept" in result.stdout
+    assert set(json.loads(baseline.read_text())["machine_info"]) == before
+
+
+def test_baselines_name_no_host(baseline: Path) -> None:
+    text = baseline.read_text()
+    assert os.uname().nodename not in text
+    assert str(Path.home()) not in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--qmodels-variants=fp32,int3"], "unknown variant 'int3'"),
+        (["--qmodels-architecture=vgg"], "unknown architecture 'vgg'"),
+        (["--qmodels-dataset=imagenet"], "unknown data set 'imagenet'"),
+        (["--qmodels-width=0"], "width 0"),
+        (["--qmodels-threads=0"], "--qmodels-threads 0"),
+        (["--qmodels-accuracy-images=few"], "--qmodels-accuracy-images few"),
+        (["--benchmark-compare", "benches"], "put it after the paths"),
+        pytest.param(
+            ["-n", "2"],
+            "leave out -n",
+            marks=pytest.mark.skipif(not find_spec("xdist"), reason="needs pytest-xdist"),
+        ),
+    ],
+)
+def test_bad_options_are_one_line(run: Run, arguments: list[str], said: str) -> None:
+    result = run("benches", *arguments)
+    assert result.returncode != 0
+    assert said in result.stdout + result.stderr
+    assert "Traceback" not in result.stdout + result.stderr
+
+
+def test_no_checkpoint_ends_the_session_with_the_command_that_trains_it(run: Run) -> None:
+    result = run("benches/bench_size.py", "--qmodels-width=24")
+    assert result.returncode == 2
+    assert (
+        result.stdout.count("qmodels train --dataset digits --architecture resnet34 --width 24")
+        == 1
+    )
+    assert "Traceback" not in result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("damage", ["another machine class", "truncated"])
+def test_a_baseline_that_does_not_fit_ends_the_session_in_one_line(
+    run: Run, baseline: Path, damage: str
+) -> None:
+    whole = baseline.read_text()
+    if damage == "truncated":
+        baseline.write_text(whole[:1000])
+    else:
+        baseline.write_text(whole.replace(f'"{machine.machine_class()}"', '"plan9-mips-none"'))
+    try:
+        result = run("benches/bench_size.py", VARIANTS)
+    finally:
+        baseline.write_text(whole)
+    assert result.returncode == 4
+    said = "is damaged" if damage == "truncated" else "was made on plan9-mips-none"
+    assert said in result.stderr
+    assert "Traceback" not in result.stdout + result.stderr
+
+
+def test_a_run_record_becomes_a_report(run: Run, baseline: Path, tmp_path: Path) -> None:
+    record = tmp_path / "run.json"
+    assert run("benches/bench_size.py", VARIANTS, f"--benchmark-json={record}").returncode == 0
+    extra_info = json.loads(record.read_text())["benchmarks"][0]["extra_info"]
+    named = {
+        "variant",
+        "engine",
+        "architecture",
+        "width",
+        "dataset",
+        "machine_class",
+        "threads",
+        "batch_size",
+        "versions",
+        "metrics",
+    }
+    assert named <= set(extra_info)
+    command = [sys.executable, "-m", "qmodels", "report", str(record), "--baseline", str(baseline)]
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert printed.startswith("## resnet34, width 8, digits")
+    assert "| fp32  " in printed
+    assert "(=)" in printed
+
+
+def test_without_timing_accuracy_is_still_gated(run: Run, baseline: Path) -> None:
+    result = run("benches", VARIANTS, "--benchmark-disable", "-k", "accuracy or latency")
+    assert result.returncode == 0, result.stdout
+    assert "2 passed, 4 skipped" in result.stdout
+    assert "0 regressed" in result.stdout
