@@ -197,7 +197,8 @@ def train(
                 if not math.isfinite(mean_loss):
                     raise UserError(
                         f"training {name}: the loss of epoch {epoch + 1} is {mean_loss}; "
-                        f"epoch {epoch} is kept in {state_path}: train with another --seed or recipe"
+                        f"epoch {epoch} is kept in {state_path}: "
+                        "train with another --seed or recipe"
                     )
                 bar.update(task, loss=mean_loss)
                 save_state(state_path, model, optimizer, epoch + 1)
@@ -312,13 +313,21 @@ def predict(
         return torch.cat([forward(dataset.normalize(batch)) for batch in images.split(batch_size)])
 
 
+def ranks(logits: Tensor, labels: Tensor) -> Tensor:
+    """How many classes come before the right one, (N,) int64, of logits (N, classes).
+
+    Of equal logits, which int8 makes common, the first class comes first, as for ``argmax``.
+    """
+    right = logits.gather(1, labels[:, None])
+    earlier = torch.arange(logits.shape[1]) < labels[:, None]
+    return ((logits > right) | ((logits == right) & earlier)).sum(dim=1)
+
+
 def accuracy(logits: Tensor, split: Split) -> tuple[float, float]:
     """Top-1 accuracy and top-5 error in percent, of logits (N, classes) for a split of N images."""
-    ranked = logits.topk(min(5, logits.shape[1])).indices
-    correct = ranked == split.labels[:, None]
-    return 100 * correct[:, 0].float().mean().item(), 100 * (
-        1 - correct.any(dim=1).float().mean().item()
-    )
+    rank = ranks(logits, split.labels)
+    count = len(split)
+    return 100 * int((rank == 0).sum()) / count, 100 * int((rank >= 5).sum()) / count
 
 
 def progress_bar(console: Console | None) -> Progress:

@@ -183,6 +183,13 @@ def test_accuracy_counts_what_is_defined() -> None:
     assert training.accuracy(logits, split) == (25.0, 25.0)
 
 
+def test_of_equal_logits_the_first_class_wins_wherever_it_is_counted() -> None:
+    logits = torch.tensor([[1.0, 1, 0], [1, 1, 0], [0, 1, 1], [0, 0, 0]])
+    ranks = training.ranks(logits, torch.tensor([0, 1, 2, 2]))
+    assert ranks.tolist() == [0, 1, 1, 2]
+    assert (ranks == 0).tolist() == (logits.argmax(dim=1) == torch.tensor([0, 1, 2, 2])).tolist()
+
+
 def test_without_a_checkpoint_the_line_says_what_to_run(digits: Dataset) -> None:
     cifar100 = replace(digits, name="cifar100")
     with pytest.raises(UserError, match="qmodels train --dataset cifar100 .*--width 48"):

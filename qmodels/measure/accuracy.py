@@ -6,7 +6,7 @@ from torch import Tensor
 
 from qmodels.data import Split
 from qmodels.metric import Metric, measured
-from qmodels.training import accuracy
+from qmodels.training import accuracy, ranks
 
 Z95 = 1.959964
 
@@ -40,8 +40,8 @@ def paired_drop(
     confidence intervals for comparing matched proportions", 2005), so that it has a width also
     where nothing differs.
     """
-    correct = logits.argmax(dim=1) == split.labels
-    reference_correct = reference.argmax(dim=1) == split.labels
+    correct = ranks(logits, split.labels) == 0
+    reference_correct = ranks(reference, split.labels) == 0
     lost = int((reference_correct & ~correct).sum())
     won = int((correct & ~reference_correct).sum())
     count = len(split) + 2
