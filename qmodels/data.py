@@ -139,7 +139,7 @@ def load_cifar100() -> Dataset:
 
 def cifar100_folder() -> Path:
     """The folder that torchvision reads."""
-    return data_dir() / CIFAR100.base_folder
+    return data_dir() / str(CIFAR100.base_folder)
 
 
 def cifar100_split(source: CIFAR100) -> Split:
@@ -194,7 +194,7 @@ def stratified_subset(split: Split, count: int, *, seed: int = 0) -> Split:
     order = torch.randperm(len(split), generator=generator)
     # Sort by each image's rank among those of its class, so that any prefix is stratified.
     rank = torch.zeros(len(split), dtype=torch.int64)
-    for label in split.labels.unique():
+    for label in range(int(split.labels.max()) + 1):
         members = split.labels[order] == label
         rank[members] = torch.arange(int(members.sum()))
     chosen = order[torch.argsort(rank, stable=True)[:count]]

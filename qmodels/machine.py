@@ -91,7 +91,7 @@ def bfloat16_pays(device: torch.device) -> bool:
     Other CPUs convert to float32 and back for every operation.
     """
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     return "amx_bf16" in cpu_flags()
 
 

@@ -128,7 +128,8 @@ class Resnet34(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits, (N, classes) float32, of normalized images (N, 3, H, W)."""
-        return self.dequant(self.head(self.stages(self.stem(self.quant(x)))))
+        logits: Tensor = self.dequant(self.head(self.stages(self.stem(self.quant(x)))))
+        return logits
 
 
 ARCHITECTURES = ("resnet34", "preact_resnet34")

@@ -153,7 +153,7 @@ def build_folder(
 def damaged_file(folder: Path) -> Path | None:
     """The first file of a built folder that is missing or differs from its digest, if any."""
     try:
-        files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+        files: dict[str, str] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
         for name, digest in files.items():
             if digest_file(folder / name) != digest:
                 return folder / name

@@ -13,23 +13,24 @@ from torch.ao.nn.quantized import FloatFunctional
 from torch.ao.quantization import (
     DeQuantStub,
     HistogramObserver,
+    PerChannelMinMaxObserver,
     QConfig,
     QuantStub,
     convert,
-    default_per_channel_weight_observer,
     fuse_modules,
     prepare,
     quantize_dynamic,
 )
+from torch.jit._trace import TracerWarning
 
 __all__ = [
     "DeQuantStub",
     "FloatFunctional",
     "HistogramObserver",
+    "PerChannelMinMaxObserver",
     "QConfig",
     "QuantStub",
     "convert",
-    "default_per_channel_weight_observer",
     "fuse_modules",
     "prepare",
     "quantize_dynamic",
@@ -47,7 +48,7 @@ def quietly() -> Iterator[None]:
         warnings.filterwarnings("ignore", message=".*must run observer before")
         warnings.filterwarnings("ignore", message=".*Please use quant_min and quant_max")
         # Scales are constants of a converted model: tracing them as such is what is wanted.
-        warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
+        warnings.filterwarnings("ignore", category=TracerWarning)
         yield
 
 

@@ -150,7 +150,7 @@ def train(
     with torch.random.fork_rng(devices=[]), store.lock(state_path):
         torch.manual_seed(seed)
         model = resnet.build(architecture, width, dataset.classes)
-        model.to(device, memory_format=torch.channels_last)
+        model.to(device).to(memory_format=torch.channels_last)
         optimizer = sgd(model, recipe)
         first_epoch = restore(state_path, model, optimizer)
         images, labels = dataset.train.images.to(device), dataset.train.labels.to(device)

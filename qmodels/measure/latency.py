@@ -62,7 +62,7 @@ def plan_rounds(pair: Callable[[], object]) -> int:
         pair: runs the variant and fp32 once each.
     """
     started = time.perf_counter()
-    durations = []
+    durations: list[float] = []
     while time.perf_counter() - started < WARMUP_SECONDS or len(durations) < 5:
         before = time.perf_counter()
         pair()

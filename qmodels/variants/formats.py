@@ -33,7 +33,7 @@ class Structure:
     classes: int
 
 
-Restructure = Callable[[resnet.Resnet34], nn.Module]
+Restructure = Callable[[resnet.Resnet34], Any]
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def load_weights(folder: Path, restructure: Restructure) -> Runnable:
     structure = Structure(**json.loads(metadata["structure"]))
     with torch.random.fork_rng(devices=[]):
         blank = resnet.build(structure.architecture, structure.width, structure.classes)
-    model = restructure(blank.eval())
+    model: nn.Module = restructure(blank.eval())
     state = model.state_dict()  # carries the versions of the modules, which the file does not
     for name, kind in json.loads(metadata["layout"]).items():
         state[name] = put_together(name, kind, tensors)

@@ -9,8 +9,8 @@ from torch.nn import functional
 from qmodels import machine, torch_ao
 
 ENGINE = machine.quantized_engine()
-# Where the engine saturates, activations use seven bits: the range that the variants use there.
-TOP = 127 if machine.int8_saturates(ENGINE) else 255
+# Where the engine saturates, weights use seven bits: the range that the variants use there.
+LOWEST, HIGHEST = (-64, 63) if machine.int8_saturates(ENGINE) else (-128, 127)
 
 
 @st.composite
@@ -19,15 +19,15 @@ def convolutions(draw: st.DrawFn) -> tuple[Tensor, Tensor, Tensor, int, int, flo
     channels, out_channels = draw(st.integers(1, 40)), draw(st.integers(1, 20))
     kernel = draw(st.sampled_from([1, 3]))
     weight_shape = (out_channels, channels, kernel, kernel)
-    levels = torch.randint(-127, 128, weight_shape, generator=generator).to(torch.int8)
+    levels = torch.randint(LOWEST, HIGHEST + 1, weight_shape, generator=generator).to(torch.int8)
     scales = torch.rand(out_channels, generator=generator).double() * 0.1 + 1e-3
-    zero_point = draw(st.integers(0, TOP // 2))
+    zero_point = draw(st.integers(0, 128))
     with torch_ao.quietly():
         weight = torch._make_per_channel_quantized_tensor(
             levels, scales, torch.zeros(out_channels, dtype=torch.int64), 0
         )
         batch = draw(st.sampled_from([1, 3]))
-        image = torch.randint(0, TOP + 1, (batch, channels, 7, 7), generator=generator)
+        image = torch.randint(0, 256, (batch, channels, 7, 7), generator=generator)
         x = torch._make_per_tensor_quantized_tensor(image.to(torch.uint8), 0.02, zero_point)
     bias = torch.randn(out_channels, generator=generator)
     exact = functional.conv2d(x.dequantize().double(), weight.dequantize().double())

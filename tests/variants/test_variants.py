@@ -142,14 +142,17 @@ def test_weights_are_quantized_per_channel_and_activations_by_calibration(
 
 
 @pytest.mark.parametrize("saturates", [False, True])
-def test_activations_get_seven_bits_where_the_engine_saturates(
+def test_weights_get_seven_bits_where_the_engine_saturates(
     saturates: bool, digits_model: Resnet34, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(machine, "int8_saturates", lambda engine: saturates)
     images = resnet.random_images(32)
     quantized = static.quantize(digits_model, images, machine.quantized_engine())
-    largest = int(quantized.quant(images).int_repr().max())
-    assert largest <= 127 if saturates else largest > 200
+    levels = torch.cat(
+        [m.weight().int_repr().flatten() for m in quantized.modules() if hasattr(m, "weight")]
+    )
+    assert (int(levels.min()), int(levels.max())) == ((-64, 63) if saturates else (-128, 127))
+    assert int(quantized.quant(images).int_repr().max()) > 200, "activations keep eight"
 
 
 @pytest.mark.parametrize("architecture", resnet.ARCHITECTURES)
