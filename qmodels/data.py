@@ -9,16 +9,17 @@ import os
 import socket
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from filelock import FileLock
 from torch import Tensor
-from torchvision.datasets import CIFAR100
 
 from qmodels import store
 from qmodels.errors import UserError
 
 DATASETS = ("cifar100", "digits")
+CIFAR100_FOLDER = "cifar-100-python"  # as torchvision names it
 CIFAR100_HOST = ("www.cs.toronto.edu", 443)
 DOWNLOAD_PROBE_SECONDS = 3.0
 
@@ -109,6 +110,8 @@ def load(name: str) -> Dataset:
 
 def load_cifar100() -> Dataset:
     """CIFAR-100: 50,000 training and 10,000 test images of 100 classes, checksums verified."""
+    from torchvision.datasets import CIFAR100  # takes longer to import than torch itself
+
     folder = cifar100_folder()
     try:
         if not folder.is_dir():
@@ -139,10 +142,10 @@ def load_cifar100() -> Dataset:
 
 def cifar100_folder() -> Path:
     """The folder that torchvision reads."""
-    return data_dir() / str(CIFAR100.base_folder)
+    return data_dir() / CIFAR100_FOLDER
 
 
-def cifar100_split(source: CIFAR100) -> Split:
+def cifar100_split(source: Any) -> Split:
     """A torchvision split as tensors: its array is (N, 32, 32, 3) uint8."""
     images = torch.from_numpy(source.data).permute(0, 3, 1, 2).contiguous()
     return Split(images, torch.tensor(source.targets))

@@ -69,7 +69,7 @@ def test_augmentation_crops_the_reflected_image_and_mirrors_only_where_it_may(
 
 
 def test_training_learns_records_and_cleans_up(few: Dataset, own_cache: Path) -> None:
-    recipe = replace(QUICK, stages=(Stage(6, 32),))
+    recipe = replace(QUICK, stages=(Stage(6, 32),), batch_size=25)
     trained = training.train(few, "resnet34", 8, recipe)
     assert trained == checkpoints.find("resnet34", 8, "digits")
     assert (trained.recipe, trained.epochs, trained.seed) == ("quick", 6, 0)
