@@ -1,9 +1,11 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from qmodels import cli
+from qmodels import cli, training
+from qmodels.training import Stage
 
 
 def run(*arguments: str) -> None:
@@ -70,11 +72,14 @@ def test_train_writes_a_checkpoint_that_build_then_uses(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("QMODELS_CACHE_DIR", str(tmp_path))
+    short = replace(training.RECIPES["digits"], stages=(Stage(3, 16),))
+    monkeypatch.setitem(training.RECIPES, "digits", short)
     arguments = "train --dataset digits --architecture preact_resnet34 --width 4 --seed 3 --json"
     run(*arguments.split())
     trained = json.loads(capsys.readouterr().out)
     assert trained["seed"] == 3
-    assert trained["top1"] > 80
+    assert trained["epochs"] == 3
+    assert 0 < trained["top1"] < 100
     network = "--dataset digits --architecture preact_resnet34 --width 4"
     run(*f"build {network} --variants static-int8 --json".split())
     assert json.loads(capsys.readouterr().out)[0]["size_bytes"] > 0

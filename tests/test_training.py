@@ -1,7 +1,6 @@
+import multiprocessing
+import multiprocessing.process
 import os
-import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -10,19 +9,22 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from qmodels import checkpoints, store, training
+from qmodels import checkpoints, data, store, training
 from qmodels.data import Dataset, Split
 from qmodels.errors import UserError
 from qmodels.training import RECIPES, Recipe, Stage
 
 QUICK = Recipe("quick", (Stage(1, 16), Stage(2, 32)), batch_size=100, peak_rate=0.1, warmup=0.3)
-RUN = """
-import torch
-from tests_recipe import digits, recipe
-from qmodels import training
-torch.set_num_threads(1)
-training.train(digits, "resnet34", 4, recipe)
-"""
+
+
+def train_few(cache: Path) -> None:
+    """Run in a process of its own: four short epochs on four hundred digits."""
+    os.environ["QMODELS_CACHE_DIR"] = str(cache)
+    torch.set_num_threads(1)
+    whole = data.load("digits")
+    split = Split(whole.train.images[:400], whole.train.labels[:400])
+    recipe = replace(QUICK, stages=(Stage(4, 16),), batch_size=50)
+    training.train(replace(whole, train=split), "resnet34", 4, recipe)
 
 
 @pytest.fixture
@@ -93,42 +95,34 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
     assert digests[0] == digests[1] != digests[2]
 
 
-def test_a_killed_run_goes_on_and_ends_with_the_same_weights(
-    own_cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (own_cache / "tests_recipe.py").write_text(
-        "from dataclasses import replace\n"
-        "from qmodels import data\n"
-        "from qmodels.data import Split\n"
-        "from qmodels.training import Recipe, Stage\n"
-        "whole = data.load('digits')\n"
-        "digits = replace(whole, train=Split(whole.train.images[:400], whole.train.labels[:400]))\n"
-        "recipe = Recipe('quick', (Stage(4, 16),), batch_size=50, peak_rate=0.1, warmup=0.3)\n"
-    )
-    path = os.pathsep.join([str(own_cache), str(Path.cwd())])
+def test_a_killed_run_goes_on_and_ends_with_the_same_weights(own_cache: Path) -> None:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch", "torch.optim", "sklearn.datasets"])
 
-    def start(cache: str) -> subprocess.Popen[bytes]:
-        environment = {
-            **os.environ,
-            "QMODELS_CACHE_DIR": str(own_cache / cache),
-            "PYTHONPATH": path,
-        }
-        return subprocess.Popen([sys.executable, "-c", RUN], env=environment)
+    def start(cache: str) -> multiprocessing.process.BaseProcess:
+        process = context.Process(target=train_few, args=(own_cache / cache,))
+        process.start()
+        return process
+
+    def finish(cache: str) -> None:
+        process = start(cache)
+        process.join()
+        assert process.exitcode == 0
 
     def weights(cache: str) -> dict[str, torch.Tensor]:
         return load_file(next((own_cache / cache / "checkpoints").glob("*.safetensors")))
 
-    assert start("undisturbed").wait() == 0
+    finish("undisturbed")
     victim = start("killed")
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and not any(
         "epoch 2/" in log.read_text() for log in (own_cache / "killed").glob("training/*.log")
     ):
         time.sleep(0.01)
-    victim.send_signal(signal.SIGKILL)
-    victim.wait()
+    victim.kill()
+    victim.join()
     assert not (own_cache / "killed" / "checkpoints" / "index.json").exists()
-    assert start("killed").wait() == 0
+    finish("killed")
     log = next((own_cache / "killed" / "training").glob("*.log")).read_text()
     assert log.count("epoch 1/") == 1, "it started again instead of going on"
     resumed = weights("killed")

@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from qmodels import resnet
+from qmodels import resnet, torch_ao
 
 WEIGHTS_FILE = "model.safetensors"
 SCRIPT_FILE = "model.pt"
@@ -120,12 +120,14 @@ def put_together(name: str, kind: Any, tensors: dict[str, Tensor]) -> Any:
 
 def save_script(script: torch.jit.ScriptModule, structure: Structure, folder: Path) -> None:
     """Write a TorchScript archive."""
-    torch.jit.save(script, folder / SCRIPT_FILE)
+    with torch_ao.quietly():
+        torch.jit.save(script, folder / SCRIPT_FILE)
 
 
 def load_script(folder: Path, restructure: Restructure) -> Runnable:
     """Read a TorchScript archive, which holds its own structure."""
-    script: Runnable = torch.jit.load(folder / SCRIPT_FILE)
+    with torch_ao.quietly():
+        script: Runnable = torch.jit.load(folder / SCRIPT_FILE)
     return script
 
 
