@@ -370,7 +370,7 @@ def excused(config: pytest.Config, settings: Settings, ledger: Ledger) -> list[s
     if settings.baseline is None:
         return []
     asked = [
-        os.path.relpath(config.invocation_params.dir / argument.partition("[")[0], config.rootpath)
+        os.path.relpath(config.invocation_params.dir / argument, config.rootpath)
         for argument in config.args
     ]
     return ledger.deselected + [

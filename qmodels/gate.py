@@ -74,7 +74,7 @@ def read_run(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise UserError(
             f"run {path} is damaged, or not of pytest-benchmark with qmodels' metrics: restore it "
-            "from git, or make it again with --qmodels-update-baseline"
+            "from git, or delete it and make it again with --qmodels-update-baseline"
         ) from None
     return dict(run)
 
@@ -107,7 +107,8 @@ def read_baseline(path: Path, machine_class: str) -> Baseline | None:
     if made_on != machine_class:
         raise UserError(
             f"baseline {path} was made on {made_on}, and this is {machine_class}: "
-            "int8 results differ between the two; make one here with --qmodels-update-baseline"
+            "int8 results differ between the two; move it where it belongs, and make one here "
+            "with --qmodels-update-baseline"
         )
     try:
         entries = {one["fullname"]: entry(one["extra_info"]) for one in run["benchmarks"]}

@@ -48,7 +48,7 @@ def cpu_flags() -> frozenset[str]:
         }
         return frozenset(flags)
     except OSError:
-        import cpuinfo  # slow: it starts processes
+        import cpuinfo  # comes with pytest-benchmark; slow: it starts processes
 
         return frozenset(cpuinfo.get_cpu_info().get("flags", ()))
 
