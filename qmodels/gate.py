@@ -41,7 +41,12 @@ class Baseline:
 
     path: Path
     entries: Mapping[str, Entry]
-    versions: Mapping[str, str]
+
+    @property
+    def shown(self) -> Path:
+        """The path as people type it: from here, where it is below."""
+        here = Path.cwd()
+        return self.path.relative_to(here) if self.path.is_relative_to(here) else self.path
 
 
 @dataclass(frozen=True)
@@ -114,7 +119,7 @@ def read_baseline(path: Path, machine_class: str) -> Baseline | None:
         entries = {one["fullname"]: entry(one["extra_info"]) for one in run["benchmarks"]}
     except UserError as error:
         raise UserError(f"baseline {path} is damaged ({error}): restore it from git") from None
-    return Baseline(path, entries, run["machine_info"].get("versions", {}))
+    return Baseline(path, entries)
 
 
 def compare(benchmark: str, now: Entry, baseline: Baseline | None) -> list[Finding]:
@@ -129,23 +134,23 @@ def compare(benchmark: str, now: Entry, baseline: Baseline | None) -> list[Findi
         return [missing(name, f"no run is stored for {now_described(now)}") for name in gated]
     before = baseline.entries.get(benchmark)
     if before is None:
-        return [missing(name, f"{baseline.path} has no entry {benchmark}") for name in gated]
+        return [missing(name, f"{baseline.shown} has no entry {benchmark}") for name in gated]
     for condition in CONDITIONS:
         then, here = before.conditions[condition], now.conditions[condition]
         if then != here:
-            reason = f"{baseline.path} has it for {condition} {then}, and this run has {here}"
+            reason = f"{baseline.shown} has it for {condition} {then}, and this run has {here}"
             return [missing(name, reason) for name in gated]
     findings = []
     for name in gated:
         if name not in before.metrics or before.metrics[name].tolerance is None:
-            findings.append(missing(name, f"{baseline.path} has the entry without it"))
+            findings.append(missing(name, f"{baseline.shown} has the entry without it"))
         else:
             findings.append(
                 judge(benchmark, name, now.metrics[name], before.metrics[name], baseline)
             )
     for name, metric in before.metrics.items():
         if metric.tolerance is not None and name not in now.metrics:
-            line = f"{name} of {short(benchmark)} is in {baseline.path} and was not measured"
+            line = f"{name} of {short(benchmark)} is in {baseline.shown} and was not measured"
             findings.append(Finding(benchmark, name, "missing", line))
     return findings
 
@@ -166,11 +171,11 @@ def judge(benchmark: str, name: str, now: Metric, before: Metric, baseline: Base
         verdict, advice = "regressed", f"if that is intended, {ACCEPT}"
     elif most_worse < -slack:
         verdict, advice = "improved", f"bank it with {ACCEPT.split()[-1]}"
-    tolerance = readable(slack, now.unit)
+    tolerance = readable(slack, "points" if now.unit == "%" else now.unit)
     line = (
         f"{name} of {short(benchmark)} {verdict}: {readable(now.value, now.unit)} now, "
         f"{readable(before.value, now.unit)} in the baseline, tolerance {tolerance} "
-        f"({baseline.path}); {advice}"
+        f"({baseline.shown}); {advice}"
     )
     return Finding(benchmark, name, verdict, line.removesuffix("; "))
 

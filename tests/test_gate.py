@@ -30,7 +30,7 @@ def entry(**metrics: Metric) -> Entry:
 
 
 def stored(**metrics: Metric) -> Baseline:
-    return Baseline(Path("baselines/file.json"), {NAME: entry(**metrics)}, {})
+    return Baseline(Path("baselines/file.json"), {NAME: entry(**metrics)})
 
 
 def size(value: float, ci: tuple[float, float] | None = None) -> Metric:
@@ -108,7 +108,7 @@ def test_what_is_not_gated_is_not_compared() -> None:
     ("baseline", "said"),
     [
         (None, "no run is stored for digits, resnet34, width 8 on linux-x86_64-avx2"),
-        (Baseline(Path("b.json"), {}, {}), "b.json has no entry benches/bench_size.py"),
+        (Baseline(Path("b.json"), {}), "b.json has no entry benches/bench_size.py"),
         (stored(other=size(1)), "has the entry without it"),
         (stored(it=replace(size(1), tolerance=None)), "has the entry without it"),
     ],
@@ -136,7 +136,7 @@ def test_other_conditions_are_not_compared(condition: str) -> None:
 
 
 def test_vanished_benchmarks_are_named_unless_excused() -> None:
-    baseline = Baseline(Path("b.json"), {"a": entry(), "b": entry(), "c": entry()}, {})
+    baseline = Baseline(Path("b.json"), {"a": entry(), "b": entry(), "c": entry()})
     assert gate.vanished(baseline, ran=["a"], excused=["c"]) == ["b"]
     assert gate.vanished(None, ran=[], excused=[]) == []
 

@@ -78,7 +78,7 @@ def build(variant: Variant, checkpoint: Checkpoint, dataset: Dataset) -> Artifac
         "machine_class": machine.machine_class(),
         "saturates": variant.calibrates and machine.int8_saturates(variant.engine),
         "versions": {"torch": machine.versions()["torch"]},
-        "source": source_digest(inspect.getsourcefile(variant.quantize)),
+        "source": source_digest(variant),
     }
 
     def write(folder: Path) -> None:
@@ -95,10 +95,12 @@ def build(variant: Variant, checkpoint: Checkpoint, dataset: Dataset) -> Artifac
 
 
 @cache
-def source_digest(variant_source: str | None) -> str:
-    """Digest of the code that makes artifacts, with the module that defines the variant."""
+def source_digest(variant: Variant) -> str:
+    """Digest of the code that makes artifacts, with the modules that define the variant."""
     package = Path(qmodels.__file__).parent
     paths = {path for pattern in SOURCES for path in package.glob(pattern)}
-    if variant_source:
-        paths.add(Path(variant_source))
+    for function in (variant.quantize, variant.format.save, variant.format.load):
+        source = inspect.getsourcefile(function)
+        if source and Path(source).exists():
+            paths.add(Path(source))
     return store.digest_bytes(b"".join(path.read_bytes() for path in sorted(paths)))
