@@ -70,14 +70,14 @@ class Metric:
 # Accuracy is deterministic for a machine class and versions; the tolerance lets one image in a
 # thousand flip where another processor of the class adds in another order. Sizes move by some
 # bytes with the names in an archive. A process's resident memory counts shared libraries, which
-# come in whole pages. The ratio of latencies varies by about 2 % from process to process.
+# come in whole pages. Ratios of latencies of unchanged code were seen 9 % apart.
 METRICS: dict[str, tuple[str, Better, float | None]] = {
     "top1": ("%", "higher", 0.1),
     "top5_error": ("%", "lower", 0.1),
     "top1_drop": ("points", "lower", None),
     "size_bytes": ("bytes", "lower", 0.001),
     "latency_ms": ("ms", "lower", None),
-    "latency_ratio": ("x", "lower", 0.2),
+    "latency_ratio": ("x", "lower", 0.15),
     "allocated_bytes": ("bytes", "lower", 0.001),
     "peak_bytes": ("bytes", "lower", 0.001),
     "operator_calls": ("calls", "lower", 0.0),
