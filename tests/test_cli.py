@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from qmodels import cli, training
+from qmodels import checkpoints, cli, training
 from qmodels.training import Stage
 
 
@@ -79,7 +79,9 @@ def test_train_writes_a_checkpoint_that_build_then_uses(
     trained = json.loads(capsys.readouterr().out)
     assert trained["seed"] == 3
     assert trained["epochs"] == 3
-    assert 0 < trained["top1"] < 100
+    found = checkpoints.find("preact_resnet34", 4, "digits")
+    assert found is not None
+    assert (found.seed, found.top1, found.sha256) == (3, trained["top1"], trained["sha256"])
     network = "--dataset digits --architecture preact_resnet34 --width 4"
     run(*f"build {network} --variants static-int8 --json".split())
     assert json.loads(capsys.readouterr().out)[0]["size_bytes"] > 0
