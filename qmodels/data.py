@@ -7,7 +7,7 @@ of Alpaydin and Kaynak's UCI set, 1998), enlarged from 8x8 to 32x32.
 
 import os
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -194,14 +194,34 @@ def stratified_subset(split: Split, count: int, *, seed: int = 0) -> Split:
     if not 1 <= count <= len(split):
         raise UserError(f"{count} images can't be drawn: choose from 1 to {len(split)}")
     generator = torch.Generator().manual_seed(seed)
+    chosen = stratified_order(split, generator)[:count]
+    return split.take(chosen[torch.randperm(count, generator=generator)])
+
+
+def stratified_order(split: Split, generator: torch.Generator) -> Tensor:
+    """All positions, (N,) int64, in an order any beginning of which is stratified by class."""
     order = torch.randperm(len(split), generator=generator)
-    # Sort by each image's rank among those of its class, so that any prefix is stratified.
+    # Sorted by each image's rank among those of its class.
     rank = torch.zeros(len(split), dtype=torch.int64)
     for label in range(int(split.labels.max()) + 1):
         members = split.labels[order] == label
         rank[members] = torch.arange(int(members.sum()))
-    chosen = order[torch.argsort(rank, stable=True)[:count]]
-    return split.take(chosen[torch.randperm(count, generator=generator)])
+    return order[torch.argsort(rank, stable=True)]
+
+
+def for_tuning(dataset: Dataset) -> Dataset:
+    """A data set of the training split alone: a tenth, stratified, is what accuracy is of.
+
+    Under another name, so that nothing made with it is taken for the real one's.
+    """
+    order = stratified_order(dataset.train, torch.Generator().manual_seed(0))
+    held_out = len(order) // 10
+    return replace(
+        dataset,
+        name=f"{dataset.name}-tuning",
+        train=dataset.train.take(order[held_out:]),
+        test=dataset.train.take(order[:held_out]),
+    )
 
 
 def first_line(error: BaseException) -> str:

@@ -1,6 +1,7 @@
 """What this machine is and can do: machine class, quantized engine, int8 saturation probe."""
 
 import platform
+import shutil
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -93,6 +94,11 @@ def bfloat16_pays(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
     return "amx_bf16" in cpu_flags()
+
+
+def compilation_pays(device: torch.device) -> bool:
+    """Whether ``torch.compile`` trains faster: on GPUs, where there is a compiler of C."""
+    return device.type == "cuda" and any(shutil.which(name) for name in ("cc", "gcc", "clang"))
 
 
 def versions() -> dict[str, str]:

@@ -19,6 +19,7 @@ from typing import Any
 
 import platformdirs
 from filelock import FileLock
+from safetensors import SafetensorError
 
 from qmodels.errors import UserError
 
@@ -76,9 +77,7 @@ def replacing(path: Path) -> Iterator[Path]:
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         os.close(descriptor)
     except OSError as error:
-        raise UserError(
-            f"{path} can't be written ({error.strerror}): free the disk or choose another folder"
-        ) from None
+        raise unwritable(path, error.strerror) from None
     scratch = Path(name)
     try:
         yield scratch
@@ -86,9 +85,9 @@ def replacing(path: Path) -> Iterator[Path]:
         scratch.chmod(0o644)
         scratch.replace(path)
     except OSError as error:
-        raise UserError(
-            f"{path} can't be written ({error.strerror}): free the disk or choose another folder"
-        ) from None
+        raise unwritable(path, error.strerror) from None
+    except SafetensorError as error:  # how safetensors reports what the system said
+        raise unwritable(path, str(error)) from None
     finally:
         scratch.unlink(missing_ok=True)
 
@@ -97,6 +96,24 @@ def write_text(path: Path, text: str) -> None:
     """Write a whole text file atomically."""
     with replacing(path) as scratch:
         scratch.write_text(text, encoding="utf-8")
+
+
+def append_line(path: Path, line: str) -> None:
+    """Add a line to a text file.
+
+    Raises:
+        UserError: the disk is full, or the file can't be written.
+    """
+    try:
+        with path.open("a", encoding="utf-8") as stream:
+            stream.write(line + "\n")
+    except OSError as error:
+        raise unwritable(path, error.strerror) from None
+
+
+def unwritable(path: Path, reason: str | None) -> UserError:
+    """The line for a file that can't be written."""
+    return UserError(f"{path} can't be written ({reason}): free the disk or choose another folder")
 
 
 def lock(path: Path) -> FileLock:

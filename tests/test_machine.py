@@ -62,6 +62,17 @@ def test_the_probe_sees_saturation_where_vnni_is_switched_off() -> None:
     assert child.stdout.strip() == "True"
 
 
+@pytest.mark.parametrize(
+    ("device", "compiler", "pays"),
+    [("cuda", True, True), ("cuda", False, False), ("cpu", True, False)],
+)
+def test_compiling_pays_on_a_gpu_with_a_compiler(
+    device: str, compiler: bool, pays: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine.shutil, "which", lambda name: "/usr/bin/cc" if compiler else None)
+    assert machine.compilation_pays(torch.device(device)) == pays
+
+
 def test_versions_name_what_numbers_depend_on() -> None:
     versions = machine.versions()
     assert versions["torch"] == torch.__version__.partition("+")[0] or versions["torch"].startswith(

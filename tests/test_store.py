@@ -22,6 +22,14 @@ def build_slowly(root: Path) -> None:
     store.build_folder("thing", {"of": 1}, slow_build, root=root)
 
 
+def test_lines_are_added_and_a_folder_in_the_way_is_one_line(tmp_path: Path) -> None:
+    store.append_line(tmp_path / "log", "first")
+    store.append_line(tmp_path / "log", "second")
+    assert (tmp_path / "log").read_text() == "first\nsecond\n"
+    with pytest.raises(UserError, match="can't be written .Is a directory."):
+        store.append_line(tmp_path, "third")
+
+
 def test_what_is_built_once_is_found_again(tmp_path: Path) -> None:
     def build(folder: Path) -> None:
         (folder / "file").write_text("content")

@@ -1,0 +1,39 @@
+"""Run a model over images, and count how often it is right."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from qmodels.data import Dataset, Split
+
+EVALUATION_BATCH = 250
+
+
+def predict(
+    forward: Callable[[Tensor], Tensor],
+    dataset: Dataset,
+    images: Tensor,
+    *,
+    batch_size: int = EVALUATION_BATCH,
+) -> Tensor:
+    """Logits (N, classes) float32 of images (N, 3, 32, 32) uint8, in batches."""
+    with torch.inference_mode():
+        return torch.cat([forward(dataset.normalize(batch)) for batch in images.split(batch_size)])
+
+
+def ranks(logits: Tensor, labels: Tensor) -> Tensor:
+    """How many classes come before the right one, (N,) int64, of logits (N, classes).
+
+    Of equal logits, which int8 makes common, the first class comes first, as for ``argmax``.
+    """
+    right = logits.gather(1, labels[:, None])
+    earlier = torch.arange(logits.shape[1]) < labels[:, None]
+    return ((logits > right) | ((logits == right) & earlier)).sum(dim=1)
+
+
+def accuracy(logits: Tensor, split: Split) -> tuple[float, float]:
+    """Top-1 accuracy and top-5 error in percent, of logits (N, classes) for a split of N images."""
+    rank = ranks(logits, split.labels)
+    count = len(split)
+    return 100 * int((rank == 0).sum()) / count, 100 * int((rank >= 5).sum()) / count

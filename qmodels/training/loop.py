@@ -1,0 +1,289 @@
+"""The training loop: one for GPUs and CPUs, for float and for fake-quantized networks."""
+
+import math
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from torch import Generator, Tensor, nn
+from torch.nn import functional
+
+from qmodels import checkpoints, fake_quantize, machine, resnet, store
+from qmodels.checkpoints import Checkpoint
+from qmodels.data import Dataset
+from qmodels.errors import UserError
+from qmodels.evaluation import accuracy, predict
+from qmodels.recipes import Recipe
+from qmodels.training import averaging, draws, state, workers
+from qmodels.training.draws import Draws
+from qmodels.training.gradients import Accumulator
+from qmodels.training.progress import Reporter
+from qmodels.training.state import State
+from qmodels.training.workers import Workers
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to train: all that decides the weights, but for the machine.
+
+    Attributes:
+        parent: the checkpoint to start from, also the teacher where the recipe distills; None to
+            start from scratch.
+        quantization_aware: fake-quantize; needs a parent.
+    """
+
+    dataset: Dataset
+    architecture: str
+    width: int
+    recipe: Recipe
+    seed: int = 0
+    parent: Checkpoint | None = None
+    quantization_aware: bool = False
+
+    @property
+    def name(self) -> str:
+        """As files are named."""
+        if self.parent is None:
+            first = f"{self.dataset.name}-{self.architecture}-w{self.width}-{self.recipe.name}"
+        else:
+            kind = "int8" if self.quantization_aware else "fp32"
+            first = f"{Path(self.parent.file).stem}-{self.recipe.name}-{kind}"
+        return f"{first}-s{self.seed}"
+
+    def description(self, precision: str) -> Checkpoint:
+        """The checkpoint to be, but for its weights and their accuracy."""
+        return Checkpoint(
+            file=f"{self.name}.safetensors",
+            architecture=self.architecture,
+            width=self.width,
+            dataset=self.dataset.name,
+            classes=self.dataset.classes,
+            recipe=self.recipe,
+            seed=self.seed,
+            precision=precision,
+            top1=0.0,
+            top5_error=0.0,
+            sha256="",
+            folder=store.cache_dir("checkpoints"),
+            parent=self.parent.sha256 if self.parent else None,
+            quantization_aware=self.quantization_aware,
+        )
+
+
+def train(job: Job, *, console: Console | None = None) -> Checkpoint:
+    """Train into the cache, going on from where a killed run of the same job stopped.
+
+    Args:
+        console: where the progress bar goes; None shows nothing.
+
+    Returns:
+        The checkpoint, with its accuracy on the test split after the last epoch. What the cache
+        has already is not trained again.
+
+    Raises:
+        UserError: unknown architecture or width, a batch that processes can't share, no memory, a
+            loss that is no longer finite, no disk space.
+    """
+    resnet.check(job.architecture, job.width)
+    with workers.joined() as team, torch.random.fork_rng(devices=[]):
+        description = job.description(precision(job, team.device))
+        path = state_path(description, team)
+        with store.lock(path) if team.first else nullcontext():
+            finished = team.from_first(checkpoints.finished(description))
+            if finished is None:
+                finished = fit(job, description, path, team, console if team.first else None)
+            elif console is not None and team.first:
+                console.print(
+                    f"trained before: delete {finished.path} to train again", soft_wrap=True
+                )
+    return finished
+
+
+def fit(
+    job: Job, description: Checkpoint, path: Path, team: Workers, console: Console | None
+) -> Checkpoint:
+    """Run all epochs that the state in ``path`` does not have, evaluate, and save."""
+    recipe, device = job.recipe, team.device
+    torch.manual_seed(job.seed)
+    data = draws.load(job.dataset, recipe, job.seed, device)
+    model, teacher = networks(job, team, data)
+    optimizer = sgd(model, recipe)
+    steps = len(data.labels) // recipe.batch_size
+    average = averaging.start(model, recipe.averaging * steps) if recipe.averaging else None
+    everything = State(model, optimizer, average)
+    done = team.from_first(state.restore(path, everything) if team.first else 0)
+    team.equalize(list(everything.tensors().values()))
+    # Fake-quantized modules and collectives inside batch norms break the graph.
+    compiles = machine.compilation_pays(device) and teacher is None and team.count == 1
+    forward = torch.compile(model) if compiles and not job.quantization_aware else model
+
+    def summed_loss(images: Tensor, targets: Tensor) -> Tensor:
+        with torch.autocast(
+            device.type, torch.bfloat16, enabled=description.precision == "bfloat16"
+        ):
+            logits = forward(images)
+            loss = functional.cross_entropy(
+                logits, targets, label_smoothing=recipe.label_smoothing, reduction="sum"
+            )
+            if teacher is not None:
+                with torch.no_grad():
+                    taught = teacher(images)
+                divergence = distillation(logits, taught, recipe.temperature)
+                loss = recipe.distillation * divergence + (1 - recipe.distillation) * loss
+        return loss / recipe.batch_size
+
+    log = path.with_suffix(".log") if team.first else None
+    with Reporter(job.name, recipe, steps, done, log=log, console=console) as reporter:
+
+        def halved(size: int) -> None:
+            team.alone_or("out of GPU memory: start more processes, or choose a smaller --width")
+            seen = recipe.statistics_batch or recipe.batch_size
+            caveat = f"; batch norm sees those instead of {seen}" if moving and size < seen else ""
+            reporter.say(f"out of memory: going on with {size} images at a time{caveat}")
+
+        accumulator = Accumulator(recipe.batch_size // team.count, halved)
+        for epoch in range(done, recipe.epochs):
+            # Seeded by epoch, so that a resumed run draws what an undisturbed one does.
+            generator = Generator().manual_seed(job.seed * 100_003 + epoch)
+            order = torch.randperm(len(data.labels), generator=generator)
+            total_loss = torch.zeros((), device=device)
+            moving = enter_epoch(model, recipe, epoch)
+            reporter.begin_epoch()
+            for index in range(steps):
+                chosen = order[index * recipe.batch_size : (index + 1) * recipe.batch_size]
+                images, targets = data.batch(chosen, epoch, generator)
+                for group in optimizer.param_groups:
+                    group["lr"] = recipe.rate(epoch * steps + index, recipe.epochs * steps)
+                total_loss += accumulator.backward(
+                    model,
+                    summed_loss,
+                    team.share(images),
+                    team.share(targets),
+                    limit=recipe.statistics_batch if moving else None,
+                )
+                team.sum_gradients(model)
+                optimizer.step()
+                if average is not None:
+                    average.update_parameters(model)
+                reporter.step(epoch, index + 1, total_loss * team.count)
+            mean_loss = float(team.total(total_loss)) / steps
+            if not math.isfinite(mean_loss):
+                raise UserError(
+                    f"training {job.name}: the loss of epoch {epoch + 1} is {mean_loss}; "
+                    f"epoch {epoch} is kept in {path}: train with another --seed or recipe"
+                )
+            if team.first:
+                state.save(path, everything, epoch + 1)
+            reporter.end_epoch(epoch, mean_loss)
+
+        if average is not None:
+            model = averaging.with_statistics(average, statistics_batches(data, job.seed))
+        if team.first:
+            description = finish(job, model, description)
+            reporter.write(
+                f"top-1 {description.top1:.2f} %  top-5 error {description.top5_error:.2f} %"
+            )
+            if device.type == "cuda":
+                reporter.say(f"peak memory {torch.cuda.max_memory_allocated() / 1e9:.2f} GB")
+            path.unlink(missing_ok=True)
+    return team.from_first(description)
+
+
+def precision(job: Job, device: torch.device) -> str:
+    """Fake-quantize modules fail under autocast, so fine-tuning and its controls are in float32."""
+    return "bfloat16" if job.parent is None and machine.bfloat16_pays(device) else "float32"
+
+
+def state_path(description: Checkpoint, team: Workers) -> Path:
+    """Where the state of an unfinished job is kept; another device's rounding is another job's."""
+    record = {**asdict(description), "top1": None, "top5_error": None, "folder": None}
+    digest = store.digest_value({**record, "device": team.device.type, "processes": team.count})
+    return store.cache_dir("training") / f"{Path(description.file).stem}-{digest[:12]}.safetensors"
+
+
+def networks(job: Job, team: Workers, data: Draws) -> tuple[nn.Module, nn.Module | None]:
+    """The network to train, and its teacher where the recipe distills, on the team's device."""
+    if job.recipe.batch_size % team.count:
+        raise UserError(
+            f"{team.count} processes can't share batches of {job.recipe.batch_size}: "
+            "start a number that divides it"
+        )
+    if job.parent is None:
+        model = resnet.build(job.architecture, job.width, job.dataset.classes)
+    else:
+        model = checkpoints.load_model(job.parent)
+    teacher = None
+    if job.recipe.distillation:
+        assert job.parent is not None, "a teacher is what the job started from"
+        teacher = checkpoints.load_model(job.parent)
+        teacher.to(team.device).to(memory_format=torch.channels_last)
+    if job.quantization_aware:
+        team.alone_or("quantization-aware training runs in one process: leave out torchrun")
+        model = fake_quantize.prepare(model)
+    model.to(team.device).to(memory_format=torch.channels_last)
+    if team.count > 1:
+        workers.share_statistics(model)
+    if job.quantization_aware:
+        # Gives every range its shape and a first value.
+        first = torch.arange(job.recipe.statistics_batch or job.recipe.batch_size)
+        with torch.no_grad():
+            model(data.pictures(first, 0, Generator().manual_seed(job.seed)))
+    return model, teacher
+
+
+def enter_epoch(model: nn.Module, recipe: Recipe, epoch: int) -> bool:
+    """Put a model in training mode, frozen as the recipe says; whether anything moves by itself."""
+    statistics_move = recipe.before(recipe.batch_norm_until, epoch)
+    ranges_move = recipe.before(recipe.observers_until, epoch)
+    model.train()
+    if not statistics_move:
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+    fake_quantize.observe(model, ranges_move)
+    return statistics_move or ranges_move
+
+
+def sgd(model: nn.Module, recipe: Recipe) -> torch.optim.SGD:
+    """SGD with Nesterov momentum; weight decay for weights, none for batch norms and biases."""
+    parameters = list(model.parameters())
+    groups = [
+        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.SGD(groups, lr=recipe.peak_rate, momentum=0.9, nesterov=True)
+
+
+def distillation(logits: Tensor, teachers: Tensor, temperature: float) -> Tensor:
+    """Summed divergence from a teacher's softened distribution, both logits (N, classes).
+
+    Times the squared temperature, so that its gradients are of the labels' size whatever that is
+    (Hinton et al., 2015).
+    """
+    ours, theirs = (
+        functional.log_softmax(one.float() / temperature, dim=1) for one in (logits, teachers)
+    )
+    return temperature**2 * functional.kl_div(ours, theirs, reduction="sum", log_target=True)
+
+
+def statistics_batches(data: Draws, seed: int) -> Iterator[Tensor]:
+    """Batches of augmented images, as the last epoch saw them but unmixed."""
+    recipe = data.recipe
+    generator = Generator().manual_seed(seed * 100_003 + recipe.epochs)
+    order = torch.randperm(len(data.labels), generator=generator)
+    for chosen in order.split(recipe.batch_size)[: averaging.STATISTICS_BATCHES]:
+        yield data.pictures(chosen, recipe.epochs - 1, generator)
+
+
+def finish(job: Job, model: nn.Module, description: Checkpoint) -> Checkpoint:
+    """Evaluate a trained model as it will be stored, and save it."""
+    fake_quantize.observe(model, enabled=False)
+    weights = {key: checkpoints.to_storage(value) for key, value in model.state_dict().items()}
+    stored = checkpoints.structure(description)
+    stored.load_state_dict(weights)
+    logits = predict(stored, job.dataset, job.dataset.test.images)
+    top1, top5_error = accuracy(logits, job.dataset.test)
+    return checkpoints.save(weights, replace(description, top1=top1, top5_error=top5_error))

@@ -1,0 +1,75 @@
+"""Checkpoints for whoever needs one: found, else trained now where that is quick."""
+
+import torch
+from rich.console import Console
+
+from qmodels import checkpoints
+from qmodels.checkpoints import Checkpoint
+from qmodels.data import Dataset
+from qmodels.errors import Unavailable, UserError
+from qmodels.recipes import FINE_TUNING, RECIPES, Recipe
+from qmodels.training.loop import Job, train
+
+# What is measured where no width is named: of each, a checkpoint is shipped.
+DEFAULT_WIDTH = {"digits": 8, "cifar100": 16}
+QUICK_WIDTH = 16  # digits train in a minute on two cores up to here
+
+
+def recipe_for(dataset: str) -> Recipe:
+    """The recipe used where none is named."""
+    if dataset == "digits":
+        return RECIPES["digits"]
+    return RECIPES["default" if torch.cuda.is_available() else "compact-cpu"]
+
+
+def quick(dataset: str, width: int) -> bool:
+    """Whether training takes minutes at most, which a fixture may."""
+    return torch.cuda.is_available() or (dataset == "digits" and width <= QUICK_WIDTH)
+
+
+def find_or_train(
+    dataset: Dataset, architecture: str, width: int, *, console: Console | None = None
+) -> Checkpoint:
+    """Trained weights: from the cache, else shipped, else trained now where that is quick.
+
+    Raises:
+        UserError: there are none, and training takes longer than a fixture may; names the command.
+    """
+    found = checkpoints.find(architecture, width, dataset.name)
+    if found is not None:
+        return found
+    if quick(dataset.name, width):
+        return train(Job(dataset, architecture, width, recipe_for(dataset.name)), console=console)
+    raise UserError(
+        f"no trained {architecture} of width {width} for {dataset.name}: train it with "
+        f"`qmodels train --dataset {dataset.name} --architecture {architecture} --width {width}`"
+    )
+
+
+def find_or_fine_tune(
+    parent: Checkpoint, dataset: Dataset, *, console: Console | None = None
+) -> Checkpoint:
+    """The quantization-aware sibling of a checkpoint, made now where that is quick.
+
+    Raises:
+        Unavailable: there is none, and making it takes longer than a fixture may.
+    """
+    found = checkpoints.find_quantization_aware(parent)
+    if found is not None:
+        return found
+    if quick(dataset.name, parent.width):
+        return train(
+            Job(
+                dataset,
+                parent.architecture,
+                parent.width,
+                FINE_TUNING["fine-tune"],
+                parent=parent,
+                quantization_aware=True,
+            ),
+            console=console,
+        )
+    raise Unavailable(
+        f"{parent.file} has no quantization-aware sibling: make it with "
+        f"`qmodels train --qat --from {parent.path.stem}`"
+    )

@@ -1,0 +1,72 @@
+"""What a killed run goes on from: one safetensors file an epoch, replaced atomically."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from qmodels import store
+from qmodels.errors import UserError
+
+
+@dataclass(frozen=True)
+class State:
+    """Everything that changes from epoch to epoch. Random numbers are drawn anew in each."""
+
+    model: nn.Module
+    optimizer: torch.optim.SGD
+    average: AveragedModel | None
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All of it by name, not copied; momentum is made where the optimizer has none yet."""
+        found = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        for name, parameter in self.model.named_parameters():
+            slot = self.optimizer.state[parameter]
+            if "momentum_buffer" not in slot:
+                slot["momentum_buffer"] = torch.zeros_like(parameter)
+            found[f"momentum.{name}"] = slot["momentum_buffer"]
+        if self.average is not None:
+            found |= {f"average.{k}": value for k, value in self.average.state_dict().items()}
+        return found
+
+
+def save(path: Path, state: State, epochs: int) -> None:
+    """Write the state after some epochs, in one atomic file."""
+    tensors = {
+        name: value.detach().cpu().contiguous().clone() for name, value in state.tensors().items()
+    }
+    with store.replacing(path) as scratch:
+        save_file(tensors, scratch, metadata={"epochs": json.dumps(epochs)})
+
+
+def restore(path: Path, state: State) -> int:
+    """Read what ``save`` wrote and return the epochs done, 0 where there is nothing.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    if not path.exists():
+        return 0
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            epochs = int(json.loads(file.metadata()["epochs"]))
+
+        def part(prefix: str) -> dict[str, Tensor]:
+            return {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}
+
+        state.model.load_state_dict(part("model."))
+        if state.average is not None:
+            state.average.load_state_dict(part("average."))
+        # Only now: loading may have given ranges of quantization their shapes.
+        current = state.tensors()
+        for name, momentum in part("momentum.").items():
+            current[f"momentum.{name}"].copy_(momentum)
+    except (SafetensorError, RuntimeError, KeyError, ValueError, TypeError):
+        raise UserError(f"training state {path} is damaged: delete it to start afresh") from None
+    return epochs

@@ -1,0 +1,27 @@
+import torch
+
+from qmodels import evaluation
+from qmodels.data import Dataset, Split
+
+
+def test_accuracy_counts_what_is_defined() -> None:
+    labels = torch.tensor([0, 1, 2, 6])
+    logits = torch.tensor([[9.0, 8, 7, 6, 5, 4, 3]] * 4)
+    split = Split(torch.zeros(4, 3, 32, 32, dtype=torch.uint8), labels)
+    assert evaluation.accuracy(logits, split) == (25.0, 25.0)
+
+
+def test_of_equal_logits_the_first_class_wins_wherever_it_is_counted() -> None:
+    logits = torch.tensor([[1.0, 1, 0], [1, 1, 0], [0, 1, 1], [0, 0, 0]])
+    ranks = evaluation.ranks(logits, torch.tensor([0, 1, 2, 2]))
+    assert ranks.tolist() == [0, 1, 1, 2]
+    assert (ranks == 0).tolist() == (logits.argmax(dim=1) == torch.tensor([0, 1, 2, 2])).tolist()
+
+
+def test_predictions_do_not_depend_on_how_images_are_batched(
+    digits: Dataset, digits_model: torch.nn.Module
+) -> None:
+    images = digits.test.images[:30]
+    whole = evaluation.predict(digits_model, digits, images)
+    parts = evaluation.predict(digits_model, digits, images, batch_size=7)
+    torch.testing.assert_close(whole, parts, rtol=1e-4, atol=1e-4)

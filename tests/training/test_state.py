@@ -1,0 +1,79 @@
+import resource
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from qmodels.errors import UserError
+from qmodels.recipes import RECIPES
+from qmodels.training import averaging, loop, state
+from qmodels.training.state import State
+
+
+def small(*, averaged: bool = False) -> State:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).to(
+        memory_format=torch.channels_last
+    )
+    average = averaging.start(model, 3) if averaged else None
+    return State(model, loop.sgd(model, RECIPES["digits"]), average)
+
+
+def step(one: State) -> None:
+    one.model(torch.randn(2, 3, 8, 8)).square().sum().backward()
+    one.optimizer.step()
+    one.optimizer.zero_grad()
+    if one.average is not None:
+        one.average.update_parameters(one.model)
+
+
+@pytest.mark.parametrize("averaged", [False, True])
+def test_everything_comes_back_to_the_bit(tmp_path: Path, averaged: bool) -> None:
+    torch.manual_seed(0)
+    saved, restored = small(averaged=averaged), small(averaged=averaged)
+    for _ in range(2):
+        step(saved)
+    path = tmp_path / "state.safetensors"
+    assert state.restore(path, restored) == 0
+    state.save(path, saved, 7)
+    assert state.restore(path, restored) == 7
+    torch.manual_seed(1)
+    step(saved)
+    torch.manual_seed(1)
+    step(restored)
+    ours, theirs = saved.tensors(), restored.tensors()
+    assert ours.keys() == theirs.keys()
+    assert any(name.startswith("momentum.") for name in ours)
+    assert any(name.startswith("average.") for name in ours) == averaged
+    for name, value in ours.items():
+        assert torch.equal(value, theirs[name]), name
+
+
+@pytest.mark.parametrize("damage", ["cut", "other"])
+def test_a_damaged_state_is_refused_in_one_line(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "state.safetensors"
+    state.save(path, small(averaged=damage == "cut"), 3)
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(UserError, match="damaged: delete it to start afresh"):
+        state.restore(path, small(averaged=True))
+
+
+def test_no_space_is_one_line_and_keeps_the_last_epoch(tmp_path: Path) -> None:
+    path = tmp_path / "state.safetensors"
+    one = small()
+    state.save(path, one, 1)
+    step(one)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        with pytest.raises(UserError, match="state.safetensors can't be written") as caught:
+            state.save(path, one, 2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert "\n" not in str(caught.value)
+    assert state.restore(path, small()) == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["state.safetensors"]
