@@ -1,4 +1,4 @@
-"""Fold batch norms into convolutions, and join the ReLUs after them, for inference.
+"""Fold batch norms into convolutions, and join the ReLUs after them.
 
 In eval mode a batch norm is an affine map of each channel, so a convolution followed by one is a
 convolution with other weights (Jacob et al., "Quantization and Training of Neural Networks for
@@ -7,7 +7,8 @@ fusion: what is joined has one output, quantized once.
 """
 
 import copy
-from typing import TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from torch import nn
 
@@ -19,7 +20,7 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 def fuse(model: Module) -> Module:
-    """A copy of a model in which every declared fusion group is one module.
+    """A copy of a model in which every declared fusion group is one module, for inference.
 
     Groups are what modules list in ``fusion_groups``: convolution + batch norm, convolution +
     batch norm + ReLU, batch norm + ReLU. The first module of a group becomes the fused one, the
@@ -31,11 +32,23 @@ def fuse(model: Module) -> Module:
     """
     if model.training:
         raise UserError("a model in training mode can't be fused: call model.eval() first")
-    fused = copy.deepcopy(model)
+    return join_groups(copy.deepcopy(model), torch_ao.fuse_modules)
+
+
+def fuse_for_training(model: Module) -> Module:
+    """A copy, in training mode, whose groups are joined but keep their batch norms.
+
+    What quantization-aware training starts from; it folds them anew in every forward.
+    """
+    return join_groups(copy.deepcopy(model).train(), torch_ao.fuse_modules_qat)
+
+
+def join_groups(model: Module, fuse_modules: Callable[..., Any]) -> Module:
+    """Replace each declared group of a model by one module, in place, by a function of torch's."""
     with torch_ao.quietly():
-        for module in list(fused.modules()):
+        for module in list(model.modules()):
             for group in getattr(module, "fusion_groups", ()):
                 # Fused modules are subclasses of neither, nor is Identity: exact types tell.
                 if all(type(module.get_submodule(name)) in FUSIBLE for name in group):
-                    torch_ao.fuse_modules(module, list(group), inplace=True)
-    return fused
+                    fuse_modules(module, list(group), inplace=True)
+    return model

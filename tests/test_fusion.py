@@ -4,7 +4,7 @@ from torch import nn
 
 from qmodels import resnet
 from qmodels.errors import UserError
-from qmodels.fusion import fuse
+from qmodels.fusion import fuse, fuse_for_training
 
 
 def randomize(model: nn.Module) -> nn.Module:
@@ -77,3 +77,20 @@ def test_the_original_is_left_alone() -> None:
 def test_training_mode_is_refused() -> None:
     with pytest.raises(UserError, match="training mode"):
         fuse(resnet.build("resnet34", 4, 10).train())
+
+
+@pytest.mark.parametrize("architecture", resnet.ARCHITECTURES)
+@pytest.mark.parametrize("training", [False, True])
+def test_fused_for_training_computes_the_same_with_batch_norms_alive(
+    architecture: str, training: bool
+) -> None:
+    model = randomize(resnet.build(architecture, 4, 10))
+    fused = fuse_for_training(model)
+    assert fused.training
+    assert not model.training
+    alive = [module for module in fused.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert len(alive) == 36 if architecture == "resnet34" else len(alive) == 33
+    images = resnet.random_images(4)
+    with torch.no_grad():
+        expected = model.train(training)(images)
+        torch.testing.assert_close(fused.train(training)(images), expected)

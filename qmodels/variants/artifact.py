@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 import torch
+from rich.console import Console
 from torch import Tensor
 
 import qmodels
@@ -18,7 +19,14 @@ from qmodels.variants.registry import Variant
 
 CALIBRATION_IMAGES = 1000
 # What decides an artifact's bytes: editing any of these builds anew.
-SOURCES = ("resnet.py", "fusion.py", "torch_ao.py", "machine.py", "variants/*.py")
+SOURCES = (
+    "resnet.py",
+    "fusion.py",
+    "fake_quantize.py",
+    "torch_ao.py",
+    "machine.py",
+    "variants/*.py",
+)
 
 
 @dataclass(frozen=True)
@@ -59,16 +67,25 @@ class Artifact:
         return checked
 
 
-def build(variant: Variant, checkpoint: Checkpoint, dataset: Dataset) -> Artifact:
+def build(
+    variant: Variant, checkpoint: Checkpoint, dataset: Dataset, *, console: Console | None = None
+) -> Artifact:
     """Quantize a checkpoint, or find that it was done before.
 
+    Args:
+        console: where progress goes if a quantization-aware sibling has to be trained.
+
     Raises:
-        Unavailable: this machine can't run the variant.
+        Unavailable: this machine can't run the variant, or there is no such sibling.
         UserError: the checkpoint is damaged, or the cache can't be written.
     """
     missing = variant.missing()
     if missing:
         raise Unavailable(f"{variant.name}: {missing}")
+    if variant.quantization_aware:
+        from qmodels import training  # brings in torch's compiler, which takes seconds
+
+        checkpoint = training.find_or_fine_tune(checkpoint, dataset, console=console)
     count = min(CALIBRATION_IMAGES, len(dataset.train))
     inputs = {
         "variant": variant.name,

@@ -19,7 +19,7 @@ from qmodels.resnet import Resnet34
 from qmodels.variants.formats import Format, Runnable
 
 # In the order that tables show; the reference comes first.
-FAMILIES = ("floating", "dynamic", "static")
+FAMILIES = ("floating", "dynamic", "static", "qat")
 
 Quantize = Callable[[Resnet34, Tensor | None], Runnable]
 
@@ -37,6 +37,8 @@ class Variant:
             the model as it was. With None for images it gives the structure alone, for loading.
         format: how the result is stored.
         calibrates: whether ``quantize`` looks at the images.
+        quantization_aware: whether ``quantize`` takes the fake-quantized model of the checkpoint's
+            quantization-aware sibling instead of the float one.
         kernels: operators that a profile of one forward must show, as proof that they ran.
         requires: modules that must be importable.
         extra: the extra of qmodels that installs them.
@@ -48,6 +50,7 @@ class Variant:
     quantize: Quantize
     format: Format
     calibrates: bool
+    quantization_aware: bool
     kernels: tuple[str, ...]
     requires: tuple[str, ...]
     extra: str | None
@@ -74,6 +77,7 @@ def variant(
     summary: str,
     format: Format,
     calibrates: bool = False,
+    quantization_aware: bool = False,
     kernels: Iterable[str] = (),
     requires: Iterable[str] = (),
     extra: str | None = None,
@@ -94,6 +98,7 @@ def variant(
             quantize=quantize,
             format=format,
             calibrates=calibrates,
+            quantization_aware=quantization_aware,
             kernels=tuple(kernels),
             requires=tuple(requires),
             extra=extra,

@@ -8,7 +8,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from qmodels import checkpoints, data, machine, resnet, store, training, variants
+from qmodels import (
+    checkpoints,
+    data,
+    evaluation,
+    fake_quantize,
+    machine,
+    resnet,
+    store,
+    training,
+    variants,
+)
 from qmodels.checkpoints import Checkpoint
 from qmodels.data import Dataset
 from qmodels.errors import Unavailable, UserError
@@ -18,6 +28,7 @@ from qmodels.variants import Artifact, Runnable, registry, static
 from qmodels.variants.formats import WEIGHTS, Structure
 
 STUDY = ("fp32", "dynamic-fp16", "dynamic-int8", "static-int8", "static-int8-jit")
+ALL = (*STUDY, "qat-int8")
 
 
 @pytest.fixture(scope="session")
@@ -40,23 +51,26 @@ def test_the_studys_five_models_come_first_and_in_its_order() -> None:
     assert tuple(variants.all_variants())[:5] == STUDY
 
 
-@pytest.mark.parametrize("name", STUDY)
+@pytest.mark.parametrize("name", ALL)
 def test_load_gives_the_outputs_of_what_was_saved_bit_for_bit(
     name: str,
     build: Callable[[str], Artifact],
     digits: Dataset,
-    digits_model: Resnet34,
+    digits_checkpoint: Checkpoint,
     images: Tensor,
 ) -> None:
     artifact = build(name)
     calibration = digits.normalize(data.stratified_subset(digits.train, 1000).images)
-    made = artifact.variant.quantize(digits_model, calibration)
+    source = digits_checkpoint
+    if artifact.variant.quantization_aware:
+        source = training.find_or_fine_tune(source, digits)
+    made = artifact.variant.quantize(checkpoints.load_model(source), calibration)
     with torch.inference_mode():
         for batch in (images, images[:1]):
             assert torch.equal(made(batch), artifact.load()(batch))
 
 
-@pytest.mark.parametrize("name", STUDY)
+@pytest.mark.parametrize("name", ALL)
 def test_logits_are_float32_of_any_batch_size(
     name: str, build: Callable[[str], Artifact], images: Tensor
 ) -> None:
@@ -68,7 +82,9 @@ def test_logits_are_float32_of_any_batch_size(
             assert logits.dtype == torch.float32
 
 
-@pytest.mark.parametrize("name", ["fp32", "dynamic-fp16", "static-int8", "static-int8-jit"])
+@pytest.mark.parametrize(
+    "name", ["fp32", "dynamic-fp16", "static-int8", "static-int8-jit", "qat-int8"]
+)
 def test_an_image_gets_the_same_logits_alone_and_in_a_batch(
     name: str, build: Callable[[str], Artifact], images: Tensor
 ) -> None:
@@ -77,28 +93,58 @@ def test_an_image_gets_the_same_logits_alone_and_in_a_batch(
     with torch.inference_mode():
         together = forward(images)
         alone = torch.cat([forward(image[None]) for image in images])
-    if name.startswith("static"):  # integer sums do not depend on their order
+    if name.startswith(("static", "qat")):  # integer sums do not depend on their order
         assert torch.equal(together, alone)
     else:
         torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", STUDY)
+@pytest.mark.parametrize("name", ALL)
 def test_accuracy_is_that_of_fp32_within_two_points(
     name: str, build: Callable[[str], Artifact], digits: Dataset, digits_checkpoint: Checkpoint
 ) -> None:
-    logits = training.predict(build(name).load(), digits, digits.test.images)
-    assert training.accuracy(logits, digits.test)[0] > digits_checkpoint.top1 - 2
+    logits = evaluation.predict(build(name).load(), digits, digits.test.images)
+    assert evaluation.accuracy(logits, digits.test)[0] > digits_checkpoint.top1 - 2
 
 
-@pytest.mark.parametrize("name", STUDY)
+@pytest.mark.parametrize("name", ALL)
 def test_a_profile_shows_the_kernels(name: str, build: Callable[[str], Artifact]) -> None:
     artifact = build(name)
     profiled = memory.profile(artifact.load(), resnet.random_images(1))
     ran = {row.name for row in profiled.rows}
     assert set(artifact.variant.kernels) <= ran
-    if name.startswith("static"):
+    if name.startswith(("static", "qat")):
         assert "aten::convolution" not in ran
+
+
+def test_qat_int8_is_as_small_as_its_static_sibling_and_has_the_same_kernels(
+    build: Callable[[str], Artifact],
+) -> None:
+    static_jit, qat = build("static-int8-jit"), build("qat-int8")
+    assert qat.size_bytes == pytest.approx(static_jit.size_bytes, rel=0.01)
+    image = resnet.random_images(1)
+    calls = [
+        {
+            row.name: row.calls
+            for row in memory.profile(one.load(), image).rows
+            if row.name.startswith("quantized::")
+        }
+        for one in (static_jit, qat)
+    ]
+    assert calls[0] == calls[1]
+    assert sum(calls[0].values()) > 50
+
+
+def test_qat_int8_has_seven_bit_weights_on_every_machine_class(
+    build: Callable[[str], Artifact], digits: Dataset, digits_checkpoint: Checkpoint
+) -> None:
+    source = checkpoints.load_model(training.find_or_fine_tune(digits_checkpoint, digits))
+    converted = fake_quantize.convert(source, machine.quantized_engine())
+    levels = torch.cat(
+        [m.weight().int_repr().flatten() for m in converted.modules() if hasattr(m, "weight")]
+    )
+    assert int(levels.min()) >= -64
+    assert 60 <= int(levels.max()) <= 63
 
 
 def test_static_int8_is_a_quarter_of_the_bytes(build: Callable[[str], Artifact]) -> None:
@@ -224,7 +270,7 @@ def test_the_studys_figures_at_width_64(tmp_path: Path) -> None:
     assert (step.calls, memory.readable(step.cpu_bytes)) == (1, "3.00 Kb")
 
 
-@pytest.mark.parametrize("name", STUDY)
+@pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize(
     "wrong",
     [torch.zeros(3, 32, 32), torch.zeros(1, 1, 32, 32), torch.zeros(1, 3, 32, 32).double()],
