@@ -207,6 +207,8 @@ def users_to_mend(config: pytest.Config) -> Iterator[None]:
     try:
         with capture.global_and_fixture_disabled():
             yield
+    except Unavailable:
+        raise
     except UserError as error:
         pytest.exit(f"qmodels: {error}", returncode=2)
 
@@ -242,7 +244,9 @@ def build(
     @cache
     def built(name: str) -> Artifact:
         with users_to_mend(pytestconfig):
-            return variants.build(variants.all_variants()[name], checkpoint, dataset)
+            return variants.build(
+                variants.all_variants()[name], checkpoint, dataset, console=Console(stderr=True)
+            )
 
     return built
 

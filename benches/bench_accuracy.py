@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from qmodels.evaluation import EVALUATION_BATCH, predict
 from qmodels.measure import accuracy
-from qmodels.training import EVALUATION_BATCH, predict
 
 
 @pytest.mark.benchmark(group="accuracy")

@@ -15,8 +15,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from qmodels import resnet, store
+from qmodels import fake_quantize, resnet, store
 from qmodels.errors import UserError
+from qmodels.recipes import Recipe, from_record
 
 INDEX = "index.json"
 
@@ -25,8 +26,10 @@ INDEX = "index.json"
 class Checkpoint:
     """What is known of one file of trained weights.
 
-    ``top1`` is the accuracy and ``top5_error`` the error on the whole test split after the last
-    epoch, in percent; ``sha256`` is the file's digest.
+    ``recipe`` made it, whole. ``top1`` is the accuracy and ``top5_error`` the error on the whole
+    test split after the last epoch, in percent; ``sha256`` is the file's digest. What was
+    fine-tuned names the digest of the checkpoint it started from, its ``parent``; what was trained
+    ``quantization_aware`` holds fake-quantized weights and the ranges of all activations.
     """
 
     file: str
@@ -34,14 +37,15 @@ class Checkpoint:
     width: int
     dataset: str
     classes: int
-    recipe: str
-    epochs: int
+    recipe: Recipe
     seed: int
     precision: str
     top1: float
     top5_error: float
     sha256: str
     folder: Path
+    parent: str | None = None
+    quantization_aware: bool = False
 
     @property
     def path(self) -> Path:
@@ -54,18 +58,56 @@ def shipped_dir() -> Path:
     return Path(__file__).parent.parent / "baselines" / "checkpoints"
 
 
-def find(architecture: str, width: int, dataset: str) -> Checkpoint | None:
-    """The newest matching checkpoint of the cache, else of the shipped ones, else None.
+def known() -> list[Checkpoint]:
+    """Every checkpoint: those of the cache, newest first, then those that are shipped.
 
     Raises:
         UserError: an index can't be read.
     """
-    for folder in (store.cache_dir("checkpoints"), shipped_dir()):
-        for checkpoint in reversed(read_index(folder)):
-            described = (checkpoint.architecture, checkpoint.width, checkpoint.dataset)
-            if described == (architecture, width, dataset):
-                return checkpoint
+    folders = (store.cache_dir("checkpoints"), shipped_dir())
+    return [one for folder in folders for one in reversed(read_index(folder))]
+
+
+def find(architecture: str, width: int, dataset: str) -> Checkpoint | None:
+    """The first known checkpoint of a network that was trained from scratch, or None."""
+    for one in known():
+        described = (one.architecture, one.width, one.dataset)
+        if described == (architecture, width, dataset) and one.parent is None:
+            return one
     return None
+
+
+def find_quantization_aware(parent: Checkpoint) -> Checkpoint | None:
+    """The first known checkpoint that was trained quantization-aware from another, or None."""
+    for one in known():
+        if one.quantization_aware and one.parent == parent.sha256:
+            return one
+    return None
+
+
+def finished(description: Checkpoint) -> Checkpoint | None:
+    """The checkpoint of a folder that differs from a description only in what training finds."""
+    for one in read_index(description.folder):
+        unknown = replace(
+            one, top1=description.top1, top5_error=description.top5_error, sha256=description.sha256
+        )
+        if unknown == description and one.path.exists():
+            return one
+    return None
+
+
+def named(name: str) -> Checkpoint:
+    """The checkpoint of a file name, with or without its suffix, or of a path.
+
+    Raises:
+        UserError: there is none; lists those that there are.
+    """
+    everything = known()
+    for one in everything:
+        if name in (one.file, Path(one.file).stem) or Path(name).resolve() == one.path.resolve():
+            return one
+    names = ", ".join(Path(one.file).stem for one in everything)
+    raise UserError(f"no checkpoint {name!r}: choose one of {names}")
 
 
 def read_index(folder: Path) -> list[Checkpoint]:
@@ -75,8 +117,11 @@ def read_index(folder: Path) -> list[Checkpoint]:
         return []
     try:
         records = json.loads(index.read_text(encoding="utf-8"))
-        return [Checkpoint(folder=folder, **record) for record in records]
-    except (OSError, ValueError, TypeError):
+        return [
+            Checkpoint(folder=folder, **{**record, "recipe": from_record(record["recipe"])})
+            for record in records
+        ]
+    except (OSError, ValueError, TypeError, KeyError):
         raise UserError(
             f"checkpoint index {index} can't be read: restore it, or delete it and train again"
         ) from None
@@ -108,8 +153,16 @@ def to_storage(value: Tensor) -> Tensor:
     return value.detach().to("cpu", torch.float16 if weight else value.dtype).contiguous()
 
 
+def structure(checkpoint: Checkpoint) -> resnet.Resnet34:
+    """A network of a checkpoint's structure, its weights random, in eval mode."""
+    model = resnet.build(checkpoint.architecture, checkpoint.width, checkpoint.classes)
+    if checkpoint.quantization_aware:
+        model = fake_quantize.prepare(model)
+    return model.eval()
+
+
 def load_model(checkpoint: Checkpoint) -> resnet.Resnet34:
-    """The trained network: float32, on the CPU, in eval mode.
+    """The trained network, fake-quantized where it was trained so: float32, CPU, eval mode.
 
     Raises:
         UserError: the file is missing, or is not the one that the index describes.
@@ -119,7 +172,7 @@ def load_model(checkpoint: Checkpoint) -> resnet.Resnet34:
         raise UserError(f"checkpoint {checkpoint.path} is missing: {remedy}")
     if store.digest_file(checkpoint.path) != checkpoint.sha256:
         raise UserError(f"checkpoint {checkpoint.path} is damaged (SHA-256 differs): {remedy}")
-    model = resnet.build(checkpoint.architecture, checkpoint.width, checkpoint.classes)
+    model = structure(checkpoint)
     try:
         model.load_state_dict(
             {
@@ -132,4 +185,4 @@ def load_model(checkpoint: Checkpoint) -> resnet.Resnet34:
             f"checkpoint {checkpoint.path} does not hold the weights of {checkpoint.architecture} "
             f"at width {checkpoint.width}: {remedy}"
         ) from None
-    return model.eval()
+    return model

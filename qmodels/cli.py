@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -24,8 +25,11 @@ from qmodels import (
     training,
     variants,
 )
+from qmodels.checkpoints import Checkpoint
 from qmodels.data import Dataset
-from qmodels.errors import UserError
+from qmodels.errors import Unavailable, UserError
+from qmodels.recipes import FINE_TUNING, RECIPES, Recipe
+from qmodels.training import Job, tuning
 
 PROGRESS = Console(stderr=True)
 
@@ -45,10 +49,10 @@ def doctor(arguments: argparse.Namespace) -> None:
         "cache_dir": str(store.cache_dir()),
         "data_dir": str(data.data_dir()),
         "checkpoints": [
-            f"{one.dataset} {one.architecture} width {one.width}: "
+            f"{one.dataset} {one.architecture} width {one.width}"
+            f"{lineage(one)}: "
             f"top-1 {one.top1:.2f} % ({one.path})"
-            for folder in (store.cache_dir("checkpoints"), checkpoints.shipped_dir())
-            for one in checkpoints.read_index(folder)
+            for one in checkpoints.known()
         ],
         "missing": {
             name: reason
@@ -67,6 +71,13 @@ def doctor(arguments: argparse.Namespace) -> None:
             value = "\n".join(value) or "none"
         text = str(value).replace("\n", "\n" + " " * 18)
         print(f"{name.replace('_', ' '):<18}{text}")
+
+
+def lineage(one: Checkpoint) -> str:
+    """How a checkpoint differs from one that was trained from scratch."""
+    if one.quantization_aware:
+        return ", quantization-aware"
+    return ", fine-tuned" if one.parent else ""
 
 
 def list_variants(arguments: argparse.Namespace) -> None:
@@ -92,23 +103,89 @@ def list_variants(arguments: argparse.Namespace) -> None:
 
 def train(arguments: argparse.Namespace) -> None:
     """Train a network into the cache; killed, the same command goes on from the last epoch."""
-    dataset, width = network(arguments)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    recipe = training.recipe_for(dataset.name, device)
-    if arguments.recipe:
-        recipe = training.RECIPES[arguments.recipe]
-    trained = training.train(
-        dataset,
-        arguments.architecture,
-        width,
-        recipe,
-        seed=arguments.seed,
-        console=PROGRESS,
-    )
+    job = fine_tuning(arguments) if arguments.qat or arguments.parent else scratch(arguments)
+    trained = training.train(job, console=PROGRESS)
+    if silent():
+        return
     if arguments.json:
         print(json.dumps({**asdict(trained), "folder": str(trained.folder)}))
     else:
         print(f"top-1 {trained.top1:.2f} %, top-5 error {trained.top5_error:.2f} %: {trained.path}")
+
+
+def silent() -> bool:
+    """Whether another of the processes that torchrun started does the printing."""
+    return os.environ.get("RANK", "0") != "0"
+
+
+def scratch(arguments: argparse.Namespace) -> Job:
+    """Training from random weights."""
+    dataset, width = network(arguments)
+    recipe = choose_recipe(arguments, RECIPES, training.recipe_for(dataset.name))
+    return Job(dataset, arguments.architecture, width, recipe, arguments.seed)
+
+
+def fine_tuning(arguments: argparse.Namespace) -> Job:
+    """Training from a checkpoint: the one named, else the one that benches would use."""
+    if arguments.parent:
+        parent = checkpoints.named(arguments.parent)
+        for option in ("dataset", "architecture", "width"):
+            asked, has = getattr(arguments, option), getattr(parent, option)
+            if asked not in (None, "auto", has):
+                raise UserError(
+                    f"--{option} {asked} is not that of {parent.file}, {has}: leave it out"
+                )
+        dataset = data.load(parent.dataset)
+    else:
+        dataset, width = network(arguments)
+        architecture = arguments.architecture or resnet.ARCHITECTURES[0]
+        parent = training.find_or_train(dataset, architecture, width, console=PROGRESS)
+    if parent.quantization_aware:
+        raise UserError(f"{parent.file} is quantized already: start from its fp32 checkpoint")
+    return Job(
+        dataset,
+        parent.architecture,
+        parent.width,
+        choose_recipe(arguments, FINE_TUNING, FINE_TUNING["fine-tune"]),
+        arguments.seed,
+        parent=parent,
+        quantization_aware=arguments.qat,
+    )
+
+
+def choose_recipe(
+    arguments: argparse.Namespace, possible: dict[str, Recipe], default: Recipe
+) -> Recipe:
+    """The recipe that was named, for as many epochs as were asked for."""
+    recipe = default
+    if arguments.recipe:
+        if arguments.recipe not in possible:
+            raise UserError(
+                f"recipe {arguments.recipe!r} is not for this: choose from {', '.join(possible)}"
+            )
+        recipe = possible[arguments.recipe]
+    return recipe if arguments.epochs is None else recipe.lasting(arguments.epochs)
+
+
+def tune(arguments: argparse.Namespace) -> None:
+    """Train with and without each ingredient of a recipe, on 9/10 of the training split.
+
+    Accuracy is of the tenth; the test split is not looked at.
+    """
+    dataset, width = network(arguments)
+    recipe = choose_recipe(arguments, RECIPES, training.recipe_for(dataset.name))
+    names = [name.strip() for name in arguments.ingredients.split(",")]
+    if arguments.seeds < 1:
+        raise UserError(f"--seeds {arguments.seeds}: choose 1 or more")
+    found = tuning.effects(
+        dataset, arguments.architecture, width, recipe, names, arguments.seeds, console=PROGRESS
+    )
+    if silent():
+        return
+    if arguments.json:
+        print(json.dumps([asdict(effect) for effect in found]))
+    else:
+        print(tuning.table(found))
 
 
 def build(arguments: argparse.Namespace) -> None:
@@ -122,8 +199,13 @@ def build(arguments: argparse.Namespace) -> None:
         if missing and arguments.variants is None:
             print(f"{variant.name} skipped: {missing}", file=sys.stderr)
             continue
-        with PROGRESS.status(f"building {variant.name}"):
-            built.append(variants.build(variant, checkpoint, dataset))
+        PROGRESS.print(f"building {variant.name}")
+        try:
+            built.append(variants.build(variant, checkpoint, dataset, console=PROGRESS))
+        except Unavailable as error:
+            if arguments.variants is not None:
+                raise
+            print(f"{variant.name} skipped: {error}", file=sys.stderr)
     if arguments.json:
         records = [
             {"variant": one.variant.name, "folder": str(one.folder), "size_bytes": one.size_bytes}
@@ -197,19 +279,38 @@ def parser() -> argparse.ArgumentParser:
             "--width", type=int, help="channels of the stem (default: 8 for digits, else 16)"
         )
 
+    def add_recipe(sub: argparse.ArgumentParser, names: str) -> None:
+        sub.add_argument("--recipe", help=f"{names} (default: by data set and device)")
+        sub.add_argument("--epochs", type=int, help="stretch or shorten the recipe")
+
     sub = command("doctor", doctor, "qmodels doctor --json")
     sub.add_argument("--json", action="store_true", help="print JSON")
     sub = command("variants", list_variants, "qmodels variants")
     sub.add_argument("--json", action="store_true", help="print JSON")
     sub = command("train", train, "qmodels train --dataset cifar100 --width 16")
     add_network(sub)
-    sub.add_argument(
-        "--recipe",
-        choices=tuple(training.RECIPES),
-        help="default: by data set and device",
-    )
+    add_recipe(sub, f"{', '.join(RECIPES)}; with --qat or --from {', '.join(FINE_TUNING)}")
     sub.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    sub.add_argument("--qat", action="store_true", help="quantization-aware, from a checkpoint")
+    sub.add_argument(
+        "--from",
+        dest="parent",
+        metavar="CHECKPOINT",
+        help="start from this one, as `qmodels doctor` names it; default with --qat: the one "
+        "that benches use. Without --qat: the control, in float",
+    )
     sub.add_argument("--json", action="store_true", help="print the checkpoint's record as JSON")
+    sub = command("tune", tune, "qmodels tune --recipe compact-cpu --epochs 6 --seeds 2")
+    add_network(sub)
+    add_recipe(sub, ", ".join(RECIPES))
+    sub.add_argument(
+        "--ingredients",
+        metavar="A,B,...",
+        default="schedule,label-smoothing,cutmix,averaging",
+        help=f"of {', '.join(tuning.INGREDIENTS)} (default: %(default)s)",
+    )
+    sub.add_argument("--seeds", type=int, default=2, help="default: %(default)s")
+    sub.add_argument("--json", action="store_true", help="print JSON")
     sub = command("build", build, "qmodels build --variants fp32,static-int8")
     add_network(sub)
     sub.add_argument("--variants", metavar="A,B,...", help="default: all that run here")

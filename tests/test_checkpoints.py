@@ -6,9 +6,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from qmodels import checkpoints, data, resnet, store, training
+from qmodels import checkpoints, data, evaluation, fake_quantize, resnet, store
 from qmodels.checkpoints import Checkpoint
 from qmodels.errors import UserError
+from qmodels.recipes import RECIPES
 
 DESCRIPTION = Checkpoint(
     file="tiny.safetensors",
@@ -16,8 +17,7 @@ DESCRIPTION = Checkpoint(
     width=4,
     dataset="digits",
     classes=10,
-    recipe="digits",
-    epochs=1,
+    recipe=RECIPES["digits"],
     seed=0,
     precision="float32",
     top1=90.0,
@@ -79,6 +79,53 @@ def test_the_cache_comes_before_the_shipped_ones(
     assert found.seed == 5
 
 
+def test_a_quantization_aware_checkpoint_comes_back_with_its_ranges(tmp_path: Path) -> None:
+    model = fake_quantize.prepare(resnet.build("resnet34", 4, 10))
+    model(resnet.random_images(4))
+    fake_quantize.observe(model, enabled=False)
+    description = dataclasses.replace(
+        DESCRIPTION, folder=tmp_path, quantization_aware=True, parent="abc"
+    )
+    loaded = checkpoints.load_model(checkpoints.save(model.state_dict(), description))
+    for name, value in model.state_dict().items():
+        expected = value.half().float() if value.dim() > 1 else value
+        assert torch.equal(loaded.state_dict()[name], expected), name
+
+
+def test_siblings_are_found_by_their_parent_and_never_instead_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QMODELS_CACHE_DIR", str(tmp_path))
+    folder = store.cache_dir("checkpoints")
+    state = resnet.build("resnet34", 4, 10).state_dict()
+    parent = checkpoints.save(state, dataclasses.replace(DESCRIPTION, folder=folder))
+    control = dataclasses.replace(parent, file="control.safetensors", parent=parent.sha256)
+    checkpoints.save(state, control)
+    assert checkpoints.find_quantization_aware(parent) is None
+    aware = dataclasses.replace(control, file="aware.safetensors", quantization_aware=True)
+    sibling = checkpoints.save(state, aware)
+    assert checkpoints.find_quantization_aware(parent) == sibling
+    assert checkpoints.find("resnet34", 4, "digits") == parent
+    other = dataclasses.replace(parent, sha256="of other weights")
+    assert checkpoints.find_quantization_aware(other) is None
+
+
+def test_a_checkpoint_is_named_by_its_file_with_or_without_suffix_or_path() -> None:
+    shipped = checkpoints.find("resnet34", 8, "digits")
+    assert shipped is not None
+    for name in (shipped.file, shipped.path.stem, str(shipped.path)):
+        assert checkpoints.named(name) == shipped
+    with pytest.raises(UserError, match="no checkpoint 'resnet50': choose one of .*digits-resnet"):
+        checkpoints.named("resnet50")
+
+
+def test_every_shipped_network_has_its_quantization_aware_sibling() -> None:
+    shipped = checkpoints.read_index(checkpoints.shipped_dir())
+    for one in shipped:
+        if one.parent is None:
+            assert checkpoints.find_quantization_aware(one) in shipped, one.file
+
+
 def test_no_checkpoint_is_none() -> None:
     assert checkpoints.find("preact_resnet34", 3, "cifar100") is None
 
@@ -122,8 +169,8 @@ def test_shipped_checkpoints_are_whole_and_half_precision(one: Checkpoint) -> No
 def test_the_shipped_digits_score_what_the_index_says(digits_checkpoint: Checkpoint) -> None:
     digits = data.load("digits")
     model = checkpoints.load_model(digits_checkpoint)
-    logits = training.predict(model, digits, digits.test.images)
-    top1, top5_error = training.accuracy(logits, digits.test)
+    logits = evaluation.predict(model, digits, digits.test.images)
+    top1, top5_error = evaluation.accuracy(logits, digits.test)
     one_image = 100 / len(digits.test)
     assert top1 == pytest.approx(digits_checkpoint.top1, abs=1.01 * one_image)
     assert top5_error == pytest.approx(digits_checkpoint.top5_error, abs=1.01 * one_image)
@@ -138,8 +185,8 @@ def test_the_shipped_cifar100_network_scores_at_least_65(
     assert shipped is not None
     cifar100 = data.load("cifar100")
     model = checkpoints.load_model(shipped)
-    top1, _ = training.accuracy(
-        training.predict(model, cifar100, cifar100.test.images), cifar100.test
+    top1, _ = evaluation.accuracy(
+        evaluation.predict(model, cifar100, cifar100.test.images), cifar100.test
     )
     assert top1 == pytest.approx(shipped.top1, abs=0.05)
     assert top1 >= 65

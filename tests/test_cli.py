@@ -1,18 +1,16 @@
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from qmodels import checkpoints, cli, training
-from qmodels.training import Stage
+from qmodels import checkpoints, cli
 
 
 def run(*arguments: str) -> None:
     cli.main(arguments)
 
 
-@pytest.mark.parametrize("command", ["doctor", "variants", "train", "build", "report"])
+@pytest.mark.parametrize("command", ["doctor", "variants", "train", "tune", "build", "report"])
 def test_help_shows_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         run(command, "--help")
@@ -28,6 +26,15 @@ def test_help_shows_an_example(command: str, capsys: pytest.CaptureFixture[str])
         ("build --dataset digits --width 0", "width 0"),
         ("build --dataset digits --variants fp32,int3", "unknown variant 'int3'"),
         ("train --dataset digits --width -1", "width -1"),
+        ("train --dataset digits --recipe sgdr", "'sgdr' is not for this: choose from report"),
+        ("train --dataset digits --recipe distill", "'distill' is not for this"),
+        ("train --dataset digits --qat --recipe report", "choose from fine-tune, distill"),
+        ("train --from resnet50", "no checkpoint 'resnet50': choose one of"),
+        ("train --from digits-resnet34-w8-digits-s0 --width 4", "--width 4 is not that of"),
+        ("train --from digits-resnet34-w8-digits-s0-fine-tune-int8-s0", "is quantized already"),
+        ("train --dataset digits --recipe compact-cpu --epochs 2", "2 epochs are too few"),
+        ("tune --dataset digits --seeds 0", "--seeds 0: choose 1 or more"),
+        ("tune --dataset digits --ingredients salt", "unknown ingredient 'salt'"),
         ("report no-such-run.json", "no-such-run.json does not exist"),
         ("build --dataset digits --width 40", "qmodels train --dataset digits"),
     ],
@@ -72,19 +79,44 @@ def test_train_writes_a_checkpoint_that_build_then_uses(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("QMODELS_CACHE_DIR", str(tmp_path))
-    short = replace(training.RECIPES["digits"], stages=(Stage(3, 16),))
-    monkeypatch.setitem(training.RECIPES, "digits", short)
-    arguments = "train --dataset digits --architecture preact_resnet34 --width 4 --seed 3 --json"
-    run(*arguments.split())
+    network = "--dataset digits --architecture preact_resnet34 --width 4"
+    run(*f"train {network} --seed 3 --epochs 3 --json".split())
     trained = json.loads(capsys.readouterr().out)
     assert trained["seed"] == 3
-    assert trained["epochs"] == 3
+    assert trained["recipe"]["name"] == "digits-3e"
     found = checkpoints.find("preact_resnet34", 4, "digits")
     assert found is not None
     assert (found.seed, found.top1, found.sha256) == (3, trained["top1"], trained["sha256"])
-    network = "--dataset digits --architecture preact_resnet34 --width 4"
     run(*f"build {network} --variants static-int8 --json".split())
     assert json.loads(capsys.readouterr().out)[0]["size_bytes"] > 0
+
+
+def test_qat_and_its_control_start_from_a_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("QMODELS_CACHE_DIR", str(tmp_path))
+    shipped = checkpoints.find("resnet34", 8, "digits")
+    assert shipped is not None
+    run("train", "--qat", "--dataset", "digits", "--epochs", "1", "--json")
+    aware = json.loads(capsys.readouterr().out)
+    run("train", "--from", shipped.path.stem, "--epochs", "1", "--json")
+    control = json.loads(capsys.readouterr().out)
+    assert aware["parent"] == control["parent"] == shipped.sha256
+    assert (aware["quantization_aware"], control["quantization_aware"]) == (True, False)
+    assert aware["recipe"] == control["recipe"]
+    assert min(aware["top1"], control["top1"]) > shipped.top1 - 5
+
+
+def test_tune_prints_a_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("QMODELS_CACHE_DIR", str(tmp_path))
+    arguments = "tune --dataset digits --width 4 --epochs 1 --seeds 1 --ingredients averaging"
+    run(*arguments.split())
+    assert "| averaging |" in capsys.readouterr().out
+    run(*arguments.split(), "--json")
+    (effect,) = json.loads(capsys.readouterr().out)
+    assert effect["ingredient"] == "averaging"
 
 
 def test_a_run_that_is_not_ours_is_one_line(

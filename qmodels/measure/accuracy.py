@@ -5,8 +5,8 @@ import math
 from torch import Tensor
 
 from qmodels.data import Split
+from qmodels.evaluation import accuracy, ranks
 from qmodels.metric import Metric, measured
-from qmodels.training import accuracy, ranks
 
 Z95 = 1.959964
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -60,11 +61,10 @@ class Profile:
 
 def profile(forward: Runnable, images: Tensor) -> Profile:
     """Profile one forward with ``torch.profiler``, after warm-up."""
-    activities = [torch.profiler.ProfilerActivity.CPU]
     with torch.inference_mode():
         for _ in range(WARMUP_FORWARDS):
             forward(images)
-        with torch.profiler.profile(activities=activities, profile_memory=True) as profiler:
+        with recording() as profiler:
             forward(images)
     averages = profiler.key_averages()
     rows = [
@@ -72,8 +72,25 @@ def profile(forward: Runnable, images: Tensor) -> Profile:
         for event in averages
         if event.key != "[memory]"
     ]
+    allocated, peak = totals(profiler)
+    return Profile(
+        rows=tuple(sorted(rows, key=lambda row: (-row.cpu_bytes, -row.calls, row.name))),
+        allocated_bytes=allocated,
+        peak_bytes=peak,
+    )
+
+
+def recording() -> torch.profiler.profile:
+    """A profiler of the CPU that records every allocation."""
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    return torch.profiler.profile(activities=activities, profile_memory=True)
+
+
+def totals(profiler: torch.profiler.profile) -> tuple[int, int]:
+    """Bytes allocated while a profiler recorded, and the most of them that lived at a time."""
     # The profiler's public tables net allocations against releases; the raw events do not.
-    events = profiler.profiler.kineto_results.events()
+    raw: Any = profiler.profiler
+    events = raw.kineto_results.events()
     changes = sorted(
         (event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]"
     )
@@ -82,11 +99,7 @@ def profile(forward: Runnable, images: Tensor) -> Profile:
         live += size
         allocated += max(0, size)
         peak = max(peak, live)
-    return Profile(
-        rows=tuple(sorted(rows, key=lambda row: (-row.cpu_bytes, -row.calls, row.name))),
-        allocated_bytes=allocated,
-        peak_bytes=peak,
-    )
+    return allocated, peak
 
 
 def table(profiled: Profile) -> str:
