@@ -1,9 +1,11 @@
 """Command-line options, session fixtures and the gate, for `pytest benches` and `pytest tests`."""
 
+import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field, replace
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,11 +13,22 @@ from typing import Any
 import pytest
 import torch
 from rich.console import Console
+from torch import Tensor
 
-from qmodels import data, gate, machine, report, resnet, training, variants
+from qmodels import checkouts, data, gate, machine, report, resnet, training, variants
 from qmodels.checkpoints import Checkpoint
 from qmodels.data import Choice, Dataset, Split
 from qmodels.errors import Unavailable, UserError
+from qmodels.evaluation import predict
+from qmodels.evaluation import ranks as ranks_of
+from qmodels.gate import processes
+from qmodels.gate.processes import Timings
+from qmodels.gate.ranks import Ranks, collect, flips, least_visible
+from qmodels.gate.ranks import settled as settled_by
+from qmodels.gate.sequential import Case, Rule
+from qmodels.measure import accuracy
+from qmodels.measure.child import HERE, Checkout
+from qmodels.measure.latency import Side
 from qmodels.metric import Metric
 from qmodels.variants import Artifact, Runnable, Variant
 
@@ -36,22 +49,48 @@ class Settings:
     variants: tuple[str, ...]
     threads: int
     accuracy_images: int | None
+    stops_early: bool
+    base: Checkout | None
     update_baseline: bool
     require_baseline: bool
     baseline_path: Path
     baseline: gate.Baseline | None
+    tolerances: gate.Tolerances
 
 
 @dataclass
 class Ledger:
-    """What happened so far: benchmarks that ran or were left out, and what the gate found."""
+    """What happened so far: benchmarks that ran or were left out, and what the gate found.
+
+    It listens to pytest's reports, which also come from other processes (pytest-xdist).
+    """
 
     benchmarks: list[dict[str, Any]] = field(default_factory=list)
     deselected: list[str] = field(default_factory=list)
     findings: list[gate.Finding] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Of pytest: a part of a test is over."""
+        measured = getattr(report, "qmodels", None)
+        if measured is not None and report.when == "call":
+            self.benchmarks.append(
+                {"fullname": report.nodeid, "extra_info": measured["extra_info"]}
+            )
+            self.findings += [gate.Finding(*one) for one in measured["findings"]]
+            self.notes += measured["notes"]
 
+    def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
+        """Of pytest: these were not asked for."""
+        self.deselected += [item.nodeid for item in items]
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Of pytest-xdist: a worker is done; all of them deselect the same."""
+        self.deselected += getattr(node, "workeroutput", {}).get("qmodels_deselected", [])
+
+
+MEASURED = pytest.StashKey[dict[str, Any]]()
 SETTINGS = pytest.StashKey[Settings]()
 LEDGER = pytest.StashKey[Ledger]()
 
@@ -80,7 +119,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--qmodels-accuracy-images",
         metavar="N|all",
-        help="test images: all up to width 16, 2000 above, by default",
+        help="test images at most, fewer where those seen answer the question; by default all up "
+        "to width 16, 2000 above",
+    )
+    group.addoption(
+        "--qmodels-base",
+        metavar="REVISION|FOLDER",
+        help="hold latencies against this code, run in turn with it, instead of the stored run",
     )
     group.addoption(
         "--qmodels-update-baseline",
@@ -98,6 +143,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)  # before pytest-benchmark reads --benchmark-compare
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[LEDGER] = Ledger()
+    config.pluginmanager.register(config.stash[LEDGER], "qmodels-ledger")
     if not runs_benches(config):
         return
     swallowed = config.option.benchmark_compare
@@ -105,8 +151,10 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(
             f"--benchmark-compare took {swallowed!r} for a run: put it after the paths"
         )
-    if config.getoption("numprocesses", None):
-        raise pytest.UsageError("benches measure time and can't share the machine: leave out -n")
+    workers = os.environ.get("PYTEST_XDIST_WORKER_COUNT")
+    if is_worker(config) and workers:
+        # Threads of several processes that outnumber the cores starve one another.
+        torch.set_num_threads(max(1, machine.physical_cores() // int(workers)))
     try:
         settings = read_settings(config)
     except UserError as error:
@@ -115,6 +163,11 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.option.benchmark_compare is True:
         stored = settings.baseline_path
         config.option.benchmark_compare = str(stored) if stored.exists() else []
+
+
+def is_worker(config: pytest.Config) -> bool:
+    """Whether this is one of the processes that pytest-xdist has started."""
+    return hasattr(config, "workerinput")
 
 
 def runs_benches(config: pytest.Config) -> bool:
@@ -137,6 +190,8 @@ def read_settings(config: pytest.Config) -> Settings:
     resnet.check(option.qmodels_architecture, width)
     if option.qmodels_threads < 1:
         raise UserError(f"--qmodels-threads {option.qmodels_threads}: choose 1 or more")
+    if option.qmodels_update_baseline:
+        check_update(config)
     path = gate.baseline_path(
         BASELINES, machine.machine_class(), dataset.name, option.qmodels_architecture, width
     )
@@ -147,11 +202,29 @@ def read_settings(config: pytest.Config) -> Settings:
         variants=tuple(variant.name for variant in variants.select(option.qmodels_variants)),
         threads=option.qmodels_threads,
         accuracy_images=accuracy_images(option.qmodels_accuracy_images, width),
+        stops_early=option.qmodels_accuracy_images not in (None, "all"),
+        base=checkouts.find(option.qmodels_base) if option.qmodels_base else None,
         update_baseline=option.qmodels_update_baseline,
         require_baseline=option.qmodels_require_baseline,
         baseline_path=path,
         baseline=gate.read_baseline(path, machine.machine_class()),
+        tolerances=gate.read_tolerances(BASELINES, variants.all_variants()),
     )
+
+
+def check_update(config: pytest.Config) -> None:
+    """Refuse to store what would be a poor baseline."""
+    option = config.option
+    for given, name in (
+        (option.qmodels_base, "--qmodels-base"),
+        (option.qmodels_accuracy_images not in (None, "all"), "--qmodels-accuracy-images"),
+        (option.benchmark_disable, "--benchmark-disable"),
+        (config.getoption("numprocesses", None), "-n"),
+    ):
+        if given:
+            raise UserError(
+                f"--qmodels-update-baseline stores whole runs of this code alone: leave out {name}"
+            )
 
 
 def accuracy_images(option: str | None, width: int) -> int | None:
@@ -174,6 +247,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
         f"qmodels: {settings.dataset.name} ({settings.dataset.reason}), {settings.architecture} "
         f"width {settings.width}, {machine.machine_class()}, threads {settings.threads}",
         f"baseline: {stored}" if settings.baseline else f"baseline: none yet in {stored}",
+        *([f"base of latencies: {settings.base.root}"] if settings.base else []),
     ]
 
 
@@ -183,21 +257,18 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("variant", settings.variants, indirect=True)
 
 
-def pytest_deselected(items: list[pytest.Item]) -> None:
-    for item in items:
-        item.config.stash[LEDGER].deselected.append(item.nodeid)
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     """Show errors that are the user's to mend as their one line."""
     outcome = yield
     if call.excinfo is not None and isinstance(call.excinfo.value, UserError):
         outcome.longrepr = str(call.excinfo.value)
+    if call.when == "call" and MEASURED in item.stash:
+        outcome.qmodels = item.stash[MEASURED]
     return outcome
 
 
-# Session fixtures: data set, checkpoint, artifacts, fp32 reference.
+# Session fixtures: data set, checkpoint, artifacts, fp32's logits, latencies.
 
 
 @contextmanager
@@ -266,9 +337,127 @@ def evaluated(settings: Settings, dataset: Dataset) -> Split:
 
 
 @pytest.fixture(scope="session")
-def fp32_logits() -> dict[str, torch.Tensor]:
-    """Where the first bench that needs fp32's logits leaves them for the others."""
-    return {}
+def reference(
+    fp32: Runnable, dataset: Dataset, evaluated: Split
+) -> Callable[[Variant, Tensor], Tensor]:
+    """fp32's logits for the images that a variant's logits are of."""
+    known = [torch.empty(0)]
+
+    def of(variant: Variant, logits: Tensor) -> Tensor:
+        if variant.name == "fp32":
+            known[0] = logits
+        elif len(known[0]) < len(logits):
+            known[0] = predict(fp32, dataset, evaluated.first(len(logits)).images)
+        return known[0][: len(logits)]
+
+    return of
+
+
+@pytest.fixture(scope="session")
+def made(pytestconfig: pytest.Config) -> dict[str, Any]:
+    """Who makes this run's numbers."""
+    hook = pytestconfig.hook
+    commit = hook.pytest_benchmark_generate_commit_info(config=pytestconfig)
+    sha = str(commit.get("id", "unknown"))[:12]
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": sha + ("-dirty" if commit.get("dirty") else ""),
+        "host": machine.host(),
+        "versions": machine.versions(),
+    }
+
+
+@pytest.fixture(scope="session")
+def describe(
+    settings: Settings, checkpoint: Checkpoint, made: dict[str, Any]
+) -> Callable[..., dict[str, Any]]:
+    """What a benchmark was measured under, as in its ``extra_info``."""
+
+    def described(variant: Variant, *, batch_size: int, threads: int | str) -> dict[str, Any]:
+        return {
+            "variant": variant.name,
+            "engine": variant.engine,
+            "architecture": settings.architecture,
+            "width": settings.width,
+            "dataset": settings.dataset.name,
+            "machine_class": machine.machine_class(),
+            "threads": threads,
+            "batch_size": batch_size,
+            "checkpoint": checkpoint.sha256[:16],
+            "versions": made["versions"],
+            "made": made,
+        }
+
+    return described
+
+
+@pytest.fixture(scope="session")
+def latencies(
+    request: pytest.FixtureRequest,
+    pytestconfig: pytest.Config,
+    settings: Settings,
+    build: Callable[[str], Artifact],
+    checkpoint: Checkpoint,
+    describe: Callable[..., dict[str, Any]],
+) -> Callable[[str, int], Timings]:
+    """Latencies of all cases that this session asks for, measured together at the first call."""
+
+    def asked() -> dict[Case, str]:
+        """Node ids of the benches to come, by case."""
+        found = {}
+        for item in request.session.items:
+            if "latencies" in getattr(item, "fixturenames", ()):
+                parameters = item.callspec.params  # type: ignore[attr-defined]
+                variant = variants.all_variants()[parameters["variant"]]
+                if not variant.missing():
+                    found[variant.name, parameters["batch_size"]] = item.nodeid
+        return found
+
+    @cache
+    def measured() -> dict[Case, Timings]:
+        nodes = asked()
+        folders = {}
+        for name in dict.fromkeys(["fp32", *(name for name, _ in nodes)]):
+            try:
+                folders[name] = str(build(name).folder)
+            except Unavailable:
+                continue
+        cases = [case for case in nodes if case[0] in folders]
+        head = Side(HERE, {"artifacts": folders})
+        base, rules = None, {}
+        if settings.base:
+            base_folders = checkouts.artifacts(settings.base, checkpoint, list(folders))
+            base = Side(settings.base, {"artifacts": base_folders})
+            cases = [case for case in cases if case[0] in base_folders]
+        for case in cases:
+            rule = rule_of(case, nodes[case])
+            if rule is not None:
+                rules[case] = rule
+        with users_to_mend(pytestconfig), Console(stderr=True).status("latencies"):
+            return processes.measure(
+                cases, head, base, rules, settings.threads, to_store=settings.update_baseline
+            )
+
+    def rule_of(case: Case, nodeid: str) -> Rule | None:
+        name, size = case
+        if settings.base:
+            return processes.rule_beside(name, settings.tolerances)
+        variant = variants.all_variants()[name]
+        facts = describe(variant, batch_size=size, threads=settings.threads)
+        now = gate.entry({**facts, "metrics": {}})
+        return processes.rule_stored(nodeid, now, settings.baseline, settings.tolerances)
+
+    def of(name: str, batch_size: int) -> Timings:
+        if pytestconfig.option.benchmark_disable:
+            pytest.skip("latency is not measured under --benchmark-disable")
+        if is_worker(pytestconfig):
+            pytest.skip("latency can't share the machine: run it without -n")
+        timings = measured().get((name, batch_size))
+        if timings is None:
+            pytest.skip(f"{name} is new: the base has nothing to hold its latency against")
+        return timings
+
+    return of
 
 
 # For each benchmark.
@@ -294,46 +483,101 @@ def artifact(variant: Variant, build: Callable[[str], Artifact]) -> Artifact:
 
 
 @pytest.fixture
+def settled(
+    request: pytest.FixtureRequest,
+    settings: Settings,
+    variant: Variant,
+    dataset: Dataset,
+    evaluated: Split,
+    describe: Callable[..., dict[str, Any]],
+) -> Callable[[Tensor], bool] | None:
+    """Whether logits of the first images answer the gate's question; None where all are wanted."""
+    if not settings.stops_early or settings.baseline is None:
+        return None
+    before = settings.baseline.entries.get(request.node.nodeid)
+    if before is None or before.ranks is None:
+        return None
+    stored = before.ranks
+    looks = accuracy.looks(len(evaluated))
+
+    def answered(logits: Tensor) -> bool:
+        seen = evaluated.first(len(logits))
+        now = collect(dataset.test, seen, ranks_of(logits, seen.labels))
+        return now.images == stored.images and all(
+            settled_by(
+                flips(now, stored, metric),
+                settings.tolerances.of(metric, variant.name) or 0.0,
+                settings.tolerances.level(metric, variant.name) / looks,
+            )
+            for metric in ("top1", "top5_error")
+        )
+
+    return answered
+
+
+@pytest.fixture
 def record(
     request: pytest.FixtureRequest,
     benchmark: Any,
     settings: Settings,
     variant: Variant,
-    checkpoint: Checkpoint,
+    dataset: Dataset,
+    describe: Callable[..., dict[str, Any]],
 ) -> Callable[..., None]:
     """Write metrics into the run record, and hold them against the baseline."""
 
     def write(
-        metrics: dict[str, Metric], *, batch_size: int, threads: int | str, **details: object
+        metrics: dict[str, Metric],
+        *,
+        batch_size: int,
+        threads: int | str,
+        ranks: tuple[Split, Tensor] | None = None,
+        **details: object,
     ) -> None:
-        extra_info = {
-            "variant": variant.name,
-            "engine": variant.engine,
-            "architecture": settings.architecture,
-            "width": settings.width,
-            "dataset": settings.dataset.name,
-            "machine_class": machine.machine_class(),
-            "threads": threads,
-            "batch_size": batch_size,
-            "checkpoint": checkpoint.sha256[:16],
-            "versions": machine.versions(),
-            **details,
-            "metrics": {name: metric.as_record() for name, metric in metrics.items()},
+        limited = {
+            name: replace(metric, tolerance=settings.tolerances.of(name, variant.name))
+            for name, metric in metrics.items()
         }
+        extra_info = {
+            **describe(variant, batch_size=batch_size, threads=threads),
+            **details,
+            "metrics": {name: metric.as_record() for name, metric in limited.items()},
+        }
+        notes = []
+        if ranks is not None:
+            kept = collect(dataset.test, *ranks)
+            extra_info["ranks"] = kept.as_record()
+            notes = unseen(kept, variant.name, len(ranks[0]), len(dataset.test), settings)
         benchmark.extra_info.update(extra_info)
-        ledger = request.config.stash[LEDGER]
         nodeid = request.node.nodeid
-        ledger.benchmarks.append({"fullname": nodeid, "extra_info": extra_info})
-        if settings.update_baseline:
-            return
-        found = gate.compare(nodeid, gate.entry(extra_info), settings.baseline)
-        ledger.findings.extend(found)
+        found = []
+        if not settings.update_baseline:
+            now = gate.entry(extra_info)
+            found = gate.compare(nodeid, now, settings.baseline, settings.tolerances)
+        # In plain types: it may have to go to another process.
+        request.node.stash[MEASURED] = json.loads(
+            json.dumps(
+                {"extra_info": extra_info, "findings": found, "notes": notes}, default=astuple
+            )
+        )
         fatal = ("regressed", "missing") if settings.require_baseline else ("regressed",)
         lines = [finding.line for finding in found if finding.verdict in fatal]
         if lines:
             pytest.fail("\n".join(lines), pytrace=False)
 
     return write
+
+
+def unseen(kept: Ranks, name: str, seen: int, whole: int, settings: Settings) -> list[str]:
+    """What an evaluation of a part of the images could not have shown."""
+    if seen == whole:
+        return []
+    least = least_visible(seen, settings.tolerances.level("top1", name))
+    early = " (the answer was clear by then)" if seen < (settings.accuracy_images or 0) else ""
+    return [
+        f"accuracy of {name}: {seen} of {whole} images{early}; on so many, a loss of less than "
+        f"{least:.2f} points can't be told from chance"
+    ]
 
 
 # The end of the session: what is missing, the new baseline, the table.
@@ -349,6 +593,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if settings is None or session.config.option.collectonly:
         return
     ledger = session.config.stash[LEDGER]
+    if is_worker(session.config):
+        output = session.config.workeroutput  # type: ignore[attr-defined]
+        output["qmodels_deselected"] = ledger.deselected
+        return
     problems = []
     if not ledger.benchmarks:
         problems.append("no bench was measured")
@@ -357,7 +605,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         ran=[one["fullname"] for one in ledger.benchmarks],
         excused=excused(session.config, settings, ledger),
     )
-    problems += [f"{name} is in the baseline and was not measured" for name in gone]
+    if gone and (session.shouldfail or session.shouldstop):
+        ledger.notes.append(f"stopped early: {len(gone)} benches were not measured")
+    elif gone and session.config.option.lf:
+        ledger.notes.append(f"--lf: {len(gone)} benches of the baseline were left out")
+    else:
+        problems += [f"{name} is in the baseline and was not measured" for name in gone]
     passed = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
     if settings.update_baseline:
         ledger.notes.append(update_baseline(session, settings, ledger, passed, gone))
@@ -405,7 +658,7 @@ def update_baseline(
         commit_info=hook.pytest_benchmark_generate_commit_info(config=session.config),
     )
     try:
-        kept = gate.write_baseline(settings.baseline_path, run)
+        kept = gate.accept(settings.baseline_path, run)
     except UserError as error:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
         return f"baseline not updated: {error}"
@@ -428,20 +681,15 @@ def pytest_terminal_summary(
     if ledger.benchmarks:
         summary = report.summarize({"benchmarks": ledger.benchmarks}, stored)
         terminalreporter.write_line(report.markdown(summary))
-    counts = {
-        verdict: sum(finding.verdict == verdict for finding in ledger.findings)
-        for verdict in ("ok", "regressed", "improved", "missing")
-    }
     if ledger.findings:
-        shown = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
-        terminalreporter.write_line(f"gate: {shown}")
+        terminalreporter.write_line(f"gate: {report.counted(ledger.findings)}")
     for finding in ledger.findings:
         if finding.verdict == "improved":
             terminalreporter.write_line(finding.line)
-    if counts["missing"] and not settings.require_baseline:
+    missing = [finding.line for finding in ledger.findings if finding.verdict == "missing"]
+    if missing and not settings.require_baseline:
         terminalreporter.write_line(
-            f"{counts['missing']} metrics were held against nothing: "
-            + next(one.line for one in ledger.findings if one.verdict == "missing")
+            f"{len(missing)} metrics were held against nothing: {missing[0]}"
         )
     for note in ledger.notes:
         terminalreporter.write_line(note)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from qmodels.evaluation import EVALUATION_BATCH, predict
+from qmodels.evaluation import EVALUATION_BATCH, ranks
 from qmodels.measure import accuracy
 
 
@@ -13,25 +13,24 @@ def bench_accuracy(
     benchmark: Any,
     variant: Any,
     artifact: Any,
-    fp32: Any,
-    fp32_logits: Any,
+    reference: Any,
     dataset: Any,
     evaluated: Any,
+    settled: Any,
     record: Any,
 ) -> None:
     """top1, top5_error, top1_drop."""
     forward = artifact.load()
-    logits = benchmark.pedantic(predict, args=(forward, dataset, evaluated.images))
-    if variant.name == "fp32":
-        fp32_logits["logits"] = logits
-    elif "logits" not in fp32_logits:
-        fp32_logits["logits"] = predict(fp32, dataset, evaluated.images)
-    images = len(evaluated)
-    speed = {} if benchmark.disabled else {"images_per_second": images / benchmark.stats["mean"]}
+    logits = benchmark.pedantic(
+        accuracy.evaluate, args=(forward, dataset, evaluated.images, settled)
+    )
+    seen = evaluated.first(len(logits))
+    speed = {} if benchmark.disabled else {"images_per_second": len(seen) / benchmark.stats["mean"]}
     record(
-        accuracy.metrics(logits, fp32_logits["logits"], evaluated),
+        accuracy.metrics(logits, reference(variant, logits), seen),
         batch_size=EVALUATION_BATCH,
         threads="all",
-        images=images,
+        images=len(seen),
+        ranks=(seen, ranks(logits, seen.labels)),
         **speed,
     )

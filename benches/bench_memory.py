@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from qmodels.measure import latency, memory
+from qmodels.measure import memory, stopwatch
 from qmodels.resnet import random_images
 
 
@@ -16,7 +16,7 @@ from qmodels.resnet import random_images
 def bench_memory(benchmark: Any, variant: Any, artifact: Any, settings: Any, record: Any) -> None:
     """allocated_bytes, peak_bytes, operator_calls, rss_bytes; and that the kernels ran."""
     images = random_images(1)
-    with latency.quiet(settings.threads):
+    with stopwatch.quiet(settings.threads):
         forward = artifact.load()
         profiled = memory.profile(forward, images)
         benchmark.pedantic(forward, args=(images,), rounds=5)

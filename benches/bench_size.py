@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from qmodels.measure import latency
+from qmodels.measure import stopwatch
 from qmodels.metric import measured
 from qmodels.resnet import random_images
 
@@ -17,7 +17,7 @@ def bench_size(benchmark: Any, artifact: Any, settings: Any, record: Any) -> Non
     def load_and_run() -> torch.Tensor:
         return artifact.load()(random_images(1))
 
-    with latency.quiet(settings.threads):
+    with stopwatch.quiet(settings.threads):
         benchmark.pedantic(load_and_run, rounds=3)
     record(
         {"size_bytes": measured("size_bytes", artifact.size_bytes)},

@@ -101,6 +101,30 @@ def list_variants(arguments: argparse.Namespace) -> None:
     Console().print(table)
 
 
+def study(arguments: argparse.Namespace) -> None:
+    """Measure how often the latency gate is wrong here, and what it misses.
+
+    It records pairs of processes of the same code and of slowed code, and tries the gate's rules
+    on them, and those of pytest-benchmark. Killed, the same command goes on.
+    """
+    from qmodels.study import evaluate, picture, record
+
+    dataset, width = network(arguments)
+    checkpoint = training.find_or_train(dataset, arguments.architecture, width, console=PROGRESS)
+    artifacts = {
+        variant.name: variants.build(variant, checkpoint, dataset, console=PROGRESS)
+        for variant in variants.select(arguments.variants)
+    }
+    if "fp32" not in artifacts:
+        raise UserError("--variants has no fp32, which the others are held against: add it")
+    rows = record.record(
+        artifacts, arguments.file, arguments.pairs, busy=arguments.busy, console=PROGRESS
+    )
+    rates = evaluate.rates(rows, tolerances(), console=PROGRESS)
+    print(evaluate.table(rates))
+    picture.draw(rates, arguments.file.with_suffix(".svg"))
+
+
 def train(arguments: argparse.Namespace) -> None:
     """Train a network into the cache; killed, the same command goes on from the last epoch."""
     job = fine_tuning(arguments) if arguments.qat or arguments.parent else scratch(arguments)
@@ -225,27 +249,101 @@ def network(arguments: argparse.Namespace) -> tuple[Dataset, int]:
     return data.load(choice.name), width
 
 
-def show_report(arguments: argparse.Namespace) -> None:
-    """Print a run as the study's table in Markdown, with the change against a baseline."""
+def show_baseline(arguments: argparse.Namespace) -> None:
+    """Show a baseline: who made it, and a line for each metric."""
+    if arguments.file is None:
+        choice = data.choose(arguments.dataset)
+        width = training.DEFAULT_WIDTH[choice.name] if arguments.width is None else arguments.width
+        path = gate.baseline_path(
+            baselines(), machine.machine_class(), choice.name, arguments.architecture, width
+        )
+    else:
+        path = arguments.file
+    print(report.stored(stored_run(path), tolerances()))
+
+
+def diff_baseline(arguments: argparse.Namespace) -> None:
+    """Show what a run would change in the baseline."""
+    run, path = run_and_baseline(arguments)
+    baseline = gate.read_baseline(path, run["benchmarks"][0]["extra_info"]["machine_class"])
+    found = report.findings(run, baseline, tolerances())
+    for finding in found:
+        if finding.verdict != "ok":
+            print(finding.line)
+    print(report.counted(found))
+
+
+def accept_baseline(arguments: argparse.Namespace) -> None:
+    """Store in the baseline what a run changes: the benchmarks that are not within tolerance."""
+    run, path = run_and_baseline(arguments)
+    baseline = gate.read_baseline(path, run["benchmarks"][0]["extra_info"]["machine_class"])
+    found = report.findings(run, baseline, tolerances())
+    every = {one["fullname"] for one in run["benchmarks"]}
+    chosen = every if arguments.all else {one.benchmark for one in found if one.verdict != "ok"}
+    if not chosen:
+        print("nothing to accept: every metric is within its tolerance")
+        return
+    kept = gate.accept(path, run, only=chosen)
+    for name in sorted(chosen):
+        print(f"accepted {name}")
+    print(f"{path}: {len(chosen)} accepted, {kept} kept")
+
+
+def baselines() -> Path:
+    """The folder of the baselines."""
+    return checkpoints.shipped_dir().parent
+
+
+def tolerances() -> gate.Tolerances:
+    """The tolerances in force."""
+    return gate.read_tolerances(baselines(), variants.all_variants())
+
+
+def stored_run(path: Path, machine_class: str | None = None) -> gate.Baseline:
+    """A baseline that has to be there."""
+    baseline = gate.read_baseline(path, machine_class)
+    if baseline is None:
+        raise UserError(
+            f"baseline {path} does not exist: name a stored run, or make one with "
+            "`pytest benches --qmodels-update-baseline`"
+        )
+    return baseline
+
+
+def run_and_baseline(arguments: argparse.Namespace) -> tuple[dict[str, Any], Path]:
+    """A run, and the path of the baseline that it belongs to."""
     run = gate.read_run(arguments.run)
     if not run["benchmarks"]:
         raise UserError(f"run {arguments.run} holds no benchmark: run `pytest benches` to make one")
     first = run["benchmarks"][0]["extra_info"]
     path = arguments.baseline or gate.baseline_path(
-        checkpoints.shipped_dir().parent,
+        baselines(),
         first["machine_class"],
         first["dataset"],
         first["architecture"],
         first["width"],
     )
-    baseline = gate.read_baseline(path, first["machine_class"])
-    if baseline is None and arguments.baseline:
-        raise UserError(f"baseline {path} does not exist: name a stored run, or leave it out")
+    return run, path
+
+
+def show_report(arguments: argparse.Namespace) -> None:
+    """Print a run as the study's table in Markdown, with the change against a baseline."""
+    run, path = run_and_baseline(arguments)
+    first = run["benchmarks"][0]["extra_info"]
+    if arguments.baseline:
+        baseline: gate.Baseline | None = stored_run(path, first["machine_class"])
+    else:
+        baseline = gate.read_baseline(path, first["machine_class"])
     summary = report.summarize(run, baseline.entries if baseline else {})
     against = f"change against `{path.name}` in parentheses" if baseline else "no baseline stored"
     print(f"## {first['architecture']}, width {first['width']}, {first['dataset']}\n")
     print(f"{first['machine_class']}, torch {first['versions']['torch']}, {against}.\n")
     print(report.markdown(summary))
+    found = report.findings(run, baseline, tolerances())
+    print(f"\ngate: {report.counted(found)}")
+    for finding in found:
+        if finding.verdict != "ok":
+            print(f"- {finding.line}")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -257,10 +355,13 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(required=True, metavar="COMMAND")
 
     def command(
-        name: str, run: Callable[[argparse.Namespace], None], example: str
+        name: str,
+        run: Callable[[argparse.Namespace], None],
+        example: str,
+        among: Any = commands,
     ) -> argparse.ArgumentParser:
         summary = (run.__doc__ or "").strip()
-        sub = commands.add_parser(
+        sub: argparse.ArgumentParser = among.add_parser(
             name, help=summary, description=summary, epilog=f"example: {example}"
         )
         sub.set_defaults(action=run)
@@ -311,10 +412,27 @@ def parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--seeds", type=int, default=2, help="default: %(default)s")
     sub.add_argument("--json", action="store_true", help="print JSON")
+    sub = command("study", study, "qmodels study quiet.csv --pairs 400")
+    sub.add_argument("file", type=Path, metavar="FILE.csv", help="what is recorded; it grows")
+    add_network(sub)
+    sub.add_argument("--variants", metavar="A,B,...", help="default: all; fp32 among them")
+    sub.add_argument("--pairs", type=int, default=400, help="of processes (default: %(default)s)")
+    sub.add_argument("--busy", action="store_true", help="another process loads a core on and off")
     sub = command("build", build, "qmodels build --variants fp32,static-int8")
     add_network(sub)
     sub.add_argument("--variants", metavar="A,B,...", help="default: all that run here")
     sub.add_argument("--json", action="store_true", help="print JSON")
+    nested = commands.add_parser(
+        "baseline", help="Show baselines, and accept changes of them."
+    ).add_subparsers(required=True, metavar="COMMAND")
+    sub = command("show", show_baseline, "qmodels baseline show", nested)
+    add_network(sub)
+    sub.add_argument("file", type=Path, nargs="?", help="default: the one that benches would use")
+    for name, action in (("diff", diff_baseline), ("accept", accept_baseline)):
+        sub = command(name, action, f"qmodels baseline {name} run.json", nested)
+        sub.add_argument("run", type=Path, metavar="RUN.json", help="written by --benchmark-json")
+        sub.add_argument("--baseline", type=Path, help="default: the stored run that fits")
+    sub.add_argument("--all", action="store_true", help="accept what is within tolerance too")
     sub = command("report", show_report, "qmodels report run.json > report.md")
     sub.add_argument("run", type=Path, metavar="RUN.json", help="written by --benchmark-json")
     sub.add_argument("--baseline", type=Path, help="default: the stored run that fits")

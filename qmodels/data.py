@@ -38,6 +38,10 @@ class Split:
         """The images at some positions, (M,) int64."""
         return Split(self.images[indices], self.labels[indices])
 
+    def first(self, count: int) -> "Split":
+        """The first images."""
+        return Split(self.images[:count], self.labels[:count])
+
 
 @dataclass(frozen=True)
 class Dataset:

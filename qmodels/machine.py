@@ -1,7 +1,9 @@
 """What this machine is and can do: machine class, quantized engine, int8 saturation probe."""
 
+import hashlib
 import platform
 import shutil
+import uuid
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -35,6 +37,19 @@ def machine_class() -> str:
     flags = cpu_flags()
     best = next((name for name, flag in features if flag in flags), "baseline")
     return f"{platform.system().lower()}-{architecture}-{best}"
+
+
+def host() -> str:
+    """An opaque digest of this boot of this machine, which names nothing.
+
+    Two runs have it in common only where the same hardware and kernel ran both.
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8")
+    except OSError:
+        boot = f"{psutil.boot_time():.0f}"
+    known = f"{boot.strip()} {uuid.getnode()} {platform.processor()} {psutil.cpu_count()}"
+    return hashlib.sha256(known.encode()).hexdigest()[:16]
 
 
 def cpu_flags() -> frozenset[str]:

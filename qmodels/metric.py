@@ -1,11 +1,28 @@
-"""One number with a unit, a direction and a tolerance; the table of those that are gated."""
+"""One number with a unit and a direction; the table of all of them."""
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from qmodels.errors import UserError
 
 Better = Literal["lower", "higher"]
+
+# Name to unit and direction. What of these is gated, and how, stands in baselines/tolerances.toml.
+METRICS: dict[str, tuple[str, Better]] = {
+    "top1": ("%", "higher"),
+    "top5_error": ("%", "lower"),
+    "top1_drop": ("points", "lower"),
+    "size_bytes": ("bytes", "lower"),
+    "latency_ms": ("ms", "lower"),
+    "latency_ratio": ("x fp32", "lower"),
+    "probe_ratio": ("x probe", "lower"),
+    "latency_change": ("x base", "lower"),
+    "allocated_bytes": ("bytes", "lower"),
+    "peak_bytes": ("bytes", "lower"),
+    "operator_calls": ("calls", "lower"),
+    "rss_bytes": ("bytes", "lower"),
+}
 
 
 @dataclass(frozen=True)
@@ -16,73 +33,63 @@ class Metric:
         value: in ``unit``.
         better: which direction is an improvement.
         tolerance: how much worse than the baseline passes. In percentage points where the unit is
-            a percentage or points, else a fraction of the baseline. None is never gated.
+            a percentage or points, else a fraction of the baseline. None is not gated.
         ci: 95 % confidence interval, where the value is an estimate.
+        samples: of a ratio, its logarithm in each process that it was first measured in.
+        confirmation: in those that were to confirm what the first ones found.
     """
 
     value: float
     unit: str
     better: Better
-    tolerance: float | None
+    tolerance: float | None = None
     ci: tuple[float, float] | None = None
+    samples: tuple[float, ...] = ()
+    confirmation: tuple[float, ...] = ()
 
     @property
     def absolute(self) -> bool:
         """Whether the tolerance is in the metric's own unit rather than a fraction."""
         return self.unit in ("%", "points")
 
-    def allowed(self) -> float:
-        """The worst value that passes when this metric is the baseline."""
-        if self.tolerance is None:
-            raise ValueError("a metric without a tolerance is not gated")
-        slack = self.tolerance if self.absolute else abs(self.value) * self.tolerance
-        return self.value + slack if self.better == "lower" else self.value - slack
+    def slack(self, tolerance: float) -> float:
+        """A tolerance in the metric's unit, where this metric is the baseline."""
+        return tolerance if self.absolute else abs(self.value) * tolerance
 
     def as_record(self) -> dict[str, Any]:
         """As in a run record."""
-        return asdict(self)
+        record = asdict(self)
+        for name in ("samples", "confirmation"):
+            if not record[name]:
+                del record[name]
+        return record
 
     @staticmethod
     def from_record(record: dict[str, Any]) -> "Metric":
         """Read what ``as_record`` wrote.
 
         Raises:
-            UserError: it is not that.
+            UserError: it is not that, or a number of it is none.
         """
         try:
-            ci = record["ci"]
+            ci = record.get("ci")
+            tolerance = record.get("tolerance")
             metric = Metric(
                 value=float(record["value"]),
                 unit=str(record["unit"]),
                 better=record["better"],
-                tolerance=None if record["tolerance"] is None else float(record["tolerance"]),
+                tolerance=None if tolerance is None else float(tolerance),
                 ci=None if ci is None else (float(ci[0]), float(ci[1])),
+                samples=tuple(float(one) for one in record.get("samples", ())),
+                confirmation=tuple(float(one) for one in record.get("confirmation", ())),
             )
-        except (KeyError, TypeError, ValueError, IndexError):
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError):
             raise UserError(f"no metric: {record!r}") from None
         if metric.better not in ("lower", "higher"):
             raise UserError(f"no metric: better is {metric.better!r}")
+        if not all(map(math.isfinite, (metric.value, *metric.samples, *metric.confirmation))):
+            raise UserError(f"no metric: {record!r} holds a number that is none")
         return metric
-
-
-# Name to unit, direction and tolerance: the one place where tolerances are set.
-#
-# Accuracy is deterministic for a machine class and versions; the tolerance lets one image in a
-# thousand flip where another processor of the class adds in another order. Sizes move by some
-# bytes with the names in an archive. A process's resident memory counts shared libraries, which
-# come in whole pages. Ratios of latencies of unchanged code were seen 9 % apart.
-METRICS: dict[str, tuple[str, Better, float | None]] = {
-    "top1": ("%", "higher", 0.1),
-    "top5_error": ("%", "lower", 0.1),
-    "top1_drop": ("points", "lower", None),
-    "size_bytes": ("bytes", "lower", 0.001),
-    "latency_ms": ("ms", "lower", None),
-    "latency_ratio": ("x", "lower", 0.15),
-    "allocated_bytes": ("bytes", "lower", 0.001),
-    "peak_bytes": ("bytes", "lower", 0.001),
-    "operator_calls": ("calls", "lower", 0.0),
-    "rss_bytes": ("bytes", "lower", 0.1),
-}
 
 
 def measured(
@@ -90,14 +97,9 @@ def measured(
     value: float,
     ci: tuple[float, float] | None = None,
     *,
-    least_tolerance: float = 0.0,
+    samples: tuple[float, ...] = (),
+    confirmation: tuple[float, ...] = (),
 ) -> Metric:
-    """A metric of the table, with what was measured.
-
-    Args:
-        least_tolerance: raises the table's tolerance, as where one image is more than it allows.
-    """
-    unit, better, tolerance = METRICS[name]
-    if tolerance is not None:
-        tolerance = max(tolerance, least_tolerance)
-    return Metric(value, unit, better, tolerance, ci)
+    """A metric of the table, with what was measured."""
+    unit, better = METRICS[name]
+    return Metric(value, unit, better, None, ci, samples, confirmation)

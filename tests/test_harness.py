@@ -6,7 +6,8 @@ import multiprocessing
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -43,20 +44,16 @@ def copying(self):
 artifact.Artifact.load = copying
 """
 )
+# In a copy's own code, as a commit would: the processes that take times import it.
 SLOWER = (
-    PLANTED
-    + """
-load = artifact.Artifact.load
-def working(self):
-    forward = load(self)
-    if self.variant.name == "fp32":
-        return forward
-    def more(images):
-        forward(images[: max(1, len(images) * 2 // 5)])
-        return forward(images)
-    return more
-artifact.Artifact.load = working
-"""
+    "    return {PROBE: probe(), **models}",
+    """    def slower(forward):
+        return lambda images: (forward(images), forward(images))[1]
+
+    return {
+        PROBE: probe(),
+        **{name: one if name == "fp32" else slower(one) for name, one in models.items()},
+    }""",
 )
 
 
@@ -87,6 +84,24 @@ def run_pytest(
     sys.exit(int(pytest.main(arguments)))
 
 
+def edit(path: Path, old: str, new: str) -> str:
+    """Replace a part of a file; returns what was there."""
+    whole = path.read_text()
+    assert old in whole
+    path.write_text(whole.replace(old, new))
+    return whole
+
+
+@contextmanager
+def edited(path: Path, old: str, new: str) -> Iterator[None]:
+    """Have a part of a file be another for a while."""
+    whole = edit(path, old, new)
+    try:
+        yield
+    finally:
+        path.write_text(whole)
+
+
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of what the harness needs."""
@@ -99,10 +114,15 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if one.dataset == "digits":
             shutil.copy(one.path, shipped)
     shutil.copy(ROOT / "baselines" / "checkpoints" / checkpoints.INDEX, shipped)
+    shutil.copy(ROOT / "baselines" / "tolerances.toml", folder / "baselines")
     for name in ("conftest.py", "pyproject.toml"):
         shutil.copy(ROOT / name, folder)
-    latency = folder / "qmodels" / "measure" / "latency.py"  # a second a benchmark is enough here
-    latency.write_text(latency.read_text().replace("BUDGET_SECONDS = 3.0", "BUDGET_SECONDS = 1.0"))
+    # A few short processes are enough here.
+    edit(folder / "qmodels/measure/latency.py", "BUDGET_SECONDS = 1.0", "BUDGET_SECONDS = 0.2")
+    edit(folder / "qmodels/gate/processes.py", "STORED_PROCESSES = 12", "STORED_PROCESSES = 3")
+    sequential = folder / "qmodels/gate/sequential.py"
+    edit(sequential, "Stage(first=4, most=12", "Stage(first=2, most=2")
+    edit(sequential, "Stage(first=5, most=16", "Stage(first=2, most=2")
     return folder
 
 
@@ -201,9 +221,34 @@ def test_an_extra_copy_in_the_forward_fails_memory(run: Run, baseline: Path) -> 
     )
 
 
-def test_a_forward_that_works_more_fails_latency(run: Run, baseline: Path) -> None:
-    result = run("benches/bench_latency.py", VARIANTS, "-k", "b8", plugin=SLOWER)
+def test_a_forward_that_works_more_fails_latency(
+    run: Run, baseline: Path, repository: Path
+) -> None:
+    with edited(repository / "qmodels/measure/stopwatch.py", *SLOWER):
+        result = run("benches/bench_latency.py", VARIANTS, "-k", "b8")
     assert_red(result, "latency_ratio of bench_latency[dynamic-int8-b8] regressed")
+    assert "this host's run" in result.stdout
+
+
+def test_latency_is_held_against_a_base_in_turn(
+    run: Run, baseline: Path, repository: Path, tmp_path: Path
+) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(repository, base)
+    with edited(repository / "qmodels/measure/stopwatch.py", *SLOWER):
+        result = run("benches/bench_latency.py", VARIANTS, "-k", "b8", f"--qmodels-base={base}")
+    assert_red(result, "latency_change of bench_latency[dynamic-int8-b8] regressed")
+    assert "latency_change of bench_latency[fp32-b8]" not in result.stdout, "it was not slowed"
+    assert "x base" in result.stdout
+
+
+def test_what_got_better_is_said_and_not_hidden(run: Run, baseline: Path, repository: Path) -> None:
+    sizes = '"size_bytes": {"value": '
+    with edited(baseline, sizes, sizes + "9"):
+        result = run("benches/bench_size.py", VARIANTS, CI="true")
+    assert result.returncode == 0, result.stdout
+    assert "2 improved" in result.stdout
+    assert "bank it with --qmodels-update-baseline" in result.stdout
 
 
 def test_a_deleted_entry_fails_where_it_is_required_and_warns_elsewhere(
@@ -283,6 +328,7 @@ def test_baselines_name_no_host(baseline: Path) -> None:
         ("--qmodels-threads=0", "--qmodels-threads 0"),
         ("--qmodels-accuracy-images=few", "--qmodels-accuracy-images few"),
         ("--benchmark-compare benches", "put it after the paths"),
+        ("--qmodels-base=no-such-branch", "neither a folder nor a commit"),
     ],
 )
 def test_bad_options_are_one_line(
@@ -295,6 +341,141 @@ def test_bad_options_are_one_line(
     assert status == pytest.ExitCode.USAGE_ERROR
     assert said in printed.err
     assert "Traceback" not in printed.out + printed.err
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('"torch": "', '"torch": "1.', "it is stale"),
+        ('"threads": 1', '"threads": 2', "threads 2, and this run has 1"),
+        ('"width": 8', '"width": 16', "width 16, and this run has 8"),
+        ('"dataset": "digits"', '"dataset": "cifar100"', "dataset cifar100"),
+    ],
+)
+def test_a_baseline_of_other_conditions_fails_where_one_is_required(
+    run: Run, baseline: Path, old: str, new: str, said: str
+) -> None:
+    with edited(baseline, old, new):
+        assert_red(run("benches/bench_size.py", VARIANTS, CI="true"), said)
+        lenient = run("benches/bench_size.py", VARIANTS)
+    assert lenient.returncode == 0
+    assert said in lenient.stdout
+
+
+def test_nonsense_in_the_baseline_ends_the_session_in_one_line(run: Run, baseline: Path) -> None:
+    with edited(baseline, '"size_bytes": {"value": ', '"size_bytes": {"value": "much", "was": '):
+        result = run("benches/bench_size.py", VARIANTS)
+    assert result.returncode == 4
+    assert "is damaged" in result.stdout
+    assert "Traceback" not in result.stdout
+
+
+def test_several_processes_gate_accuracy_and_leave_latency_out(run: Run, baseline: Path) -> None:
+    pytest.importorskip("xdist")
+    result = run("benches", VARIANTS, "-n", "2", "-k", "accuracy or size")
+    assert result.returncode == 0, result.stdout
+    assert "6 ok, 0 regressed" in result.stdout, "top1, top5_error and size_bytes of two variants"
+    assert "latency" not in result.stdout.partition("gate:")[2]
+    required = run("benches", VARIANTS, "-n", "2", "-k", "latency and b1", CI="true")
+    assert_red(required, "bench_latency[fp32-b1] is in the baseline and was not measured")
+    assert "run it without -n" in run("benches", VARIANTS, "-n2", "-rs", "-k", "latency").stdout
+
+
+def test_a_regression_found_by_another_process_fails(run: Run, baseline: Path) -> None:
+    pytest.importorskip("xdist")
+    sizes = '"size_bytes": {"value": '
+    with edited(baseline, sizes, sizes + "0."):
+        result = run("benches/bench_size.py", VARIANTS, "-n", "2")
+    assert_red(result, "size_bytes of bench_size[fp32] regressed", "2 regressed")
+
+
+def test_the_order_of_benches_does_not_matter(run: Run, baseline: Path) -> None:
+    reverse = "def pytest_collection_modifyitems(items):\n    items.reverse()\n"
+    selected = ("benches", VARIANTS, "-k", "accuracy or size or memory")
+    tables = [
+        [line for line in run(*selected, plugin=plugin).stdout.splitlines() if line[:2] == "| "]
+        for plugin in ("", reverse)
+    ]
+    assert len(tables[0]) == 4
+    one, other = (sorted(map(accuracy_and_size, table)) for table in tables)
+    assert one == other
+
+
+def accuracy_and_size(line: str) -> list[str]:
+    """The first columns of a row: what no noise moves."""
+    return line.split("|")[1:5]
+
+
+def test_stopping_at_the_first_failure_is_said_in_one_line(run: Run, baseline: Path) -> None:
+    some = ("benches/bench_size.py", "benches/bench_accuracy.py", VARIANTS)
+    sizes = '"size_bytes": {"value": '
+    with edited(baseline, sizes, sizes + "0."):
+        stopped = run(*some, "-x", CI="true")
+    assert_red(stopped, "stopped early: 3 benches were not measured")
+    assert "is in the baseline and was not measured" not in stopped.stdout
+    mended = run(*some, "--lf", CI="true")
+    assert mended.returncode == 0, mended.stdout
+    assert "1 ok, 0 regressed" in mended.stdout
+    assert "--lf: 2 benches of the baseline were left out" in mended.stdout
+
+
+def test_benchmark_only_measures_all_the_same(run: Run, baseline: Path) -> None:
+    result = run("benches/bench_size.py", VARIANTS, "--benchmark-only", CI="true")
+    assert result.returncode == 0, result.stdout
+    assert "2 ok, 0 regressed" in result.stdout
+    skipped = run("benches/bench_size.py", VARIANTS, "--benchmark-skip", CI="true")
+    assert_red(skipped, "no bench was measured")
+
+
+def test_without_timing_latency_is_missed_where_it_is_required(run: Run, baseline: Path) -> None:
+    result = run("benches", VARIANTS, "--benchmark-disable", "-k", "latency and b1", CI="true")
+    assert_red(result, "bench_latency[fp32-b1] is in the baseline and was not measured")
+
+
+def test_fewer_images_stop_early_and_say_what_they_could_not_see(run: Run, baseline: Path) -> None:
+    result = run("benches/bench_accuracy.py", VARIANTS, "--qmodels-accuracy-images=200")
+    assert result.returncode == 0, result.stdout
+    assert "200 of 596 images; on so many, a loss of less than 3.50 points" in result.stdout
+    assert "4 ok, 0 regressed" in result.stdout
+
+
+@pytest.mark.parametrize(
+    "option", ["--qmodels-base=benches", "--qmodels-accuracy-images=9", "--benchmark-disable"]
+)
+def test_only_whole_runs_are_stored(
+    option: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("CI", raising=False)
+    status = pytest.main(["-p", "no:cacheprovider", "benches", UPDATE, option])
+    assert status == pytest.ExitCode.USAGE_ERROR
+    assert f"leave out {option.partition('=')[0]}" in capsys.readouterr().err
+
+
+def test_a_changed_run_is_accepted_by_the_command(
+    run: Run, baseline: Path, repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = tmp_path / "run.json"
+    whole = baseline.read_text()
+    sizes = '"size_bytes": {"value": '
+    with edited(baseline, sizes, sizes + "0."):
+        assert run("benches/bench_size.py", VARIANTS, f"--benchmark-json={record}").returncode == 1
+        given = ["--baseline", str(baseline)]
+        cli.main(["baseline", "diff", str(record), *given])
+        assert "0 ok, 2 regressed" in capsys.readouterr().out
+        cli.main(["baseline", "accept", str(record), *given])
+        assert "2 accepted, 8 kept" in capsys.readouterr().out
+        cli.main(["baseline", "accept", str(record), *given])
+        assert "nothing to accept" in capsys.readouterr().out
+        now = json.loads(baseline.read_text())["benchmarks"]
+        before = json.loads(whole)["benchmarks"]
+        metrics = [[one["extra_info"]["metrics"] for one in some] for some in (now, before)]
+        for measured in (one["size_bytes"] for one in metrics[0] if "size_bytes" in one):
+            measured["tolerance"] = None
+        for measured in (one["size_bytes"] for one in metrics[1] if "size_bytes" in one):
+            measured["tolerance"] = None
+        assert metrics[0] == metrics[1]
+        cli.main(["baseline", "show", str(baseline)])
+        assert "bench_size[fp32]" in capsys.readouterr().out
 
 
 def test_no_checkpoint_ends_the_session_with_the_command_that_trains_it(run: Run) -> None:

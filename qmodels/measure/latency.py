@@ -1,100 +1,180 @@
-"""Latency of one forward, and its ratio to fp32 timed in turn.
+"""Latency of forwards, in fresh processes and in turn.
 
-Absolute times drift by a third within minutes on shared machines; what two models do to each other
-in turn does not. Rounds go A B A B … A: each time of the variant is held against the geometric
-mean of the fp32 times right before and after it, which cancels what drifts linearly.
+Absolute times drift by a third within minutes on shared machines. So models take turns: every
+round visits each, in an order that is turned round from one round to the next (A B B A), and what
+drifts hits all of them alike. Where two checkouts are compared, a process of each is alive at a
+time, and every visit to a model of the one is beside a visit to the same model of the other: what
+a neighbour does to the caches, which slows some models three times as much as others, hits both.
+
+A visit begins with forwards that are not timed. Otherwise the caches that the model before left
+behind would decide, and a time would depend on what else is measured (by a fifth, for the
+smallest).
 """
 
-import gc
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import torch
+import psutil
 from numpy.typing import NDArray
-from torch import Tensor
 
-from qmodels.errors import UserError
-from qmodels.metric import Metric, measured
-from qmodels.variants.formats import Runnable
+from qmodels.measure import child
+from qmodels.measure.child import Checkout, Child
 
-WARMUP_SECONDS = 0.5
-BUDGET_SECONDS = 3.0
-LEAST_ROUNDS, MOST_ROUNDS = 20, 200
-BOOTSTRAP_SAMPLES = 2000
+MODULE = "qmodels.measure.stopwatch"
+# For each batch size and process, all models together.
+BUDGET_SECONDS = 1.0
+LEAST_ROUNDS, MOST_ROUNDS = 6, 100
+# Of a visit: small models are the noisy ones, and get more forwards.
+UNTIMED_SECONDS, TIMED_SECONDS = 0.002, 0.006
+LEAST_TIMED, MOST_TIMED = 2, 12
+# A just-in-time compiler that profiles changes its mind in the first passes.
+WARMUP_PASSES, MOST_WARMUP_PASSES = 4, 40
+STEADY = 0.05
+
+Seconds = NDArray[np.float64]
 
 
-@contextmanager
-def quiet(threads: int) -> Iterator[None]:
-    """Run torch on a number of threads, without gradients and without garbage collection.
+@dataclass(frozen=True)
+class Side:
+    """What one process runs: its code, the module that serves, and the first request to it."""
+
+    checkout: Checkout
+    request: Mapping[str, Any]
+    module: str = MODULE
+
+
+@dataclass(frozen=True)
+class Visit:
+    """How many forwards of a model a round makes, first untimed, then timed."""
+
+    untimed: int
+    timed: int
+
+
+def cpus(turn: int, threads: int) -> list[int]:
+    """The processors of a turn: as many as threads, all of this process's one after another.
+
+    Empty where the system has no such thing as affinity.
+    """
+    process = psutil.Process()
+    if not hasattr(process, "cpu_affinity"):
+        return []
+    usable = process.cpu_affinity()
+    first = turn * threads
+    return sorted({usable[(first + index) % len(usable)] for index in range(threads)})
+
+
+def measure(
+    sides: Sequence[Side], models: Mapping[int, Sequence[str]], threads: int
+) -> list[dict[tuple[str, int], Seconds]]:
+    """Time models in a fresh process for each side, all in turn.
+
+    Args:
+        models: by batch size, names of variants, of the probe, or of what else the sides serve.
+
+    Returns:
+        For each side, seconds by model and batch size: an array (rounds, forwards of a visit).
 
     Raises:
-        UserError: the number is less than 1.
+        UserError: a process failed.
     """
-    if threads < 1:
-        raise UserError(f"{threads} threads can't run a model: choose 1 or more")
-    previous = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    collecting = gc.isenabled()
-    gc.collect()
-    gc.disable()
-    try:
-        with torch.inference_mode():
-            yield
-    finally:
-        if collecting:
-            gc.enable()
-        torch.set_num_threads(previous)
+    with ExitStack() as stack:
+        children = [
+            stack.enter_context(child.start(side.module, checkout=side.checkout, steady_heap=True))
+            for side in sides
+        ]
+        for one, side in zip(children, sides, strict=True):
+            one.ask({**side.request, "threads": threads})
+        found: list[dict[tuple[str, int], Seconds]] = [{} for _ in sides]
+        for size, names in models.items():
+            for into, seconds in zip(found, in_turn(children, names, size, threads), strict=True):
+                into.update({(name, size): np.asarray(rows) for name, rows in seconds.items()})
+        return found
 
 
-def timed(forward: Runnable, images: Tensor) -> float:
-    """Seconds of one forward."""
-    started = time.perf_counter()
-    forward(images)
-    return time.perf_counter() - started
+def in_turn(
+    children: Sequence[Child], models: Sequence[str], batch_size: int, threads: int
+) -> list[dict[str, list[list[float]]]]:
+    """Visit every model of every child round by round; as many rounds as the budget allows."""
+    visits, rounds = plan(warm_up(children, models, batch_size, threads))
+    seconds: list[dict[str, list[list[float]]]] = [{name: [] for name in models} for _ in children]
+    pairs = list(zip(children, seconds, strict=True))
+    for turn in range(rounds):
+        on = cpus(turn // 2, threads)
+        for name in models:
+            for one, into in pairs:
+                into[name].append(visit(one, name, batch_size, visits[name], on))
+        pairs.reverse()
+    return seconds
 
 
-def plan_rounds(pair: Callable[[], object]) -> int:
-    """Warm up, until a profiling just-in-time compiler has settled, and say how many rounds fit.
+def visit(
+    one: Child, model: str, batch_size: int, forwards: Visit, on: Sequence[int]
+) -> list[float]:
+    """Seconds of the timed forwards of a visit."""
+    seconds: list[float] = one.ask(
+        {
+            "model": model,
+            "batch_size": batch_size,
+            "untimed": forwards.untimed,
+            "timed": forwards.timed,
+            "cpus": on,
+        }
+    )
+    return seconds
 
-    Args:
-        pair: runs the variant and fp32 once each.
+
+def warm_up(
+    children: Sequence[Child], models: Sequence[str], batch_size: int, threads: int
+) -> dict[str, float]:
+    """Run all models until a pass takes about as long as those before.
+
+    Returns:
+        Seconds of each model by then, of the first child.
     """
-    started = time.perf_counter()
-    durations: list[float] = []
-    while time.perf_counter() - started < WARMUP_SECONDS or len(durations) < 5:
-        before = time.perf_counter()
-        pair()
-        durations.append(time.perf_counter() - before)
-    rounds = int(BUDGET_SECONDS / float(np.median(durations)))
-    return max(LEAST_ROUNDS, min(MOST_ROUNDS, rounds))
+    once = Visit(0, 1)
+    passes: list[list[list[float]]] = []
+
+    def total(few: list[list[list[float]]]) -> float:
+        return float(np.median(np.sum(few, axis=(1, 2))))
+
+    while len(passes) < MOST_WARMUP_PASSES:
+        on = cpus(len(passes), threads)
+        passes.append(
+            [[visit(one, name, batch_size, once, on)[0] for one in children] for name in models]
+        )
+        before, now = passes[-2 * WARMUP_PASSES : -WARMUP_PASSES], passes[-WARMUP_PASSES:]
+        if len(before) == WARMUP_PASSES and abs(total(now) / total(before) - 1) < STEADY:
+            break
+    settled = np.median(passes[-WARMUP_PASSES:], axis=0)[:, 0]
+    return dict(zip(models, settled.tolist(), strict=True))
 
 
-def metrics(variant: Sequence[float], reference: Sequence[float]) -> dict[str, Metric]:
-    """Median latency in milliseconds, and the median ratio with a bootstrap interval.
-
-    Args:
-        variant: seconds of each of N rounds.
-        reference: seconds of fp32, N + 1 of them: before each round, and after the last.
-    """
-    times = np.asarray(variant)
-    around = np.asarray(reference)
-    log_ratios = np.log(times) - (np.log(around[:-1]) + np.log(around[1:])) / 2
-    low, high = bootstrap_median(log_ratios)
-    return {
-        "latency_ms": measured("latency_ms", 1e3 * float(np.median(times))),
-        "latency_ratio": measured(
-            "latency_ratio",
-            float(np.exp(np.median(log_ratios))),
-            (float(np.exp(low)), float(np.exp(high))),
-        ),
+def plan(seconds: Mapping[str, float]) -> tuple[dict[str, Visit], int]:
+    """The visit to each model that takes so long, and how many rounds of them the budget allows."""
+    visits = {
+        name: Visit(
+            untimed=math.ceil(UNTIMED_SECONDS / one),
+            timed=max(LEAST_TIMED, min(MOST_TIMED, round(TIMED_SECONDS / one))),
+        )
+        for name, one in seconds.items()
     }
+    one_round = sum(seconds[name] * (one.untimed + one.timed) for name, one in visits.items())
+    even = int(BUDGET_SECONDS / one_round) // 2 * 2
+    return visits, max(LEAST_ROUNDS, min(MOST_ROUNDS, even))
 
 
-def bootstrap_median(samples: NDArray[np.float64]) -> tuple[float, float]:
-    """95 % percentile-bootstrap interval of a median (Efron, 1979)."""
-    generator = np.random.default_rng(0)
-    drawn = generator.choice(samples, size=(BOOTSTRAP_SAMPLES, len(samples)))
-    low, high = np.percentile(np.median(drawn, axis=1), [2.5, 97.5])
-    return float(low), float(high)
+def log_ratio(seconds: Seconds, reference: Seconds) -> float:
+    """Median over the rounds of the logarithm of a ratio, of two models that took turns.
+
+    Of each visit the fastest forward counts: what interrupts one only adds to it.
+
+    Args:
+        seconds, reference: (rounds, forwards of a visit), each with its own number of forwards.
+    """
+    each = np.log(np.min(seconds, axis=1)) - np.log(np.min(reference, axis=1))
+    return float(np.median(each))

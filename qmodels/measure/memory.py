@@ -4,18 +4,14 @@ The study's "memory" column adds rows of the profiler's table, one for fp32 and 
 The table is kept as it was; the totals beside it count every allocation once, for any variant.
 """
 
-import json
 import os
-import subprocess
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from qmodels.errors import UserError
+from qmodels.measure import child
 from qmodels.metric import Metric, measured
 from qmodels.variants.artifact import Artifact
 from qmodels.variants.formats import Runnable
@@ -126,20 +122,10 @@ def rss(artifact: Artifact, threads: int) -> dict[str, Metric]:
     Raises:
         UserError: that process failed.
     """
-    command = [
-        sys.executable,
-        "-m",
-        "qmodels.measure.rss",
-        artifact.variant.name,
-        str(artifact.folder),
-        str(threads),
-    ]
-    # The child imports qmodels from where this process has it, installed or not.
-    path = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
-    child = subprocess.run(
-        command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}
-    )
-    if child.returncode != 0:
-        reason = (child.stderr.strip() or "no message").splitlines()[-1]
-        raise UserError(f"measuring the memory of {artifact.variant.name} failed: {reason}")
-    return {"rss_bytes": measured("rss_bytes", json.loads(child.stdout)["peak_rss"])}
+    request = {
+        "variant": artifact.variant.name,
+        "folder": str(artifact.folder),
+        "threads": threads,
+    }
+    with child.start("qmodels.measure.rss") as process:
+        return {"rss_bytes": measured("rss_bytes", process.ask(request))}

@@ -1,13 +1,14 @@
-"""Run as a process of its own: load an artifact, run it, print the peak resident memory as JSON."""
+"""Run as a process of its own: load an artifact, run it, print the peak resident memory."""
 
-import argparse
-import json
 import threading
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import psutil
 import torch
 
+from qmodels.measure import child
 from qmodels.resnet import random_images
 from qmodels.variants import Artifact, all_variants
 
@@ -15,14 +16,13 @@ FORWARDS = 5
 SAMPLING_SECONDS = 0.001
 
 
-def main() -> None:
-    """Parse, run, print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("variant")
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("threads", type=int)
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+def answer(request: Mapping[str, Any]) -> int:
+    """Peak resident bytes.
+
+    Args:
+        request: ``variant``, ``folder`` of its artifact, ``threads``.
+    """
+    torch.set_num_threads(request["threads"])
     process = psutil.Process()
     peak = 0
     finished = threading.Event()
@@ -37,15 +37,16 @@ def main() -> None:
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
-        forward = Artifact(all_variants()[arguments.variant], arguments.folder).load()
+        variant = all_variants()[request["variant"]]
+        forward = Artifact(variant, Path(request["folder"])).load()
         with torch.inference_mode():
             for _ in range(FORWARDS):
                 forward(random_images(1))
     finally:
         finished.set()
         watcher.join()
-    print(json.dumps({"peak_rss": max(peak, process.memory_info().rss)}))
+    return max(peak, process.memory_info().rss)
 
 
 if __name__ == "__main__":
-    main()
+    child.serve(answer)

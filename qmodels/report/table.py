@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from qmodels.gate import Entry, entry
+from qmodels.gate.baseline import Entry, entry
 
 BATCH_SIZE = 1  # of the latency columns
 
@@ -25,6 +25,7 @@ COLUMNS = (
     Column("Top-5 error (%)", "top5_error", 1, 2),
     Column("CPU (ms)", "latency_ms", 1, 2),
     Column("x fp32", "latency_ratio", 1, 3),
+    Column("x base", "latency_change", 1, 3),
     Column("Allocated (MB)", "allocated_bytes", 1e6, 2),
     Column("Peak RSS (MB)", "rss_bytes", 1e6, 0),
 )
@@ -60,10 +61,13 @@ def summarize(run: Mapping[str, Any], baseline: Mapping[str, Entry]) -> dict[str
         extra_info = benchmark["extra_info"]
         cells = found.setdefault(extra_info["variant"], {})
         stored = baseline.get(benchmark["fullname"])
-        for name, metric in entry(extra_info).metrics.items():
+        now = entry(extra_info)
+        for name, metric in now.metrics.items():
             if name.startswith("latency") and extra_info["batch_size"] != BATCH_SIZE:
                 continue
-            before = stored.metrics.get(name) if stored else None
+            # Of other images, accuracy is another quantity.
+            alike = stored is not None and stored.images == now.images
+            before = stored.metrics.get(name) if stored and alike else None
             cells[name] = Cell(metric.value, before.value if before else None)
     nothing = Cell(None, None)
     return {
@@ -73,10 +77,15 @@ def summarize(run: Mapping[str, Any], baseline: Mapping[str, Entry]) -> dict[str
 
 
 def markdown(summary: Mapping[str, Sequence[Cell]]) -> str:
-    """The table as aligned Markdown, readable in a terminal too."""
-    rows = [["Model", *(column.heading for column in COLUMNS)]]
+    """The table as aligned Markdown, readable in a terminal too, without empty columns."""
+    shown = [
+        (index, column)
+        for index, column in enumerate(COLUMNS)
+        if any(cells[index].now is not None for cells in summary.values())
+    ]
+    rows = [["Model", *(column.heading for _, column in shown)]]
     rows += [
-        [variant, *(cell.text(column) for cell, column in zip(cells, COLUMNS, strict=True))]
+        [variant, *(cells[index].text(column) for index, column in shown)]
         for variant, cells in summary.items()
     ]
     widths = [max(len(row[index]) for row in rows) for index in range(len(rows[0]))]

@@ -1,60 +1,95 @@
-import gc
-import time
+from collections.abc import Iterator
+from itertools import cycle
+from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
-from qmodels.errors import UserError
 from qmodels.measure import latency
+from qmodels.measure.child import Child
 
 
-def test_a_ratio_survives_a_machine_that_slows_down() -> None:
-    """Both sides triple over the run; the variant takes half as long throughout."""
-    speed = np.linspace(1.0, 3.0, 201)
-    reference, variant = speed[0::2], 0.5 * speed[1::2]
-    metrics = latency.metrics(variant, reference)
-    assert metrics["latency_ratio"].value == pytest.approx(0.5, rel=1e-3)
-    low, high = metrics["latency_ratio"].ci or (0, 0)
-    assert (low, high) == pytest.approx((0.5, 0.5), rel=1e-3)
+class Clock:
+    """Children that take as long as they are told, on a machine that slows down."""
+
+    def __init__(self, **seconds: float) -> None:
+        self.seconds = seconds
+        self.speed = 1.0
+        self.visits: list[tuple[str, str]] = []
+
+    def child(self, side: str, factor: float) -> Any:
+        clock = self
+
+        class Side:
+            def ask(self, request: dict[str, Any]) -> list[float]:
+                clock.visits.append((side, request["model"]))
+                clock.speed *= 1.001
+                one = clock.seconds[request["model"]] * factor * clock.speed
+                return [one * next(NOISE) for _ in range(request["timed"])]
+
+        return Side()
 
 
-def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
-    generator = np.random.default_rng(0)
-    covered = 0
-    for _ in range(100):
-        reference = np.exp(generator.normal(0, 0.1, 61))
-        variant = 0.8 * np.exp(generator.normal(0, 0.1, 60))
-        low, high = latency.metrics(variant, reference)["latency_ratio"].ci or (0, 0)
-        covered += low <= 0.8 <= high
-    assert 87 <= covered <= 100
+NOISE: Iterator[float] = cycle([1.0, 1.7, 1.0, 1.2])
 
 
-def test_latency_is_the_median_in_milliseconds() -> None:
-    metrics = latency.metrics([0.001, 0.002, 1.0], [0.004] * 4)
-    assert metrics["latency_ms"].value == pytest.approx(2.0)
-    assert metrics["latency_ratio"].value == pytest.approx(0.5)
-    assert metrics["latency_ms"].tolerance is None, "absolute times are not gated"
+def run(clock: Clock, *sides: tuple[str, float]) -> list[dict[str, Any]]:
+    children: list[Child] = [clock.child(*side) for side in sides]
+    return latency.in_turn(children, list(clock.seconds), 1, 1)
 
 
-def test_quiet_sets_threads_and_stops_collection_and_puts_both_back() -> None:
-    before = torch.get_num_threads()
-    with latency.quiet(1):
-        assert torch.get_num_threads() == 1
-        assert not gc.isenabled()
-        assert torch.is_inference_mode_enabled()
-    assert torch.get_num_threads() == before
-    assert gc.isenabled()
+def test_a_change_survives_a_machine_that_slows_down() -> None:
+    clock = Clock(fp32=0.010, int8=0.001)
+    base, head = run(clock, ("base", 1.0), ("head", 1.05))
+    assert clock.speed > 1.1
+    for name in clock.seconds:
+        change = latency.log_ratio(np.array(head[name]), np.array(base[name]))
+        assert change == pytest.approx(np.log(1.05), abs=2e-3)
 
 
-def test_no_threads_are_refused() -> None:
-    with pytest.raises(UserError, match="0 threads"), latency.quiet(0):
-        pass
+def test_sides_take_turns_at_being_first() -> None:
+    clock = Clock(fp32=0.010)
+    rounds = len(run(clock, ("base", 1.0), ("head", 1.0))[0]["fp32"])
+    order = [side for side, _ in clock.visits][-2 * rounds :]
+    assert order == ["base", "head", "head", "base"] * (rounds // 2)
 
 
-def test_slow_pairs_get_fewer_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(latency, "WARMUP_SECONDS", 0.01)
-    monkeypatch.setattr(latency, "BUDGET_SECONDS", 0.5)
-    assert latency.plan_rounds(lambda: time.sleep(0.1)) == latency.LEAST_ROUNDS
-    assert latency.plan_rounds(lambda: None) == latency.MOST_ROUNDS
-    assert latency.plan_rounds(lambda: time.sleep(0.01)) < 60
+def test_small_models_get_more_forwards_and_slow_ones_fewer_rounds() -> None:
+    visits, rounds = latency.plan({"small": 0.0005, "large": 0.050})
+    assert visits["small"] == latency.Visit(untimed=4, timed=12)
+    assert visits["large"] == latency.Visit(untimed=1, timed=2)
+    assert rounds == latency.LEAST_ROUNDS
+    assert latency.plan({"small": 0.0005})[1] == latency.MOST_ROUNDS
+
+
+def test_warming_up_goes_on_while_times_fall() -> None:
+    clock = Clock(fp32=0.010)
+    falling = iter([10.0] * 3 + [8.0] * 3 + [1.0] * 100)
+
+    class Compiling:
+        def ask(self, request: dict[str, Any]) -> list[float]:
+            clock.visits.append(("head", request["model"]))
+            return [0.01 * next(falling)]
+
+    children: list[Any] = [Compiling()]
+    assert latency.warm_up(children, ["fp32"], 1, 1)["fp32"] == pytest.approx(0.01)
+    assert len(clock.visits) > 8
+
+
+def test_what_interrupts_a_forward_is_not_counted() -> None:
+    base = np.full((6, 3), 0.001)
+    head = base.copy()
+    head[:, 1] = 0.5
+    head[0] = 0.7
+    assert latency.log_ratio(head, base) == 0.0
+
+
+def test_threads_take_their_turns_on_all_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Process:
+        def cpu_affinity(self) -> list[int]:
+            return [4, 5, 6]
+
+    monkeypatch.setattr(latency.psutil, "Process", Process)
+    assert [latency.cpus(turn, 1) for turn in range(4)] == [[4], [5], [6], [4]]
+    assert latency.cpus(1, 2) == [4, 6]
+    assert latency.cpus(0, 8) == [4, 5, 6]

@@ -8,11 +8,13 @@ from qmodels import variants
 from qmodels.checkpoints import Checkpoint
 from qmodels.data import Dataset
 from qmodels.errors import UserError
+from qmodels.gate import read_tolerances
 from qmodels.measure import memory
 from qmodels.resnet import Resnet34, random_images
 from qmodels.variants import Artifact
 
 IMAGES = random_images(1)
+TOLERANCES = read_tolerances(Path(__file__).parents[2] / "baselines", variants.all_variants())
 SIZE = IMAGES.numel() * IMAGES.element_size()
 
 
@@ -42,7 +44,8 @@ def test_an_extra_copy_in_the_forward_is_seen(digits_model: Resnet34) -> None:
     plain = memory.profile(digits_model, IMAGES).metrics()
     copying = memory.profile(lambda images: digits_model(images.clone()), IMAGES).metrics()
     for name in ("allocated_bytes", "operator_calls"):
-        assert copying[name].value > plain[name].allowed(), name
+        allowed = plain[name].slack(TOLERANCES.of(name, "fp32") or 0.0)
+        assert copying[name].value > plain[name].value + allowed, name
 
 
 def test_profiles_repeat_to_the_byte(digits_model: Resnet34) -> None:
@@ -80,6 +83,6 @@ def test_resident_memory_is_of_a_process_of_its_own(
 
 def test_a_process_that_fails_is_one_line(tmp_path: Path) -> None:
     nowhere = Artifact(variants.all_variants()["fp32"], tmp_path / "nowhere")
-    with pytest.raises(UserError, match="measuring the memory of fp32 failed") as caught:
+    with pytest.raises(UserError, match="measure.rss failed.*is damaged") as caught:
         memory.rss(nowhere, threads=1)
     assert "\n" not in str(caught.value)

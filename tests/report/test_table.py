@@ -2,6 +2,7 @@ from typing import Any
 
 from qmodels import report
 from qmodels.gate import Entry
+from qmodels.gate.baseline import Made
 from qmodels.metric import measured
 
 
@@ -9,6 +10,11 @@ def benchmark(name: str, variant: str, batch_size: int, **metrics: float) -> dic
     records = {key: measured(key, value).as_record() for key, value in metrics.items()}
     extra_info = {"variant": variant, "batch_size": batch_size, "metrics": records}
     return {"fullname": f"{name}[{variant}]", "extra_info": extra_info}
+
+
+def stored(images: int | None = None, **metrics: float) -> Entry:
+    values = {name: measured(name, value) for name, value in metrics.items()}
+    return Entry("fp32", {}, values, Made("", "", {}, ""), images)
 
 
 RUN = {
@@ -32,8 +38,6 @@ def test_a_row_a_variant_a_column_a_metric_of_batch_size_1() -> None:
         "6.75",
         "53.55",
         "1.000",
-        "-",
-        "-",
     ]
     assert "| static-int8 |" in lines[3]
     assert "21.60" in lines[3]
@@ -46,10 +50,16 @@ def test_every_line_is_as_wide_as_the_others() -> None:
 
 def test_changes_against_the_baseline_are_in_parentheses() -> None:
     before = {
-        "size[fp32]": Entry("fp32", {}, {"size_bytes": measured("size_bytes", 85.5e6)}),
-        "accuracy[fp32]": Entry("fp32", {}, {"top1": measured("top1", 73.65)}),
+        "size[fp32]": stored(size_bytes=85.5e6),
+        "accuracy[fp32]": stored(top1=73.65),
     }
     row = report.markdown(report.summarize(RUN, before)).splitlines()[2]
     assert "85.50 (=)" in row
     assert "73.15 (-0.50)" in row
     assert "6.75 |" in row
+
+
+def test_accuracy_of_other_images_has_no_change() -> None:
+    before = {"accuracy[fp32]": stored(images=10_000, top1=73.65)}
+    row = report.markdown(report.summarize(RUN, before)).splitlines()[2]
+    assert "73.15 |" in row

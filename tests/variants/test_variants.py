@@ -22,7 +22,7 @@ from qmodels import (
 from qmodels.checkpoints import Checkpoint
 from qmodels.data import Dataset
 from qmodels.errors import Unavailable, UserError
-from qmodels.measure import latency, memory
+from qmodels.measure import memory, stopwatch
 from qmodels.resnet import Resnet34
 from qmodels.variants import Artifact, Runnable, registry, static
 from qmodels.variants.formats import WEIGHTS, Structure
@@ -238,7 +238,7 @@ def test_the_studys_figures_at_width_64(tmp_path: Path) -> None:
     assert (tmp_path / "int8" / "model.pt").stat().st_size == pytest.approx(21.6e6, rel=0.005)
 
     def rows(forward: Runnable) -> dict[str, memory.Row]:
-        with latency.quiet(1):
+        with stopwatch.quiet(1):
             return {row.name: row for row in memory.profile(forward, image).rows}
 
     fp32, int8 = rows(model), rows(script)

@@ -1,0 +1,157 @@
+"""Measure latencies in as many fresh processes as their verdicts take."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from qmodels.gate import intervals, sequential
+from qmodels.gate.baseline import Baseline, Entry
+from qmodels.gate.sequential import Case, Rule, Samples
+from qmodels.gate.tolerances import Tolerances
+from qmodels.gate.verdict import unlike
+from qmodels.measure import latency
+from qmodels.measure.latency import Side
+from qmodels.measure.stopwatch import PROBE
+from qmodels.metric import Metric, measured
+
+REFERENCE = "fp32"
+# A stored run is held against many later ones: what it is off by, all of them see.
+STORED_PROCESSES = 12
+LEVEL = 0.025  # of each bound of the intervals that are shown
+BOOTSTRAP_SAMPLES = 2000
+
+
+@dataclass
+class Timings:
+    """All times of one case; ratios are logarithms, one of each process.
+
+    Attributes:
+        seconds: of every timed forward.
+        x_fp32: by fp32's in the same process; empty for fp32 itself.
+        x_probe: by those of the fixed kernels.
+        changes: by the same model's in the base's process beside it.
+        screened: how many of these were drawn before there was a suspicion.
+    """
+
+    seconds: list[float] = field(default_factory=list)
+    x_fp32: list[float] = field(default_factory=list)
+    x_probe: list[float] = field(default_factory=list)
+    changes: list[float] = field(default_factory=list)
+    screened: int = 0
+
+    def metrics(self) -> dict[str, Metric]:
+        """The metrics of the case."""
+        found = {"latency_ms": measured("latency_ms", 1e3 * float(np.median(self.seconds)))}
+        for name, ratios in (("latency_ratio", self.x_fp32), ("probe_ratio", self.x_probe)):
+            if ratios:
+                low, high = bootstrap_median(ratios)
+                found[name] = measured(
+                    name,
+                    math.exp(float(np.median(ratios))),
+                    (math.exp(low), math.exp(high)),
+                    samples=tuple(ratios[: self.screened]),
+                    confirmation=tuple(ratios[self.screened :]),
+                )
+        if self.changes:
+            low, high = intervals.of_changes(self.changes, LEVEL)
+            found["latency_change"] = measured(
+                "latency_change",
+                math.exp(intervals.estimate(self.changes)),
+                (math.exp(low), math.exp(high)),
+                samples=tuple(self.changes[: self.screened]),
+                confirmation=tuple(self.changes[self.screened :]),
+            )
+        return found
+
+
+def measure(
+    cases: Sequence[Case],
+    head: Side,
+    base: Side | None,
+    rules: Mapping[Case, Rule],
+    threads: int,
+    *,
+    to_store: bool,
+) -> dict[Case, Timings]:
+    """Time every case in fresh processes, as many as the rules ask for.
+
+    Args:
+        base: what to take turns with; the rules are then about changes against it.
+        rules: of the cases that are judged.
+        to_store: no rules but a fixed number of processes, as a baseline wants them.
+
+    Raises:
+        UserError: a process failed.
+    """
+    timings = {case: Timings() for case in cases}
+
+    def draw(wanted: Sequence[Case]) -> dict[Case, float]:
+        # Beside a base only the first processes are for ratios too.
+        ratios = base is None or not timings[wanted[0]].x_probe
+        others = [PROBE, REFERENCE] if ratios else []
+        models = {
+            size: list(dict.fromkeys([*others, *(name for name, of in wanted if of == size)]))
+            for size in dict.fromkeys(size for _, size in wanted)
+        }
+        found = latency.measure([side for side in (head, base) if side], models, threads)
+        samples = {}
+        for case in wanted:
+            name, size = case
+            into, seconds = timings[case], found[0][case]
+            into.seconds += seconds.ravel().tolist()
+            if ratios:
+                into.x_probe.append(latency.log_ratio(seconds, found[0][PROBE, size]))
+            if ratios and name != REFERENCE:
+                into.x_fp32.append(latency.log_ratio(seconds, found[0][REFERENCE, size]))
+            if base:
+                into.changes.append(latency.log_ratio(seconds, found[1][case]))
+            samples[case] = (into.changes or into.x_fp32 or into.x_probe)[-1]
+        return samples
+
+    if to_store:
+        drawn = {case: Samples(()) for case in cases}
+        for _ in range(STORED_PROCESSES):
+            draw(cases)
+    else:
+        drawn = sequential.run(cases, draw, rules)
+    for case, into in timings.items():
+        into.screened = STORED_PROCESSES if to_store else len(drawn[case].screened)
+    return timings
+
+
+def rule_beside(variant: str, tolerances: Tolerances) -> Rule | None:
+    """How a case is judged against a base that takes turns with it."""
+    tolerance = tolerances.of("latency_change", variant)
+    return None if tolerance is None else Rule(intervals.of_changes, math.log1p(tolerance))
+
+
+def rule_stored(
+    benchmark: str, now: Entry, baseline: Baseline | None, tolerances: Tolerances
+) -> Rule | None:
+    """How a case is judged against the stored run; None where that has nothing that fits.
+
+    Args:
+        now: the conditions of this run; it has no metrics yet.
+    """
+    before = baseline.entries.get(benchmark) if baseline else None
+    if before is None or unlike(now, before):
+        return None
+    name = "probe_ratio" if now.variant == REFERENCE else "latency_ratio"
+    tolerance = tolerances.of(name, now.variant, same_host=now.made.host == before.made.host)
+    stored = before.metrics.get(name)
+    if tolerance is None or stored is None or not stored.samples:
+        return None
+    samples = stored.samples
+    return Rule(
+        lambda drawn, level: intervals.of_shift(drawn, samples, level), math.log1p(tolerance)
+    )
+
+
+def bootstrap_median(samples: Sequence[float]) -> tuple[float, float]:
+    """95 % percentile-bootstrap interval of a median (Efron, 1979)."""
+    generator = np.random.default_rng(0)
+    drawn = generator.choice(samples, size=(BOOTSTRAP_SAMPLES, len(samples)))
+    low, high = np.percentile(np.median(drawn, axis=1), [2.5, 97.5])
+    return float(low), float(high)

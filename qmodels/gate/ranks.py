@@ -1,0 +1,146 @@
+"""Accuracy image by image: which ones a run got wrong that its baseline got right.
+
+A run's top-1 accuracy alone says little: of 10,000 images, a tenth of a point is ten. But an
+unchanged model on an unchanged machine gets the same images right, so that ten lost ones and none
+won are no accident. Kept for each image is the rank of the right class, how many others the model
+put before it: 0 is right by top-1, below 5 by top-5.
+
+Images are known by their content and kept in the order of its digests, so that a test split in
+another order, or a part of it, is held against the right predictions.
+"""
+
+import base64
+import binascii
+import hashlib
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+from torch import Tensor
+
+from qmodels.data import Split
+from qmodels.errors import UserError
+
+# The rank of an image that was not evaluated, and of all ranks that one byte can't hold.
+NOT_EVALUATED, LAST = 255, 254
+# A metric to the first rank that counts as wrong by it.
+WRONG_FROM = {"top1": 1, "top5_error": 5}
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Ranks of the right classes of a test split, in the order of the images' digests.
+
+    Attributes:
+        images: digest of the whole split, in any order.
+        values: (N,) uint8.
+    """
+
+    images: str
+    values: NDArray[np.uint8]
+
+    def as_record(self) -> dict[str, str]:
+        """As in a run record: some kilobytes."""
+        packed = base64.b64encode(zlib.compress(self.values.tobytes(), 9)).decode()
+        return {"images": self.images, "packed": packed}
+
+    @staticmethod
+    def from_record(record: Mapping[str, Any]) -> "Ranks":
+        """Read what ``as_record`` wrote.
+
+        Raises:
+            UserError: it is not that.
+        """
+        try:
+            values = zlib.decompress(base64.b64decode(record["packed"], validate=True))
+            return Ranks(str(record["images"]), np.frombuffer(values, np.uint8))
+        except (KeyError, TypeError, zlib.error, binascii.Error):
+            raise UserError("no predictions: they are damaged") from None
+
+
+@dataclass(frozen=True)
+class Flips:
+    """Images that two runs both evaluated: how many of them the later lost, and won."""
+
+    images: int
+    lost: int
+    won: int
+
+    @property
+    def points(self) -> float:
+        """Percentage points of accuracy lost."""
+        return 100 * (self.lost - self.won) / self.images
+
+    @property
+    def error(self) -> float:
+        """How often a coin that decides each flip loses as many images or more: an exact test.
+
+        The one-sided test of McNemar ("Note on the sampling error of the difference between
+        correlated proportions or percentages", 1947) by the binomial distribution.
+        """
+        flips = self.lost + self.won
+        return float(binomtest(self.lost, flips, alternative="greater").pvalue) if flips else 1.0
+
+
+def digests(split: Split) -> list[bytes]:
+    """A digest of each image with its label."""
+    return [
+        hashlib.blake2b(image.tobytes() + label.to_bytes(2, "big"), digest_size=16).digest()
+        for image, label in zip(split.images.numpy(), split.labels.tolist(), strict=True)
+    ]
+
+
+def collect(whole: Split, evaluated: Split, ranks: Tensor) -> Ranks:
+    """Ranks as they are kept.
+
+    Args:
+        whole: all N test images.
+        evaluated: M of them, in any order.
+        ranks: of the right classes of these, (M,) int64.
+    """
+    ordered = sorted(digests(whole))
+    place = {digest: index for index, digest in enumerate(ordered)}
+    values = np.full(len(whole), NOT_EVALUATED, np.uint8)
+    values[[place[digest] for digest in digests(evaluated)]] = np.minimum(ranks.numpy(), LAST)
+    images = hashlib.blake2b(b"".join(ordered), digest_size=8).hexdigest()
+    return Ranks(images, values)
+
+
+def flips(now: Ranks, before: Ranks, metric: str) -> Flips:
+    """The images that both evaluated, and on how many of them they differ by a metric."""
+    both = (now.values != NOT_EVALUATED) & (before.values != NOT_EVALUATED)
+    wrong = now.values[both] >= WRONG_FROM[metric]
+    was_wrong = before.values[both] >= WRONG_FROM[metric]
+    return Flips(int(both.sum()), int((wrong & ~was_wrong).sum()), int((was_wrong & ~wrong).sum()))
+
+
+def settled(seen: Flips, tolerance: float, level: float) -> bool:
+    """Whether a part of the images answers for all of them.
+
+    It does where the loss is beyond doubt, and where a loss as large as the tolerance is excluded:
+    by the exact bounds of Clopper and Pearson (1934) on the shares of images lost and won.
+
+    Args:
+        tolerance: in points.
+        level: how often this answer may be wrong.
+    """
+    if seen.images == 0:
+        return False
+    if seen.error <= level and seen.points >= tolerance:
+        return True
+    sure = 1 - 2 * level
+    lost = binomtest(seen.lost, seen.images).proportion_ci(sure, method="exact").high
+    won = binomtest(seen.won, seen.images).proportion_ci(sure, method="exact").low
+    return bool(100 * (lost - won) < tolerance)
+
+
+def least_visible(images: int, level: float) -> float:
+    """The least loss, in points, that the exact test can see on so many images: nothing is won."""
+    lost = 1
+    while Flips(images, lost, 0).error > level:
+        lost += 1
+    return 100 * lost / images

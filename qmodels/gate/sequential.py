@@ -1,0 +1,110 @@
+"""How many fresh processes to spend on a latency, and what they say.
+
+A few are spent on everything; more where the answer is in doubt, up to a bound; and what looks
+slower is believed only where processes that had no part in the suspicion find it again.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from qmodels.gate.intervals import Interval
+
+Case = tuple[str, int]  # variant and batch size
+# One sample of each case, from fresh processes that run these cases.
+Draw = Callable[[Sequence[Case]], Mapping[Case, float]]
+# An interval for a change, a logarithm, from samples and the level that its bounds may err with.
+Bound = Callable[[Sequence[float], float], Interval]
+Answer = Literal["slower", "faster", "same", "doubtful"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """How many samples at first, how many at most, and how often a bound may err."""
+
+    first: int
+    most: int
+    level: float
+
+
+SCREEN = Stage(first=4, most=12, level=1 / 16)
+CONFIRM = Stage(first=5, most=16, level=1 / 32)
+# A slowdown of so many tolerances must not be missed: doubt about less is no reason to go on.
+CAUGHT = 2.0
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What was drawn for a case, to screen and, where that found a change, to confirm it."""
+
+    screened: tuple[float, ...]
+    confirmed: tuple[float, ...] = ()
+
+
+def answer(interval: Interval, tolerance: float) -> Answer:
+    """What an interval says of a change."""
+    low, high = interval
+    if low > tolerance:
+        return "slower"
+    if high < -tolerance:
+        return "faster"
+    if high > CAUGHT * tolerance:
+        return "doubtful"
+    return "same"
+
+
+def conclude(samples: Samples, bound: Bound, tolerance: float) -> Answer:
+    """What all samples of a case say: a change only where both stages find it."""
+    screened = answer(bound(samples.screened, SCREEN.level), tolerance)
+    if screened in ("same", "doubtful") or not samples.confirmed:
+        return screened
+    confirmed = answer(bound(samples.confirmed, CONFIRM.level), tolerance)
+    return screened if confirmed == screened else "same"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How a case is judged: by which interval, and by how much it may change, as a logarithm."""
+
+    bound: Bound
+    tolerance: float
+
+    def answer(self, samples: Sequence[float], level: float) -> Answer:
+        """What samples say of the change."""
+        return answer(self.bound(samples, level), self.tolerance)
+
+
+def run(cases: Sequence[Case], draw: Draw, rules: Mapping[Case, Rule]) -> dict[Case, Samples]:
+    """Draw as many samples of each case as it takes.
+
+    Args:
+        draw: one sample of each of the cases it is given, from fresh processes.
+        rules: of each case; none for a case that is only measured.
+    """
+
+    def stage(of: Sequence[Case], planned: Stage) -> dict[Case, list[float]]:
+        drawn: dict[Case, list[float]] = {case: [] for case in of}
+        doubtful = list(of)
+        count = 0
+        while doubtful and count < planned.most:
+            for case, sample in draw(doubtful).items():
+                drawn[case].append(sample)
+            count += 1
+            if count >= planned.first:
+                doubtful = [
+                    case
+                    for case in doubtful
+                    if case in rules
+                    and rules[case].answer(drawn[case], planned.level) == "doubtful"
+                ]
+        return drawn
+
+    screened = stage(cases, SCREEN)
+    suspects = [
+        case
+        for case in cases
+        if case in rules
+        and rules[case].answer(screened[case], SCREEN.level) in ("slower", "faster")
+    ]
+    confirmed = stage(suspects, CONFIRM)
+    return {case: Samples(tuple(screened[case]), tuple(confirmed.get(case, ()))) for case in cases}

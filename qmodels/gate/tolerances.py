@@ -1,0 +1,92 @@
+"""How much worse than its baseline each metric may get: one file, in the order that people read it.
+
+The file is TOML, a table for each metric: ``tolerance``, which is in points where the unit is a
+percentage and else a fraction of the baseline; ``other_host``, instead of it where the baseline
+was made on another host of the machine class; ``level``, the error that an exact test may make;
+and under ``variants`` any of them for one variant. What has no tolerance is shown and not gated.
+"""
+
+import math
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qmodels.errors import UserError
+from qmodels.metric import METRICS
+
+FILE = "tolerances.toml"
+KEYS = ("tolerance", "other_host", "level")
+
+
+@dataclass(frozen=True)
+class Tolerances:
+    """What the file says."""
+
+    tables: Mapping[str, Mapping[str, Any]]
+
+    def of(self, metric: str, variant: str, *, same_host: bool = True) -> float | None:
+        """The tolerance of a metric of a variant; None where it is not gated."""
+        if not same_host:
+            other = self.find(metric, variant, "other_host")
+            if other is not None:
+                return other
+        return self.find(metric, variant, "tolerance")
+
+    def level(self, metric: str, variant: str) -> float:
+        """How often an exact test of a metric may err."""
+        level = self.find(metric, variant, "level")
+        assert level is not None, f"{metric} needs a level"
+        return level
+
+    def find(self, metric: str, variant: str, key: str) -> float | None:
+        """A number of the file, the variant's own before the metric's."""
+        table = self.tables.get(metric, {})
+        found = table.get("variants", {}).get(variant, {}).get(key, table.get(key))
+        return None if found is None else float(found)
+
+
+def read_tolerances(folder: Path, variants: Iterable[str]) -> Tolerances:
+    """The tolerances in a folder of baselines.
+
+    Args:
+        variants: the names that the file may use.
+
+    Raises:
+        UserError: there is no such file, or it names what there is not.
+    """
+    path = folder / FILE
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path} can't be read ({error.strerror}): restore it from git") from None
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{path} is no TOML ({error}): mend it, or restore it from git") from None
+    known = set(variants)
+    for metric, table in tables.items():
+        if metric not in METRICS:
+            raise UserError(f"{path}: unknown metric {metric!r}: choose from {', '.join(METRICS)}")
+        own = table.get("variants", {})
+        for variant in own:
+            if variant not in known:
+                raise UserError(
+                    f"{path}: {metric} has an unknown variant {variant!r}: "
+                    f"choose from {', '.join(known)}"
+                )
+        for one in (table, *own.values()):
+            check(path, metric, {key: value for key, value in one.items() if key != "variants"})
+    for metric in ("top1", "top5_error"):
+        if "level" not in tables.get(metric, {}):
+            raise UserError(f"{path}: {metric} has no level: give it one, such as 0.01")
+    return Tolerances(tables)
+
+
+def check(path: Path, metric: str, table: Mapping[str, Any]) -> None:
+    """Refuse a table with a key or a number that means nothing."""
+    for key, value in table.items():
+        if key not in KEYS:
+            raise UserError(f"{path}: {metric} has an unknown key {key!r}: use {', '.join(KEYS)}")
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not math.isfinite(value) or value < 0:
+            raise UserError(f"{path}: {metric} has {key} {value!r}: give it a number from 0 up")

@@ -1,0 +1,1 @@
+"""How often the latency gate cries wolf, and what it misses."""

@@ -1,0 +1,211 @@
+"""Try rules on recorded pairs of processes: how often they are wrong, and what they miss.
+
+A comparison draws pairs at random from those recorded, none twice, as many as the rule asks for.
+"""
+
+import math
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+
+from qmodels.gate import intervals, sequential
+from qmodels.gate.processes import REFERENCE, STORED_PROCESSES, rule_beside
+from qmodels.gate.sequential import Case, Rule, Samples
+from qmodels.gate.tolerances import Tolerances
+from qmodels.study.record import Row
+
+UNCHANGED_COMPARISONS = 1000
+SLOWED_COMPARISONS = 40  # of each case
+ONE_SIDED = 0.05  # of pytest-benchmark's rules that are tried: median:5% and mean:5%
+
+Pair = Mapping[Case, Row]
+# What a rule says of some cases, given the pairs to draw from: the cases that it calls slower, and
+# how many pairs it took.
+Trial = Callable[[Sequence[Case], list[Pair], random.Random], tuple[set[Case], int]]
+
+
+class Exhausted(Exception):
+    """A rule asked for more pairs than were recorded."""
+
+
+@dataclass(frozen=True)
+class Rate:
+    """How often a rule called something slower.
+
+    Attributes:
+        rule: its name.
+        planted: percent of work added; 0 for unchanged code, where any case of a run counts.
+        slowdown: what the work came to, percent, as measured over all pairs.
+        called: comparisons in which it did.
+        comparisons: all of them.
+        pairs: of processes that a comparison took, on average.
+    """
+
+    rule: str
+    planted: int
+    slowdown: float
+    called: int
+    comparisons: int
+    pairs: float
+
+
+def rates(rows: Sequence[Row], tolerances: Tolerances, *, console: Console) -> list[Rate]:
+    """Every rule on every amount of work."""
+    pairs: dict[int, list[Pair]] = {}
+    by_number: dict[int, dict[Case, Row]] = {}
+    for row in rows:
+        by_number.setdefault(row.pair, {})[row.variant, row.batch_size] = row
+    for pair in by_number.values():
+        pairs.setdefault(next(iter(pair.values())).planted, []).append(pair)
+    unchanged = pairs.get(0, [])
+    rules: dict[str, Trial] = {
+        "in turn": beside(tolerances),
+        "stored": stored(tolerances, unchanged),
+        "median:5%": alone("median", unchanged),
+        "mean:5%": alone("mean", unchanged),
+    }
+    found = []
+    for name, rule in track(rules.items(), "trying rules", console=console, transient=True):
+        for planted, of in sorted(pairs.items()):
+            found.append(tried(name, rule, planted, of))
+    return found
+
+
+def tried(name: str, rule: Trial, planted: int, pairs: list[Pair]) -> Rate:
+    """A rule on one amount of work: on whole runs where there is none, else case by case."""
+    generator = random.Random(planted)
+    cases = list(pairs[0])
+    asked = (
+        [cases] * UNCHANGED_COMPARISONS
+        if planted == 0
+        else [[case] for case in cases] * SLOWED_COMPARISONS
+    )
+    called = taken = done = 0
+    for some in asked:
+        drawn = generator.sample(pairs, len(pairs))
+        try:
+            slower, count = rule(some, drawn, generator)
+        except Exhausted:
+            continue
+        called, taken, done = called + bool(slower), taken + count, done + 1
+    slowdown = 100 * math.expm1(
+        float(np.median([row.change for pair in pairs for row in pair.values()]))
+    )
+    return Rate(name, planted, slowdown, called, done, taken / max(1, done))
+
+
+def beside(tolerances: Tolerances) -> Trial:
+    """Ours, of processes that take turns."""
+
+    def trial(
+        cases: Sequence[Case], pairs: list[Pair], generator: random.Random
+    ) -> tuple[set[Case], int]:
+        rules = {
+            case: rule for case in cases if (rule := rule_beside(case[0], tolerances)) is not None
+        }
+        return concluded(cases, pairs, rules, lambda row, pair: row.change)
+
+    return trial
+
+
+def stored(tolerances: Tolerances, unchanged: list[Pair]) -> Trial:
+    """Ours, against a stored run of this host: ratios of other processes."""
+
+    def trial(
+        cases: Sequence[Case], pairs: list[Pair], generator: random.Random
+    ) -> tuple[set[Case], int]:
+        before = generator.sample(unchanged, min(STORED_PROCESSES, len(unchanged)))
+        pairs = [pair for pair in pairs if pair not in before]
+        rules = {}
+        for case in cases:
+            name = "probe_ratio" if case[0] == REFERENCE else "latency_ratio"
+            tolerance = tolerances.of(name, case[0])
+            if tolerance is None:
+                continue
+            samples = [base_ratio(pair[case]) for pair in before]
+            rules[case] = Rule(
+                lambda drawn, level, samples=samples: intervals.of_shift(  # type: ignore[misc]
+                    drawn, samples, level
+                ),
+                math.log1p(tolerance),
+            )
+        return concluded(cases, pairs, rules, head_ratio)
+
+    return trial
+
+
+def base_ratio(row: Row) -> float:
+    """The logarithm that a stored run keeps of a case."""
+    return row.base_x_probe if row.variant == REFERENCE else row.base_x_fp32
+
+
+def head_ratio(row: Row, pair: Pair) -> float:
+    """That of the head. Where work was added, it was added to all; fp32 is then the base's."""
+    if row.variant == REFERENCE:
+        return row.head_x_probe
+    return row.head_x_fp32 + (pair[REFERENCE, row.batch_size].change if row.planted else 0.0)
+
+
+def concluded(
+    cases: Sequence[Case],
+    pairs: list[Pair],
+    rules: Mapping[Case, Rule],
+    sample: Callable[[Row, Pair], float],
+) -> tuple[set[Case], int]:
+    """What the gate's own code makes of pairs drawn one after another."""
+    left = iter(pairs)
+    taken = 0
+
+    def draw(wanted: Sequence[Case]) -> dict[Case, float]:
+        nonlocal taken
+        pair = next(left, None)
+        if pair is None:
+            raise Exhausted
+        taken += 1
+        return {case: sample(pair[case], pair) for case in wanted}
+
+    drawn: dict[Case, Samples] = sequential.run(cases, draw, rules)
+    slower = {
+        case
+        for case, rule in rules.items()
+        if sequential.conclude(drawn[case], rule.bound, rule.tolerance) == "slower"
+    }
+    return slower, taken
+
+
+def alone(statistic: str, unchanged: list[Pair]) -> Trial:
+    """pytest-benchmark's: a process now against a process of another time, by one statistic."""
+
+    def trial(
+        cases: Sequence[Case], pairs: list[Pair], generator: random.Random
+    ) -> tuple[set[Case], int]:
+        now = pairs[0]
+        before = generator.choice([pair for pair in unchanged if pair is not now])
+        slower = {
+            case
+            for case in cases
+            if getattr(now[case], f"head_{statistic}")
+            > (1 + ONE_SIDED) * getattr(before[case], f"base_{statistic}")
+        }
+        return slower, 1
+
+    return trial
+
+
+def table(found: Sequence[Rate]) -> str:
+    """The rates as a Markdown table."""
+    lines = [
+        "| Rule | Work added (%) | Measured (%) | Called slower | Pairs of processes |",
+        "| --- | --: | --: | --: | --: |",
+    ]
+    for rate in found:
+        share = 100 * rate.called / max(1, rate.comparisons)
+        lines.append(
+            f"| {rate.rule} | {rate.planted} | {rate.slowdown:.1f} | "
+            f"{share:.1f} % ({rate.called} of {rate.comparisons}) | {rate.pairs:.1f} |"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,45 @@
+"""The detection curve: how often each rule calls a slowdown of so much."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from qmodels import store
+from qmodels.errors import Unavailable
+from qmodels.study.evaluate import Rate
+
+
+def draw(rates: Sequence[Rate], path: Path) -> None:
+    """Draw rates as SVG.
+
+    Raises:
+        Unavailable: matplotlib is not installed.
+        UserError: the file can't be written.
+    """
+    try:
+        import matplotlib as mpl
+    except ImportError:
+        raise Unavailable(
+            "matplotlib is not installed, so no picture was drawn: pip install 'qmodels[study]'"
+        ) from None
+    mpl.use("svg")
+    mpl.rcParams["svg.hashsalt"] = "qmodels"  # the same picture for the same rates
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(7, 4.2))
+    for rule in dict.fromkeys(rate.rule for rate in rates):
+        points = [rate for rate in rates if rate.rule == rule and rate.comparisons]
+        axes.plot(
+            [max(0.0, rate.slowdown) if rate.planted else 0.0 for rate in points],
+            [100 * rate.called / rate.comparisons for rate in points],
+            marker="o",
+            label=rule,
+        )
+    axes.set_xlabel("slowdown (%)")
+    axes.set_ylabel("called slower (%)")
+    axes.set_ylim(-3, 103)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    axes.set_title("unchanged code at 0 is a whole run; elsewhere one variant")
+    with store.replacing(path) as scratch:
+        figure.savefig(scratch, format="svg", bbox_inches="tight", metadata={"Date": None})
+    pyplot.close(figure)

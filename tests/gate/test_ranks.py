@@ -1,0 +1,73 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qmodels.data import Dataset, Split
+from qmodels.errors import UserError
+from qmodels.gate import ranks
+from qmodels.gate.ranks import Flips, Ranks
+
+
+def ranked(split: Split, wrong: int) -> torch.Tensor:
+    """As if the images of some digest were wrong: the same ones in any order."""
+    return torch.tensor([int(digest[0] < wrong) for digest in ranks.digests(split)])
+
+
+def test_images_are_known_by_content_in_any_order_and_any_part(digits: Dataset) -> None:
+    whole = digits.test
+    shuffled = whole.take(torch.randperm(len(whole), generator=torch.Generator().manual_seed(1)))
+    before = ranks.collect(whole, whole, ranked(whole, 30))
+    reordered = ranks.collect(shuffled, shuffled, ranked(shuffled, 30))
+    assert reordered.images == before.images
+    assert ranks.flips(reordered, before, "top1") == Flips(len(whole), 0, 0)
+    part = shuffled.first(100)
+    seen = ranks.flips(ranks.collect(shuffled, part, ranked(part, 30)), before, "top1")
+    assert seen == Flips(100, 0, 0)
+    worse = ranks.flips(ranks.collect(shuffled, part, ranked(part, 60)), before, "top1")
+    assert worse.won == 0
+    assert worse.lost > 5
+
+
+def test_other_images_or_labels_are_another_split(digits: Dataset) -> None:
+    whole = digits.test
+    relabelled = Split(whole.images, whole.labels.roll(1))
+    one, other = (ranks.collect(of, of, ranked(of, 0)).images for of in (whole, relabelled))
+    assert one != other
+
+
+@given(st.lists(st.integers(0, 255), min_size=1, max_size=50))
+def test_a_record_comes_back_the_same(values: list[int]) -> None:
+    kept = Ranks("digest", torch.tensor(values, dtype=torch.uint8).numpy())
+    back = Ranks.from_record(kept.as_record())
+    assert back.images == kept.images
+    assert back.values.tolist() == values
+
+
+@pytest.mark.parametrize(
+    "record", [{}, {"images": "a", "packed": "?"}, {"images": "a", "packed": 3}]
+)
+def test_damaged_predictions_are_refused(record: dict[str, object]) -> None:
+    with pytest.raises(UserError, match="damaged"):
+        Ranks.from_record(record)
+
+
+def test_the_error_is_that_of_a_coin() -> None:
+    assert Flips(10_000, 10, 0).error == pytest.approx(0.5**10)
+    assert Flips(10_000, 0, 0).error == 1.0
+    assert Flips(10_000, 50, 48).error > 0.4
+    assert Flips(10_000, 40, 10).points == pytest.approx(0.3)
+
+
+def test_a_part_of_the_images_settles_what_is_clear() -> None:
+    assert not ranks.settled(Flips(1000, 0, 0), 0.1, 0.01)
+    assert ranks.settled(Flips(6000, 0, 0), 0.1, 0.01)
+    assert ranks.settled(Flips(1000, 20, 0), 0.1, 0.01)
+    assert not ranks.settled(Flips(1000, 5, 2), 0.1, 0.01)
+    assert not ranks.settled(Flips(0, 0, 0), 0.1, 0.01)
+
+
+def test_the_least_visible_loss_is_the_least_that_the_test_calls() -> None:
+    least = ranks.least_visible(2000, 0.01)
+    images = round(least * 2000 / 100)
+    assert Flips(2000, images, 0).error <= 0.01 < Flips(2000, images - 1, 0).error

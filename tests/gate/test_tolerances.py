@@ -1,0 +1,59 @@
+from pathlib import Path
+
+import pytest
+
+from qmodels import variants
+from qmodels.errors import UserError
+from qmodels.gate import read_tolerances
+
+ROOT = Path(__file__).parents[2]
+LEVELS = "[top1]\ntolerance = 0.1\nlevel = 0.01\n[top5_error]\nlevel = 0.01\n"
+
+
+def test_a_variants_own_tolerance_comes_before_the_metrics(tmp_path: Path) -> None:
+    (tmp_path / "tolerances.toml").write_text(
+        LEVELS
+        + "[latency_ratio]\ntolerance = 0.1\nother_host = 0.3\n"
+        + "[latency_ratio.variants.static-int8]\ntolerance = 0.2\n"
+    )
+    found = read_tolerances(tmp_path, ["fp32", "static-int8"])
+    assert found.of("latency_ratio", "fp32") == 0.1
+    assert found.of("latency_ratio", "static-int8") == 0.2
+    assert found.of("latency_ratio", "static-int8", same_host=False) == 0.3
+    assert found.of("top1", "fp32", same_host=False) == 0.1
+    assert found.of("latency_ms", "fp32") is None
+    assert found.level("top1", "fp32") == 0.01
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[top1", "is no TOML"),
+        (LEVELS + "[speed]\ntolerance = 1\n", "unknown metric 'speed'"),
+        (LEVELS + "[size_bytes]\nslack = 1\n", "unknown key 'slack'"),
+        (LEVELS + "[size_bytes]\ntolerance = -1\n", "tolerance -1"),
+        (LEVELS + "[size_bytes]\ntolerance = nan\n", "tolerance nan"),
+        (LEVELS + "[size_bytes]\ntolerance = true\n", "tolerance True"),
+        (LEVELS + "[size_bytes.variants.int3]\ntolerance = 1\n", "unknown variant 'int3'"),
+        ("[top1]\ntolerance = 0.1\n", "top1 has no level"),
+    ],
+)
+def test_nonsense_is_refused_in_one_line(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "tolerances.toml").write_text(text)
+    with pytest.raises(UserError, match="tolerances.toml") as caught:
+        read_tolerances(tmp_path, ["fp32"])
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="can't be read"):
+        read_tolerances(tmp_path, [])
+
+
+def test_the_shipped_ones_gate_every_variant() -> None:
+    shipped = read_tolerances(ROOT / "baselines", variants.all_variants())
+    for metric in ("top1", "top5_error", "size_bytes", "peak_bytes", "latency_change"):
+        assert shipped.of(metric, "static-int8") is not None
+    assert shipped.of("probe_ratio", "fp32") is not None
+    assert shipped.of("latency_ms", "fp32") is None

@@ -1,0 +1,63 @@
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from qmodels.errors import UserError
+from qmodels.measure import child
+from qmodels.measure.child import Checkout
+
+ECHO = """
+    from qmodels.errors import UserError
+    from qmodels.measure.child import serve
+
+    def answer(request):
+        if request == "mend":
+            raise UserError("the disk is full: free it")
+        if request == "crash":
+            raise ValueError("a bug")
+        if request == "chatter":
+            print("not JSON")
+        if request == "heap":
+            import os
+            return os.environ.get("MALLOC_TRIM_THRESHOLD_")
+        return request
+
+    serve(answer)
+"""
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    (tmp_path / "echo.py").write_text(textwrap.dedent(ECHO))
+    return Checkout(tmp_path, Path(sys.executable))
+
+
+def test_a_child_answers_until_the_block_ends(checkout: Checkout) -> None:
+    with child.start("echo", checkout=checkout) as one:
+        assert one.ask({"a": [1, None]}) == {"a": [1, None]}
+        assert one.ask("again") == "again"
+        assert one.ask("heap") is None
+    assert one.process.poll() is not None
+    with child.start("echo", checkout=checkout, steady_heap=True) as one:
+        assert one.ask("heap") is not None
+
+
+@pytest.mark.parametrize(
+    ("request_", "said"),
+    [
+        ("mend", "the disk is full: free it"),
+        ("crash", "ValueError: a bug"),
+        ("chatter", "failed in"),
+    ],
+)
+def test_what_a_child_dies_of_is_one_line(checkout: Checkout, request_: str, said: str) -> None:
+    with (
+        child.start("echo", checkout=checkout) as one,
+        pytest.raises(UserError, match="echo failed in") as caught,
+    ):
+        one.ask(request_)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert one.process.poll() is not None
