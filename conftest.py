@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
@@ -23,7 +23,7 @@ from qmodels.evaluation import predict
 from qmodels.evaluation import ranks as ranks_of
 from qmodels.gate import processes
 from qmodels.gate.processes import Timings
-from qmodels.gate.ranks import Ranks, collect, flips, least_visible
+from qmodels.gate.ranks import collect, flips, least_visible
 from qmodels.gate.ranks import settled as settled_by
 from qmodels.gate.sequential import Case, Rule
 from qmodels.measure import accuracy
@@ -247,8 +247,20 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
         f"qmodels: {settings.dataset.name} ({settings.dataset.reason}), {settings.architecture} "
         f"width {settings.width}, {machine.machine_class()}, threads {settings.threads}",
         f"baseline: {stored}" if settings.baseline else f"baseline: none yet in {stored}",
-        *([f"base of latencies: {settings.base.root}"] if settings.base else []),
+        f"latency: held against {held_against(settings)}",
     ]
+
+
+def held_against(settings: Settings) -> str:
+    """Which rule latencies are judged by."""
+    if settings.base:
+        return f"{settings.base.root}, in turn"
+    if settings.baseline is None or settings.update_baseline:
+        return "nothing"
+    here = any(one.made.host == machine.host() for one in settings.baseline.entries.values())
+    if here:
+        return "the stored run of this host"
+    return "a stored run of another host, with wide tolerances (--qmodels-base has narrow ones)"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -413,49 +425,60 @@ def latencies(
                     found[variant.name, parameters["batch_size"]] = item.nodeid
         return found
 
+    def rules(nodes: dict[Case, str], base: Side | None) -> dict[Case, Rule]:
+        """How each case is judged, where there is something to hold it against."""
+        found = {}
+        for (name, size), nodeid in nodes.items():
+            if base:
+                rule = processes.rule_beside(name, settings.tolerances)
+            else:
+                variant = variants.all_variants()[name]
+                facts = describe(variant, batch_size=size, threads=settings.threads)
+                now = gate.entry({**facts, "metrics": {}})
+                rule = processes.rule_stored(nodeid, now, settings.baseline, settings.tolerances)
+            if rule is not None:
+                found[name, size] = rule
+        return found
+
     @cache
     def measured() -> dict[Case, Timings]:
         nodes = asked()
         folders = {}
         for name in dict.fromkeys(["fp32", *(name for name, _ in nodes)]):
-            try:
+            with suppress(Unavailable):
                 folders[name] = str(build(name).folder)
-            except Unavailable:
-                continue
-        cases = [case for case in nodes if case[0] in folders]
         head = Side(HERE, {"artifacts": folders})
-        base, rules = None, {}
-        if settings.base:
-            base_folders = checkouts.artifacts(settings.base, checkpoint, list(folders))
-            base = Side(settings.base, {"artifacts": base_folders})
-            cases = [case for case in cases if case[0] in base_folders]
-        for case in cases:
-            rule = rule_of(case, nodes[case])
-            if rule is not None:
-                rules[case] = rule
-        with users_to_mend(pytestconfig), Console(stderr=True).status("latencies"):
-            return processes.measure(
-                cases, head, base, rules, settings.threads, to_store=settings.update_baseline
-            )
-
-    def rule_of(case: Case, nodeid: str) -> Rule | None:
-        name, size = case
-        if settings.base:
-            return processes.rule_beside(name, settings.tolerances)
-        variant = variants.all_variants()[name]
-        facts = describe(variant, batch_size=size, threads=settings.threads)
-        now = gate.entry({**facts, "metrics": {}})
-        return processes.rule_stored(nodeid, now, settings.baseline, settings.tolerances)
+        found: dict[Case, Timings] = {}
+        with users_to_mend(pytestconfig), Console(stderr=True).status("latencies, in turn"):
+            base_folders = {}
+            if settings.base:
+                base_folders = checkouts.artifacts(settings.base, checkpoint, list(folders))
+            # What is new has no base, and is held against the stored run.
+            for known in (True, False):
+                some = {
+                    case: node
+                    for case, node in nodes.items()
+                    if case[0] in folders and (case[0] in base_folders) == known
+                }
+                if not some:
+                    continue
+                base = Side(settings.base, {"artifacts": base_folders}) if known else None
+                found |= processes.measure(
+                    list(some),
+                    head,
+                    base,
+                    rules(some, base),
+                    settings.threads,
+                    to_store=settings.update_baseline,
+                )
+        return found
 
     def of(name: str, batch_size: int) -> Timings:
         if pytestconfig.option.benchmark_disable:
             pytest.skip("latency is not measured under --benchmark-disable")
         if is_worker(pytestconfig):
             pytest.skip("latency can't share the machine: run it without -n")
-        timings = measured().get((name, batch_size))
-        if timings is None:
-            pytest.skip(f"{name} is new: the base has nothing to hold its latency against")
-        return timings
+        return measured()[name, batch_size]
 
     return of
 
@@ -489,7 +512,6 @@ def settled(
     variant: Variant,
     dataset: Dataset,
     evaluated: Split,
-    describe: Callable[..., dict[str, Any]],
 ) -> Callable[[Tensor], bool] | None:
     """Whether logits of the first images answer the gate's question; None where all are wanted."""
     if not settings.stops_early or settings.baseline is None:
@@ -547,7 +569,7 @@ def record(
         if ranks is not None:
             kept = collect(dataset.test, *ranks)
             extra_info["ranks"] = kept.as_record()
-            notes = unseen(kept, variant.name, len(ranks[0]), len(dataset.test), settings)
+            notes = unseen(variant.name, len(ranks[0]), len(dataset.test), settings)
         benchmark.extra_info.update(extra_info)
         nodeid = request.node.nodeid
         found = []
@@ -568,7 +590,7 @@ def record(
     return write
 
 
-def unseen(kept: Ranks, name: str, seen: int, whole: int, settings: Settings) -> list[str]:
+def unseen(name: str, seen: int, whole: int, settings: Settings) -> list[str]:
     """What an evaluation of a part of the images could not have shown."""
     if seen == whole:
         return []

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from qmodels import machine
+from qmodels.measure import latency
 from qmodels.measure.replay import Replay
 
 REPLAY = Replay()
@@ -32,5 +33,6 @@ def bench_latency(
         timings.metrics(),
         batch_size=batch_size,
         threads=settings.threads,
+        cpus=len(latency.usable_cpus()),
         int8_saturates=machine.int8_saturates(machine.quantized_engine()),
     )

@@ -27,7 +27,7 @@ CONDITIONS = (
     "batch_size",
 )
 # Kept of a benchmark's extra_info beside its metrics.
-FACTS = ("variant", *CONDITIONS, "images", "checkpoint", "int8_saturates")
+FACTS = ("variant", *CONDITIONS, "images", "checkpoint", "int8_saturates", "cpus")
 # Other versions of these make another program of the same code. Python counts to its minor version.
 DECISIVE = ("python", "torch")
 # What pytest-benchmark needs to print a comparison.

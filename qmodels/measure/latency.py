@@ -55,15 +55,17 @@ class Visit:
     timed: int
 
 
-def cpus(turn: int, threads: int) -> list[int]:
-    """The processors of a turn: as many as threads, all of this process's one after another.
-
-    Empty where the system has no such thing as affinity.
-    """
+def usable_cpus() -> list[int]:
+    """The processors that this process may use; empty where the system has no affinity."""
     process = psutil.Process()
-    if not hasattr(process, "cpu_affinity"):
+    return process.cpu_affinity() if hasattr(process, "cpu_affinity") else []
+
+
+def cpus(turn: int, threads: int) -> list[int]:
+    """The processors of a turn: as many as threads, all that are usable one after another."""
+    usable = usable_cpus()
+    if not usable:
         return []
-    usable = process.cpu_affinity()
     first = turn * threads
     return sorted({usable[(first + index) % len(usable)] for index in range(threads)})
 
