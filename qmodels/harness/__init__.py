@@ -1,0 +1,1 @@
+"""What makes pytest measure: options, fixtures, the record of each benchmark, and the verdict."""
