@@ -29,6 +29,7 @@ from qmodels.checkpoints import Checkpoint
 from qmodels.data import Dataset
 from qmodels.errors import Unavailable, UserError
 from qmodels.recipes import FINE_TUNING, RECIPES, Recipe
+from qmodels.study import evaluate, picture, record
 from qmodels.training import Job, tuning
 
 PROGRESS = Console(stderr=True)
@@ -107,8 +108,6 @@ def study(arguments: argparse.Namespace) -> None:
     It records pairs of processes of the same code and of slowed code, and tries the gate's rules
     on them, and those of pytest-benchmark. Killed, the same command goes on.
     """
-    from qmodels.study import evaluate, picture, record
-
     dataset, width = network(arguments)
     checkpoint = training.find_or_train(dataset, arguments.architecture, width, console=PROGRESS)
     artifacts = {

@@ -89,6 +89,11 @@ class Metric:
             raise UserError(f"no metric: better is {metric.better!r}")
         if not all(map(math.isfinite, (metric.value, *metric.samples, *metric.confirmation))):
             raise UserError(f"no metric: {record!r} holds a number that is none")
+        of_processes = (*metric.samples, *metric.confirmation)
+        if of_processes:
+            low, high = min(of_processes) - 0.001, max(of_processes) + 0.001  # digits are rounded
+            if metric.value <= 0 or not low <= math.log(metric.value) <= high:
+                raise UserError(f"no metric: {metric.value} is not what its samples say")
         return metric
 
 

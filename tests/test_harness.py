@@ -136,7 +136,8 @@ def run(repository: Path, cache: Path) -> Run:
 
     # Each run is a fresh process, forked from one that has imported torch and nothing of ours.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "torch.ao.quantization", "torch.profiler", "pytest"])
+    slow_to_import = ["torch._dynamo", "torch.ao.quantization", "torch.profiler", "scipy.special"]
+    context.set_forkserver_preload([*slow_to_import, "sklearn.datasets", "pytest"])
 
     def pytest_in_copy(*arguments: str, plugin: str | None = None, **environment: str) -> Result:
         if plugin is not None:

@@ -1,4 +1,5 @@
 import json
+import math
 
 import pytest
 from hypothesis import given
@@ -14,11 +15,12 @@ numbers = st.floats(allow_nan=False, allow_infinity=False, width=32)
     value=numbers,
     name=st.sampled_from(sorted(METRICS)),
     ci=st.none() | st.tuples(numbers, numbers),
-    samples=st.lists(numbers, max_size=3).map(tuple),
+    samples=st.lists(st.floats(-3, 3), max_size=3).map(tuple),
 )
 def test_a_record_comes_back_the_same(
     value: float, name: str, ci: tuple[float, float] | None, samples: tuple[float, ...]
 ) -> None:
+    value = math.exp(samples[0]) if samples else value
     metric = measured(name, value, ci, samples=samples, confirmation=samples)
     assert Metric.from_record(json.loads(json.dumps(metric.as_record()))) == metric
 
@@ -39,6 +41,7 @@ def test_percentages_have_absolute_tolerances_and_others_fractions() -> None:
         {"value": float("nan"), "unit": "x", "better": "lower"},
         {"value": 1, "unit": "x", "better": "lower", "samples": [float("inf")]},
         {"value": 1, "unit": "x", "better": "lower", "samples": 3},
+        {"value": 0.5, "unit": "x", "better": "lower", "samples": [0.0, 0.1]},
     ],
 )
 def test_what_is_no_metric_is_refused(record: object) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
+from scipy.special import bdtrc, betaincinv
 from torch import Tensor
 
 from qmodels.data import Split
@@ -83,7 +83,7 @@ class Flips:
         correlated proportions or percentages", 1947) by the binomial distribution.
         """
         flips = self.lost + self.won
-        return float(binomtest(self.lost, flips, alternative="greater").pvalue) if flips else 1.0
+        return float(bdtrc(self.lost - 1, flips, 0.5)) if self.lost else 1.0
 
 
 def digests(split: Split) -> list[bytes]:
@@ -132,9 +132,8 @@ def settled(seen: Flips, tolerance: float, level: float) -> bool:
         return False
     if seen.error <= level and seen.points >= tolerance:
         return True
-    sure = 1 - 2 * level
-    lost = binomtest(seen.lost, seen.images).proportion_ci(sure, method="exact").high
-    won = binomtest(seen.won, seen.images).proportion_ci(sure, method="exact").low
+    lost = betaincinv(seen.lost + 1, seen.images - seen.lost, 1 - level)
+    won = betaincinv(seen.won, seen.images - seen.won + 1, level) if seen.won else 0.0
     return bool(100 * (lost - won) < tolerance)
 
 

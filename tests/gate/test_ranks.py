@@ -2,6 +2,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from qmodels.data import Dataset, Split
 from qmodels.errors import UserError
@@ -50,6 +51,22 @@ def test_a_record_comes_back_the_same(values: list[int]) -> None:
 def test_damaged_predictions_are_refused(record: dict[str, object]) -> None:
     with pytest.raises(UserError, match="damaged"):
         Ranks.from_record(record)
+
+
+@given(st.integers(0, 60), st.integers(0, 60))
+def test_the_error_is_that_of_the_binomial_test(lost: int, won: int) -> None:
+    exact = binomtest(lost, lost + won, alternative="greater").pvalue if lost + won else 1.0
+    assert Flips(1000, lost, won).error == pytest.approx(exact)
+
+
+def test_bounds_are_those_of_clopper_and_pearson() -> None:
+    high = binomtest(0, 5000).proportion_ci(0.98, method="exact").high
+    assert not ranks.settled(Flips(5000, 0, 0), 99.9 * high, 0.01)
+    assert ranks.settled(Flips(5000, 0, 0), 100.1 * high, 0.01)
+    lost = binomtest(5, 900).proportion_ci(0.98, method="exact").high
+    won = binomtest(7, 900).proportion_ci(0.98, method="exact").low
+    assert not ranks.settled(Flips(900, 5, 7), 100 * (lost - won) - 0.01, 0.01)
+    assert ranks.settled(Flips(900, 5, 7), 100 * (lost - won) + 0.01, 0.01)
 
 
 def test_the_error_is_that_of_a_coin() -> None:

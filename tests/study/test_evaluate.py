@@ -1,0 +1,69 @@
+import random
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from qmodels import variants
+from qmodels.errors import Unavailable
+from qmodels.gate import read_tolerances
+from qmodels.study import evaluate, picture, record
+from qmodels.study.record import Row
+
+QUIET = Console(quiet=True)
+TOLERANCES = read_tolerances(Path(__file__).parents[2] / "baselines", variants.all_variants())
+
+
+def recorded(pairs: int, noise: float) -> list[Row]:
+    """Rows of two variants, as unchanged and slowed processes might give."""
+    generator = random.Random(0)
+    rows = []
+    for pair in range(pairs):
+        planted = record.PLANTED[pair % len(record.PLANTED)]
+        for variant in ("fp32", "static-int8"):
+            change = generator.gauss(planted / 100, noise)
+            base, head = 1000.0, 1000.0 * (1 + change)
+            rows.append(
+                Row(pair, 0.1, variant, 1, planted, change, 0, 0, 0, change, base, head, base, head)
+            )
+    return rows
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluate, "UNCHANGED_COMPARISONS", 60)
+    monkeypatch.setattr(evaluate, "SLOWED_COMPARISONS", 20)
+
+
+@pytest.mark.usefixtures("few")
+def test_rates_are_those_of_the_noise_that_was_recorded() -> None:
+    found = {
+        (rate.rule, rate.planted): rate.called / rate.comparisons
+        for rate in evaluate.rates(recorded(400, 0.01), TOLERANCES, console=QUIET)
+    }
+    assert found["in turn", 0] <= 0.02
+    assert found["in turn", 5] >= 0.95
+    assert found["in turn", 20] == 1.0
+    assert found["median:5%", 20] == 1.0
+
+
+@pytest.mark.usefixtures("few")
+def test_too_few_pairs_give_fewer_comparisons_not_wrong_ones(tmp_path: Path) -> None:
+    found = evaluate.rates(recorded(24, 0.2), TOLERANCES, console=QUIET)
+    assert any(rate.comparisons < 40 for rate in found if rate.rule == "in turn")
+    assert "| in turn | 0 |" in evaluate.table(found)
+    pytest.importorskip("matplotlib")
+    picture.draw(found, tmp_path / "curve.svg")
+    drawn = (tmp_path / "curve.svg").read_text()
+    assert "<svg" in drawn
+    picture.draw(found, tmp_path / "curve.svg")
+    assert (tmp_path / "curve.svg").read_text() == drawn, "the same picture for the same rates"
+
+
+def test_without_matplotlib_the_extra_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(Unavailable, match=r"qmodels\[study\]"):
+        picture.draw([], tmp_path / "curve.svg")

@@ -1,0 +1,34 @@
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from qmodels import variants
+from qmodels.checkpoints import Checkpoint
+from qmodels.data import Dataset
+from qmodels.measure import latency
+from qmodels.study import record
+
+QUIET = Console(quiet=True)
+
+
+def test_a_recording_goes_on_where_it_was_killed(
+    digits: Dataset,
+    digits_checkpoint: Checkpoint,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(latency, "BUDGET_SECONDS", 0.02)
+    monkeypatch.setattr(record, "BATCH_SIZES", (1,))
+    monkeypatch.setattr(record, "PLANTED", (0, 20))
+    artifacts = {"fp32": variants.build(variants.all_variants()["fp32"], digits_checkpoint, digits)}
+    path = tmp_path / "rows.csv"
+    first = record.record(artifacts, path, 1, busy=True, console=QUIET)
+    assert [row.planted for row in first] == [0]
+    plan = path.with_suffix(".plan.json").read_text()
+    with path.open("a") as stream:
+        stream.write("1,0.2,fp32,1,20,0.1")  # killed while it wrote
+    second = record.record(artifacts, path, 2, busy=False, console=QUIET)
+    assert [(row.pair, row.planted) for row in second] == [(0, 0), (1, 20)]
+    assert record.read(path)[-1].planted == 20
+    assert path.with_suffix(".plan.json").read_text() == plan
