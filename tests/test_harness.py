@@ -79,7 +79,8 @@ def run_pytest(
         os.dup2(stream.fileno(), 1)
         os.dup2(stream.fileno(), 2)
     os.chdir(folder)
-    os.environ.pop("CI", None)
+    for name in [name for name in os.environ if name == "CI" or name.startswith("PYTEST_XDIST")]:
+        del os.environ[name]
     os.environ.update({"PYTHONPATH": str(folder), **environment})
     sys.path[:] = [str(folder), *(path for path in sys.path if Path(path) != ROOT)]
     for name in [name for name in sys.modules if name.partition(".")[0] in ("qmodels", "conftest")]:
