@@ -20,7 +20,8 @@ from qmodels.gate.tolerances import Tolerances
 from qmodels.study.record import Row
 
 UNCHANGED_COMPARISONS = 1000
-SLOWED_COMPARISONS = 40  # of each case
+CASE_COMPARISONS = 40
+WHOLE_RUN, ANY = "a whole run", "any variant"
 ONE_SIDED = 0.05  # of pytest-benchmark's rules that are tried: median:5% and mean:5%
 
 Pair = Mapping[Case, Row]
@@ -39,14 +40,16 @@ class Rate:
 
     Attributes:
         rule: its name.
-        planted: percent of work added; 0 for unchanged code, where any case of a run counts.
-        slowdown: what the work came to, percent, as measured over all pairs.
+        of: the variant that was compared, any of them, or all in one run, where any counts.
+        planted: percent of work added; 0 for unchanged code.
+        slowdown: what the work came to, percent, as measured over all pairs, in turn.
         called: comparisons in which it did.
         comparisons: all of them.
         pairs: of processes that a comparison took, on average.
     """
 
     rule: str
+    of: str
     planted: int
     slowdown: float
     called: int
@@ -71,31 +74,55 @@ def rates(rows: Sequence[Row], tolerances: Tolerances, *, console: Console) -> l
     }
     found = []
     for name, rule in track(rules.items(), "trying rules", console=console, transient=True):
-        for planted, of in sorted(pairs.items()):
-            found.append(tried(name, rule, planted, of))
+        for planted, some in sorted(pairs.items()):
+            cases = list(some[0])
+            each = [
+                tried(
+                    name,
+                    variant,
+                    rule,
+                    planted,
+                    some,
+                    [[case] for case in cases if case[0] == variant],
+                )
+                for variant in dict.fromkeys(variant for variant, _ in cases)
+            ]
+            if planted == 0:
+                found.append(tried(name, WHOLE_RUN, rule, planted, some, [cases]))
+            found += [merged(each, median_change(some, cases)), *each]
     return found
 
 
-def tried(name: str, rule: Trial, planted: int, pairs: list[Pair]) -> Rate:
-    """A rule on one amount of work: on whole runs where there is none, else case by case."""
-    generator = random.Random(planted)
-    cases = list(pairs[0])
-    asked = (
-        [cases] * UNCHANGED_COMPARISONS
-        if planted == 0
-        else [[case] for case in cases] * SLOWED_COMPARISONS
-    )
+def tried(
+    name: str, of: str, rule: Trial, planted: int, pairs: list[Pair], asked: list[list[Case]]
+) -> Rate:
+    """A rule on one amount of work, on each of the lists of cases again and again."""
+    generator = random.Random(f"{of} {planted}")
+    times = UNCHANGED_COMPARISONS if of == WHOLE_RUN else CASE_COMPARISONS
     called = taken = done = 0
-    for some in asked:
+    for some in asked * times:
         try:
             slower, count = rule(some, rotated(pairs, generator), generator)
-        except Exhausted:
-            continue
+        except Exhausted:  # undecided: nothing was called slower
+            slower, count = set(), len(pairs)
         called, taken, done = called + bool(slower), taken + count, done + 1
-    slowdown = 100 * math.expm1(
-        float(np.median([row.change for pair in pairs for row in pair.values()]))
+    slowdown = median_change(pairs, [case for some in asked for case in some])
+    return Rate(name, of, planted, slowdown, called, done, taken / max(1, done))
+
+
+def median_change(pairs: list[Pair], cases: Sequence[Case]) -> float:
+    """How much slower the heads were, in percent."""
+    return 100 * math.expm1(
+        float(np.median([pair[case].change for pair in pairs for case in cases]))
     )
-    return Rate(name, planted, slowdown, called, done, taken / max(1, done))
+
+
+def merged(each: Sequence[Rate], slowdown: float) -> Rate:
+    """The rates of all variants as one."""
+    done = sum(rate.comparisons for rate in each)
+    taken = sum(rate.pairs * rate.comparisons for rate in each)
+    called = sum(rate.called for rate in each)
+    return Rate(each[0].rule, ANY, each[0].planted, slowdown, called, done, taken / max(1, done))
 
 
 def rotated(pairs: list[Pair], generator: random.Random) -> list[Pair]:
@@ -203,15 +230,31 @@ def alone(statistic: str, unchanged: list[Pair]) -> Trial:
 
 
 def table(found: Sequence[Rate]) -> str:
-    """The rates as a Markdown table."""
+    """The rates as two Markdown tables: of all variants, and of each by each rule."""
     lines = [
-        "| Rule | Work added (%) | Measured (%) | Called slower | Pairs of processes |",
-        "| --- | --: | --: | --: | --: |",
+        "| Rule | Of | Work added (%) | Measured (%) | Called slower | Pairs of processes |",
+        "| --- | --- | --: | --: | --: | --: |",
     ]
+    lines += [
+        f"| {rate.rule} | {rate.of} | {rate.planted} | {rate.slowdown:.1f} | "
+        f"{share(rate):.1f} % ({rate.called} of {rate.comparisons}) | {rate.pairs:.1f} |"
+        for rate in found
+        if rate.of in (WHOLE_RUN, ANY)
+    ]
+    planted = sorted({rate.planted for rate in found})
+    lines += [
+        "",
+        "| Rule | Variant | " + " | ".join(f"{one} % added" for one in planted) + " |",
+        "| --- | --- |" + " --: |" * len(planted),
+    ]
+    shares: dict[tuple[str, str], list[str]] = {}
     for rate in found:
-        share = 100 * rate.called / max(1, rate.comparisons)
-        lines.append(
-            f"| {rate.rule} | {rate.planted} | {rate.slowdown:.1f} | "
-            f"{share:.1f} % ({rate.called} of {rate.comparisons}) | {rate.pairs:.1f} |"
-        )
+        if rate.of not in (WHOLE_RUN, ANY):
+            shares.setdefault((rate.rule, rate.of), []).append(f"{share(rate):.0f} %")
+    lines += [f"| {rule} | {of} | " + " | ".join(row) + " |" for (rule, of), row in shares.items()]
     return "\n".join(lines)
+
+
+def share(rate: Rate) -> float:
+    """Percent of the comparisons in which a rule called something slower."""
+    return 100 * rate.called / max(1, rate.comparisons)

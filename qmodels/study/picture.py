@@ -5,7 +5,7 @@ from pathlib import Path
 
 from qmodels import store
 from qmodels.errors import Unavailable
-from qmodels.study.evaluate import Rate
+from qmodels.study.evaluate import ANY, WHOLE_RUN, Rate, share
 
 
 def draw(rates: Sequence[Rate], path: Path) -> None:
@@ -27,10 +27,14 @@ def draw(rates: Sequence[Rate], path: Path) -> None:
 
     figure, axes = pyplot.subplots(figsize=(7, 4.2))
     for rule in dict.fromkeys(rate.rule for rate in rates):
-        points = [rate for rate in rates if rate.rule == rule and rate.comparisons]
+        points = [
+            rate
+            for rate in rates
+            if rate.rule == rule and rate.of == (ANY if rate.planted else WHOLE_RUN)
+        ]
         axes.plot(
-            [max(0.0, rate.slowdown) if rate.planted else 0.0 for rate in points],
-            [100 * rate.called / rate.comparisons for rate in points],
+            [rate.slowdown if rate.planted else 0.0 for rate in points],
+            [share(rate) for rate in points],
             marker="o",
             label=rule,
         )

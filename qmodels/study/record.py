@@ -28,8 +28,9 @@ PLANTED = (0, 0, 3, 0, 0, 5, 0, 0, 10, 0, 0, 20)
 # A neighbour that comes and goes: seconds that it works, and rests, at most.
 LONGEST_BURST = 4.0
 BUSY = f"""
-import random, time
-while True:
+import os, random, time
+parent = os.getppid()
+while os.getppid() == parent:
     end = time.monotonic() + random.uniform(0.1, {LONGEST_BURST})
     while time.monotonic() < end:
         sum(range(10000))

@@ -33,26 +33,28 @@ def recorded(pairs: int, noise: float) -> list[Row]:
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluate, "UNCHANGED_COMPARISONS", 60)
-    monkeypatch.setattr(evaluate, "SLOWED_COMPARISONS", 20)
+    monkeypatch.setattr(evaluate, "CASE_COMPARISONS", 20)
 
 
 @pytest.mark.usefixtures("few")
 def test_rates_are_those_of_the_noise_that_was_recorded() -> None:
     found = {
-        (rate.rule, rate.planted): rate.called / rate.comparisons
+        (rate.rule, rate.of, rate.planted): evaluate.share(rate)
         for rate in evaluate.rates(recorded(400, 0.01), TOLERANCES, console=QUIET)
     }
-    assert found["in turn", 0] <= 0.02
-    assert found["in turn", 5] >= 0.95
-    assert found["in turn", 20] == 1.0
-    assert found["median:5%", 20] == 1.0
+    assert found["in turn", evaluate.WHOLE_RUN, 0] <= 2
+    assert found["in turn", evaluate.ANY, 5] >= 95
+    assert found["in turn", "static-int8", 20] == 100
+    assert found["median:5%", evaluate.ANY, 20] == 100
 
 
 @pytest.mark.usefixtures("few")
-def test_too_few_pairs_give_fewer_comparisons_not_wrong_ones(tmp_path: Path) -> None:
+def test_what_too_few_pairs_leave_undecided_is_not_called_slower(tmp_path: Path) -> None:
     found = evaluate.rates(recorded(24, 0.2), TOLERANCES, console=QUIET)
-    assert any(rate.comparisons < 40 for rate in found if rate.rule == "in turn")
-    assert "| in turn | 0 |" in evaluate.table(found)
+    slowed = [rate for rate in found if rate.rule == "in turn" and rate.planted == 20]
+    assert all(rate.called == 0 for rate in slowed), "two pairs of it decide nothing"
+    assert all(rate.comparisons >= 20 for rate in found)
+    assert "| in turn | a whole run | 0 |" in evaluate.table(found)
     pytest.importorskip("matplotlib")
     picture.draw(found, tmp_path / "curve.svg")
     drawn = (tmp_path / "curve.svg").read_text()
