@@ -12,7 +12,7 @@ from qmodels.errors import UserError
 from qmodels.harness.options import SETTINGS, Settings, is_worker
 
 
-@dataclass
+@dataclass(eq=False)  # pytest keeps its plugins in sets
 class Ledger:
     """What happened so far: benchmarks that ran or were left out, and what the gate found.
 
