@@ -14,6 +14,7 @@ import numpy as np
 from rich.console import Console
 
 from qmodels import store
+from qmodels.errors import UserError
 from qmodels.measure import latency
 from qmodels.measure.child import HERE
 from qmodels.measure.latency import Seconds, Side
@@ -102,16 +103,26 @@ def record(
 
 
 def read(path: Path) -> list[Row]:
-    """The rows of a recording, without a pair that was cut short; none where there is no file."""
+    """The rows of a recording, without a pair that was cut short; none where there is no file.
+
+    Raises:
+        UserError: it is something else, which is left as it is.
+    """
     if not path.exists():
         return []
-    with path.open(encoding="utf-8", newline="") as stream:
-        lines = [line for line in csv.reader(stream) if len(line) == len(HEADER)][1:]
-    kinds = [field.type for field in fields(Row)]
-    rows = [
-        Row(*(kind(text) for kind, text in zip(kinds, line, strict=True)))  # type: ignore[operator]
-        for line in lines
-    ]
+    try:
+        # A last line without its end was cut short.
+        whole = path.read_text(encoding="utf-8").rpartition("\n")[0].splitlines()
+        header, *lines = csv.reader(whole)
+        if header != HEADER:
+            raise ValueError
+        kinds = [field.type for field in fields(Row)]
+        rows = [
+            Row(*(kind(text) for kind, text in zip(kinds, line, strict=True)))  # type: ignore[operator]
+            for line in lines
+        ]
+    except (OSError, ValueError):
+        raise UserError(f"{path} is no recording of this study: name another file") from None
     expected = len({(row.variant, row.batch_size) for row in rows})
     counts = {row.pair: 0 for row in rows}
     for row in rows:

@@ -6,6 +6,7 @@ from rich.console import Console
 from qmodels import variants
 from qmodels.checkpoints import Checkpoint
 from qmodels.data import Dataset
+from qmodels.errors import UserError
 from qmodels.measure import latency
 from qmodels.study import record
 
@@ -32,3 +33,12 @@ def test_a_recording_goes_on_where_it_was_killed(
     assert [(row.pair, row.planted) for row in second] == [(0, 0), (1, 20)]
     assert record.read(path)[-1].planted == 20
     assert path.with_suffix(".plan.json").read_text() == plan
+
+
+@pytest.mark.parametrize("content", ["", "# a README\n", "pair,minute\n0,1\n"])
+def test_another_file_is_refused_and_left_as_it_is(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "README.md"
+    path.write_text(content)
+    with pytest.raises(UserError, match="is no recording"):
+        record.record({}, path, 1, busy=False, console=QUIET)
+    assert path.read_text() == content
