@@ -10,7 +10,7 @@ from pathlib import Path
 from qmodels import store
 from qmodels.checkpoints import Checkpoint
 from qmodels.errors import UserError
-from qmodels.measure.child import HERE, Checkout
+from qmodels.child import HERE, Checkout
 
 NEEDED = "qmodels/measure/stopwatch.py"
 # Of a revision: the code, and the checkpoints that it ships.

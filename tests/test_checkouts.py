@@ -7,7 +7,7 @@ import pytest
 from qmodels import checkouts
 from qmodels.checkpoints import Checkpoint
 from qmodels.errors import UserError
-from qmodels.measure.child import HERE, Checkout
+from qmodels.child import HERE, Checkout
 
 
 def git(folder: Path, *arguments: str) -> None:

@@ -19,7 +19,7 @@ from qmodels.gate import processes
 from qmodels.gate.processes import Timings
 from qmodels.gate.sequential import Case, Rule
 from qmodels.harness.options import SETTINGS, Settings, is_worker
-from qmodels.measure.child import HERE
+from qmodels.child import HERE
 from qmodels.measure.latency import Side
 from qmodels.variants import Artifact, Runnable, Variant
 

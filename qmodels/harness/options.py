@@ -10,7 +10,7 @@ import torch
 from qmodels import checkouts, data, gate, machine, resnet, training, variants
 from qmodels.data import Choice
 from qmodels.errors import UserError
-from qmodels.measure.child import Checkout
+from qmodels.child import Checkout
 
 # Wider networks take minutes for the whole test set on two cores.
 WHOLE_TEST_SET_WIDTH = 16

@@ -21,8 +21,8 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from qmodels.measure import child
-from qmodels.measure.child import Checkout, Child
+from qmodels import child
+from qmodels.child import Checkout, Child
 
 MODULE = "qmodels.measure.stopwatch"
 # For each batch size and process, all models together.

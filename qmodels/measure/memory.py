@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qmodels.measure import child
+from qmodels import child
 from qmodels.metric import Metric, measured
 from qmodels.variants.artifact import Artifact
 from qmodels.variants.formats import Runnable

@@ -8,7 +8,7 @@ from typing import Any
 import psutil
 import torch
 
-from qmodels.measure import child
+from qmodels import child
 from qmodels.resnet import random_images
 from qmodels.variants import Artifact, all_variants
 

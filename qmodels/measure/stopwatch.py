@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from qmodels.errors import UserError
-from qmodels.measure import child
+from qmodels import child
 from qmodels.measure.probe import probe
 from qmodels.resnet import random_images
 from qmodels.variants import Artifact, all_variants

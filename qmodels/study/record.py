@@ -16,7 +16,7 @@ from rich.console import Console
 from qmodels import store
 from qmodels.errors import UserError
 from qmodels.measure import latency
-from qmodels.measure.child import HERE
+from qmodels.child import HERE
 from qmodels.measure.latency import Seconds, Side
 from qmodels.measure.stopwatch import PROBE
 from qmodels.study.process import WORK

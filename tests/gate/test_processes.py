@@ -8,7 +8,7 @@ from qmodels.gate import processes, sequential
 from qmodels.gate.processes import Timings
 from qmodels.gate.sequential import Rule
 from qmodels.measure import latency
-from qmodels.measure.child import HERE
+from qmodels.child import HERE
 from qmodels.measure.latency import Side
 from qmodels.variants import all_variants, build
 

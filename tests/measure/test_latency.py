@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from qmodels.measure import latency
-from qmodels.measure.child import Child
+from qmodels.child import Child
 
 
 class Clock:

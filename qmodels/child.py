@@ -36,7 +36,7 @@ class Checkout:
         return {**os.environ, "PYTHONPATH": path}
 
 
-HERE = Checkout(Path(__file__).parents[2], Path(sys.executable))
+HERE = Checkout(Path(__file__).parents[1], Path(sys.executable))
 
 
 @dataclass(frozen=True)
@@ -96,9 +96,16 @@ def start(module: str, *, checkout: Checkout = HERE, steady_heap: bool = False) 
 
 
 def serve(answer: Callable[[Any], Any]) -> None:
-    """In the child: answer requests until there are no more."""
+    """In the child: answer requests until there are no more.
+
+    Whatever else writes to the standard output, as runtimes and their progress bars do, goes to
+    the standard error.
+    """
+    # Open until the process ends: an end of answers says that it has said all that it had to say.
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
     try:
         for line in sys.stdin:
-            print(json.dumps(answer(json.loads(line))), flush=True)
+            print(json.dumps(answer(json.loads(line))), file=answers, flush=True)
     except UserError as error:
         sys.exit(str(error))

@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 
 from qmodels.errors import UserError
-from qmodels.measure import child
-from qmodels.measure.child import Checkout
+from qmodels import child
+from qmodels.child import Checkout
 
 ECHO = """
+    import os
     from qmodels.errors import UserError
-    from qmodels.measure.child import serve
+    from qmodels.child import serve
 
     def answer(request):
         if request == "mend":
@@ -19,8 +20,10 @@ ECHO = """
             raise ValueError("a bug")
         if request == "chatter":
             print("not JSON")
+            os.system("echo neither is this")
+        if request == "vanish":
+            os._exit(3)
         if request == "heap":
-            import os
             return os.environ.get("MALLOC_TRIM_THRESHOLD_")
         return request
 
@@ -38,6 +41,7 @@ def test_a_child_answers_until_the_block_ends(checkout: Checkout) -> None:
     with child.start("echo", checkout=checkout) as one:
         assert one.ask({"a": [1, None]}) == {"a": [1, None]}
         assert one.ask("again") == "again"
+        assert one.ask("chatter") == "chatter"
         assert one.ask("heap") is None
     assert one.process.poll() is not None
     with child.start("echo", checkout=checkout, steady_heap=True) as one:
@@ -49,7 +53,7 @@ def test_a_child_answers_until_the_block_ends(checkout: Checkout) -> None:
     [
         ("mend", "the disk is full: free it"),
         ("crash", "ValueError: a bug"),
-        ("chatter", "failed in"),
+        ("vanish", "exit status 3"),
     ],
 )
 def test_what_a_child_dies_of_is_one_line(checkout: Checkout, request_: str, said: str) -> None:
