@@ -9,8 +9,8 @@ from pathlib import Path
 
 from qmodels import store
 from qmodels.checkpoints import Checkpoint
-from qmodels.errors import UserError
 from qmodels.child import HERE, Checkout
+from qmodels.errors import UserError
 
 NEEDED = "qmodels/measure/stopwatch.py"
 # Of a revision: the code, and the checkpoints that it ships.

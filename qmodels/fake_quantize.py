@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from qmodels import torch_ao
-from qmodels.fusion import fuse_for_training
+from qmodels import resnet, torch_ao
+from qmodels.fusion import fuse, fuse_for_training
 from qmodels.resnet import Resnet34
 
 # Seven bits, so that what was trained runs on every machine class: full-range products saturate
@@ -61,6 +61,42 @@ def observe(model: nn.Module, enabled: bool) -> None:
     for module in model.modules():
         if isinstance(module, torch_ao.FakeQuantizeBase):
             module.enable_observer(enabled)
+
+
+# Scales and zero points by module, and by module and ".weight" for weights.
+Ranges = dict[str, tuple[Tensor, Tensor]]
+
+
+def ranges(model: nn.Module) -> Ranges:
+    """What a fake-quantized model in eval mode rounds by."""
+    found: Ranges = {}
+    for name, module in model.named_modules():
+        for key, part in (
+            (name, getattr(module, "activation_post_process", None)),
+            (f"{name}.weight", getattr(module, "weight_fake_quant", None)),
+        ):
+            if isinstance(part, FakeQuantize):
+                found[key] = part.calculate_qparams()
+    return found
+
+
+def to_float(model: Resnet34) -> Resnet34:
+    """The fused float network of a fake-quantized one, its weights rounded to the trained levels.
+
+    Activations are not rounded any more.
+    """
+    network = fuse(resnet.like(model).eval())
+    for name, module in model.named_modules():
+        if not hasattr(module, "to_float"):
+            continue
+        plain = module.to_float()
+        layer = plain if hasattr(plain, "weight") else plain[0]
+        scale, zero_point = module.weight_fake_quant.calculate_qparams()
+        layer.weight.data = torch.fake_quantize_per_channel_affine(
+            layer.weight.data, scale, zero_point.int(), 0, *WEIGHT_RANGE
+        )
+        network.set_submodule(name, plain)
+    return network.eval()
 
 
 def convert(model: nn.Module, engine: str) -> nn.Module:

@@ -111,6 +111,11 @@ def bfloat16_pays(device: torch.device) -> bool:
     return "amx_bf16" in cpu_flags()
 
 
+def multiplies_bfloat16() -> bool:
+    """Whether this processor has instructions for products of bfloat16."""
+    return bool({"avx512_bf16", "amx_bf16", "bf16"} & cpu_flags())
+
+
 def compilation_pays(device: torch.device) -> bool:
     """Whether ``torch.compile`` trains faster: on GPUs, where there is a compiler of C."""
     return device.type == "cuda" and any(shutil.which(name) for name in ("cc", "gcc", "clang"))

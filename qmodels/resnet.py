@@ -150,6 +150,16 @@ def build(architecture: str, width: int, classes: int) -> Resnet34:
     return Resnet34(width, classes, preactivation=architecture == "preact_resnet34")
 
 
+def like(model: Resnet34) -> Resnet34:
+    """A network of the same structure with weights of its own, drawn apart from all other draws."""
+    preactivation = any(isinstance(module, PreactBlock) for module in model.modules())
+    width, classes = (
+        model.get_parameter(f"{name}.weight").shape[0] for name in ("stem.conv", "head.fc")
+    )
+    with torch.random.fork_rng(devices=[]):
+        return Resnet34(width, classes, preactivation=preactivation)
+
+
 def check(architecture: str, width: int, classes: int = 1) -> None:
     """Refuse what ``build`` can't.
 

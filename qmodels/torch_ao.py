@@ -5,10 +5,11 @@ successor. When torch removes it, this is the one module that breaks.
 """
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
+from torch import Tensor
 from torch.ao.nn.quantized import FloatFunctional
 from torch.ao.quantization import (
     DeQuantStub,
@@ -19,6 +20,7 @@ from torch.ao.quantization import (
     MovingAveragePerChannelMinMaxObserver,
     PerChannelMinMaxObserver,
     QConfig,
+    QConfigMapping,
     QuantStub,
     convert,
     fuse_modules,
@@ -27,9 +29,12 @@ from torch.ao.quantization import (
     prepare_qat,
     quantize_dynamic,
 )
+from torch.ao.quantization.backend_config import BackendConfig, get_onednn_backend_config
+from torch.ao.quantization.quantize_fx import convert_fx, prepare_fx
 from torch.jit._trace import TracerWarning
 
 __all__ = [
+    "BackendConfig",
     "DeQuantStub",
     "FakeQuantizeBase",
     "FloatFunctional",
@@ -39,11 +44,16 @@ __all__ = [
     "MovingAveragePerChannelMinMaxObserver",
     "PerChannelMinMaxObserver",
     "QConfig",
+    "QConfigMapping",
     "QuantStub",
     "convert",
+    "convert_fx",
     "fuse_modules",
     "fuse_modules_qat",
+    "get_onednn_backend_config",
+    "on_engine",
     "prepare",
+    "prepare_fx",
     "prepare_qat",
     "quantize_dynamic",
     "quantized_engine",
@@ -78,3 +88,25 @@ def quantized_engine(engine: str) -> Iterator[None]:
             yield
     finally:
         torch.backends.quantized.engine = previous
+
+
+def on_engine(engine: str, forward: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """A model that always runs on an engine, whatever the global choice is then.
+
+    Some operators look at the choice when they run, not only when weights are packed. The name of
+    an engine that is not one of torch's gives the model as it is.
+    """
+    if engine not in torch.backends.quantized.supported_engines:
+        return forward
+
+    def run(images: Tensor) -> Tensor:
+        previous = torch.backends.quantized.engine
+        if previous == engine:
+            return forward(images)
+        torch.backends.quantized.engine = engine
+        try:
+            return forward(images)
+        finally:
+            torch.backends.quantized.engine = previous
+
+    return run

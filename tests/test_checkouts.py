@@ -6,8 +6,8 @@ import pytest
 
 from qmodels import checkouts
 from qmodels.checkpoints import Checkpoint
-from qmodels.errors import UserError
 from qmodels.child import HERE, Checkout
+from qmodels.errors import UserError
 
 
 def git(folder: Path, *arguments: str) -> None:

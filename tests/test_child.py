@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from qmodels.errors import UserError
 from qmodels import child
 from qmodels.child import Checkout
+from qmodels.errors import UserError
 
 ECHO = """
     import os

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from qmodels import checkouts, data, gate, training, variants
 from qmodels.checkpoints import Checkpoint
+from qmodels.child import HERE
 from qmodels.data import Dataset, Split
 from qmodels.errors import Unavailable, UserError
 from qmodels.evaluation import predict
@@ -19,7 +20,6 @@ from qmodels.gate import processes
 from qmodels.gate.processes import Timings
 from qmodels.gate.sequential import Case, Rule
 from qmodels.harness.options import SETTINGS, Settings, is_worker
-from qmodels.child import HERE
 from qmodels.measure.latency import Side
 from qmodels.variants import Artifact, Runnable, Variant
 

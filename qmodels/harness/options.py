@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from qmodels import checkouts, data, gate, machine, resnet, training, variants
+from qmodels.child import Checkout
 from qmodels.data import Choice
 from qmodels.errors import UserError
-from qmodels.child import Checkout
 
 # Wider networks take minutes for the whole test set on two cores.
 WHOLE_TEST_SET_WIDTH = 16

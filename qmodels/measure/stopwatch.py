@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qmodels.errors import UserError
 from qmodels import child
+from qmodels.errors import UserError
 from qmodels.measure.probe import probe
 from qmodels.resnet import random_images
 from qmodels.variants import Artifact, all_variants

@@ -14,9 +14,9 @@ import numpy as np
 from rich.console import Console
 
 from qmodels import store
+from qmodels.child import HERE
 from qmodels.errors import UserError
 from qmodels.measure import latency
-from qmodels.child import HERE
 from qmodels.measure.latency import Seconds, Side
 from qmodels.measure.stopwatch import PROBE
 from qmodels.study.process import WORK

@@ -14,6 +14,8 @@ from qmodels.variants.static import ENGINE, KERNELS, freeze
     engine=ENGINE,
     summary="fine-tuned with fake-quantization, converted, frozen as TorchScript",
     format=SCRIPT,
+    arithmetic="int8",
+    int8_share=1.0,
     quantization_aware=True,
     kernels=KERNELS,
 )

@@ -10,18 +10,33 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.util import find_spec
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from qmodels import engines
 from qmodels.errors import UserError
 from qmodels.resnet import Resnet34
-from qmodels.variants.formats import Format, Runnable
+from qmodels.variants.formats import Format
 
 # In the order that tables show; the reference comes first.
-FAMILIES = ("floating", "dynamic", "static", "qat")
+FAMILIES = (
+    "floating",
+    "dynamic",
+    "static",
+    "qat",
+    "compiled",
+    "fx",
+    "pt2e",
+    "onnxruntime",
+    "openvino",
+    "mixed",
+    "weight_only",
+)
 
-Quantize = Callable[[Resnet34, Tensor | None], Runnable]
+Arithmetic = Literal["float32", "bfloat16", "int8"]
+Quantize = Callable[[Resnet34, Tensor | None], Any]
 
 
 @dataclass(frozen=True)
@@ -33,15 +48,20 @@ class Variant:
         engine: what executes it.
         summary: what it does, in a line.
         quantize: from the float model in eval mode, and calibration images (N, 3, 32, 32)
-            float32 normalized, to what maps such images to logits (N, classes) float32. It leaves
-            the model as it was. With None for images it gives the structure alone, for loading.
+            float32 normalized, to what ``format`` stores; of ``WEIGHTS`` and ``SCRIPT`` that is
+            what maps such images to logits (N, classes) float32. It leaves the model as it was.
+            With None for images it gives the structure alone, for loading.
         format: how the result is stored.
+        arithmetic: what it multiplies in; the machine's limit for that is what it is held against.
+        int8_share: the least share of the network's multiply-accumulates that run in int8. A
+            forward that shows less is not what the variant claims to be.
         calibrates: whether ``quantize`` looks at the images.
         quantization_aware: whether ``quantize`` takes the fake-quantized model of the checkpoint's
             quantization-aware sibling instead of the float one.
         kernels: operators that a profile of one forward must show, as proof that they ran.
-        requires: modules that must be importable.
+        requires: packages that must be importable.
         extra: the extra of qmodels that installs them.
+        here: why this machine can't run it all the same, in a line with the remedy.
     """
 
     name: str
@@ -49,24 +69,48 @@ class Variant:
     summary: str
     quantize: Quantize
     format: Format
+    arithmetic: Arithmetic
+    int8_share: float
     calibrates: bool
     quantization_aware: bool
     kernels: tuple[str, ...]
     requires: tuple[str, ...]
     extra: str | None
+    here: Callable[[], str | None]
+
+    @property
+    def isolated(self) -> bool:
+        """Whether it is built in a process of its own.
+
+        Other runtimes set global state, Inductor's passes among it, and a crash of theirs is not
+        to be ours.
+        """
+        return self.engine in engines.PROBES
 
     def missing(self) -> str | None:
         """Why this variant can't run here, in a line with the remedy; None where it can."""
+        extra = f"'qmodels[{self.extra}]'" if self.extra else " ".join(self.requires)
         for module in self.requires:
             if find_spec(module) is None:
-                extra = self.extra or module
-                return f"{module} is not installed: pip install 'qmodels[{extra}]'"
+                return f"{module} is not installed: pip install {extra}"
+        wrong = engines.wrong_version(self.requires, self.extra or "")
+        if wrong:
+            return f"{wrong}: pip install --upgrade {extra}"
         supported = torch.backends.quantized.supported_engines
-        if self.engine == "none" or (self.engine == "fbgemm" and "fbgemm" not in supported):
-            return "this build of torch has no such quantized engine: install torch from PyPI"
-        return None
+        if self.engine == "none" or (self.engine in TORCH_ENGINES and self.engine not in supported):
+            return (
+                f"this build of torch has no quantized engine {self.engine}: install it from PyPI"
+            )
+        reason = self.here()
+        if reason is None and self.isolated:
+            broken = engines.ask(self.engine, self.requires).broken
+            if broken:
+                remedy = f"pip install --force-reinstall {extra or 'torch'}"
+                return f"{self.engine} is installed and does not work ({broken}): {remedy}"
+        return reason
 
 
+TORCH_ENGINES = ("x86", "fbgemm", "onednn", "qnnpack")
 _VARIANTS: dict[str, Variant] = {}
 
 
@@ -76,11 +120,14 @@ def variant(
     engine: str,
     summary: str,
     format: Format,
+    arithmetic: Arithmetic = "float32",
+    int8_share: float = 0.0,
     calibrates: bool = False,
     quantization_aware: bool = False,
     kernels: Iterable[str] = (),
     requires: Iterable[str] = (),
     extra: str | None = None,
+    here: Callable[[], str | None] = lambda: None,
 ) -> Callable[[Quantize], Quantize]:
     """Register a function as a variant; see ``Variant`` for the arguments.
 
@@ -97,11 +144,14 @@ def variant(
             summary=summary,
             quantize=quantize,
             format=format,
+            arithmetic=arithmetic,
+            int8_share=int8_share,
             calibrates=calibrates,
             quantization_aware=quantization_aware,
             kernels=tuple(kernels),
             requires=tuple(requires),
             extra=extra,
+            here=here,
         )
         return quantize
 

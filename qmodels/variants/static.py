@@ -10,7 +10,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from qmodels import machine, torch_ao
+from qmodels import engines, machine, torch_ao
 from qmodels.fusion import fuse
 from qmodels.resnet import IMAGE_SIZE, Resnet34
 from qmodels.variants.formats import SCRIPT, WEIGHTS, Runnable
@@ -25,6 +25,8 @@ KERNELS = ("quantized::conv2d_relu", "quantized::conv2d", "quantized::linear")
     engine=ENGINE,
     summary="int8 weights and activations, eager",
     format=WEIGHTS,
+    arithmetic="int8",
+    int8_share=1.0,
     calibrates=True,
     kernels=KERNELS,
 )
@@ -38,6 +40,8 @@ def static_int8(model: Resnet34, calibration: Tensor | None) -> Runnable:
     engine=ENGINE,
     summary="static-int8 traced and frozen as TorchScript",
     format=SCRIPT,
+    arithmetic="int8",
+    int8_share=1.0,
     calibrates=True,
     kernels=KERNELS,
 )
@@ -52,22 +56,11 @@ def quantize(model: Resnet34, calibration: Tensor | None, engine: str) -> nn.Mod
     Args:
         model: in eval mode.
         calibration: images (N, 3, 32, 32) float32, normalized; with None the ranges stay unset.
-        engine: whose kernels will run it. Where they saturate at full range, weights get seven
-            bits instead of eight, so that no pair of products overflows: 2 * 255 * 64 fits into
-            int16. torch's way, seven bits for activations, costs twice the noise power.
+        engine: whose kernels will run it, and so how many bits its weights get.
     """
     with torch_ao.quantized_engine(engine):
         prepared = fuse(model)
-        lowest, highest = (-64, 63) if machine.int8_saturates(engine) else (-128, 127)
-        prepared.qconfig = torch_ao.QConfig(  # type: ignore[assignment]
-            activation=torch_ao.HistogramObserver.with_args(reduce_range=False),
-            weight=torch_ao.PerChannelMinMaxObserver.with_args(
-                dtype=torch.qint8,
-                qscheme=torch.per_channel_symmetric,
-                quant_min=lowest,
-                quant_max=highest,
-            ),
-        )
+        prepared.qconfig = qconfig(engine)  # type: ignore[assignment]
         torch_ao.prepare(prepared, inplace=True)
         if calibration is not None:
             with torch.inference_mode():
@@ -75,6 +68,20 @@ def quantize(model: Resnet34, calibration: Tensor | None, engine: str) -> nn.Mod
                 prepared(calibration)
         converted: nn.Module = torch_ao.convert(prepared, inplace=True)
     return converted
+
+
+def qconfig(engine: str) -> torch_ao.QConfig:
+    """Histograms for activations, a symmetric range for each channel of weights."""
+    lowest, highest = engines.weight_range(engine)
+    return torch_ao.QConfig(
+        activation=torch_ao.HistogramObserver.with_args(reduce_range=False),
+        weight=torch_ao.PerChannelMinMaxObserver.with_args(
+            dtype=torch.qint8,
+            qscheme=torch.per_channel_symmetric,
+            quant_min=lowest,
+            quant_max=highest,
+        ),
+    )
 
 
 def freeze(quantized: nn.Module, engine: str) -> torch.jit.ScriptModule:

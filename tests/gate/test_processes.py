@@ -3,12 +3,12 @@ import math
 import pytest
 
 from qmodels.checkpoints import Checkpoint
+from qmodels.child import HERE
 from qmodels.data import Dataset
 from qmodels.gate import processes, sequential
 from qmodels.gate.processes import Timings
 from qmodels.gate.sequential import Rule
 from qmodels.measure import latency
-from qmodels.child import HERE
 from qmodels.measure.latency import Side
 from qmodels.variants import all_variants, build
 

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from qmodels.measure import latency
 from qmodels.child import Child
+from qmodels.measure import latency
 
 
 class Clock:

@@ -1,0 +1,189 @@
+"""What executes variants on this machine: does it work, and do its int8 kernels saturate.
+
+Runtimes other than torch's own kernels are asked in a process of their own: one that is installed
+but broken, to the point of an illegal instruction, then costs its variants and nothing else.
+"""
+
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, distribution, requires, version
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from packaging.requirements import Requirement
+
+from qmodels import machine, store
+from qmodels.child import HERE
+from qmodels.errors import UserError
+from qmodels.runtimes import inductor, onnxruntime, openvino
+
+# Engines beside torch's own, and how each is asked whether it saturates.
+PROBES: dict[str, Callable[[], bool]] = {
+    "inductor": inductor.saturates,
+    "onnxruntime": onnxruntime.saturates,
+    "openvino": openvino.saturates,
+}
+PROBE_SECONDS = 120
+VERDICT_FILE = "verdict.json"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came of asking an engine.
+
+    ``broken`` tells why it does not work, in part of a line; ``saturates`` whether int8
+    convolutions give wrong sums at full range (None for engines without int8 kernels).
+    """
+
+    broken: str | None
+    saturates: bool | None
+
+
+def saturates(engine: str) -> bool:
+    """Whether an engine's int8 convolution gives wrong sums at full range, asked in this process.
+
+    False for engines without int8 kernels.
+    """
+    if engine in PROBES:
+        return PROBES[engine]()
+    if engine in torch.backends.quantized.supported_engines:
+        return machine.int8_saturates(engine)
+    return False
+
+
+def weight_range(engine: str) -> tuple[int, int]:
+    """The lowest and highest int8 weight that an engine multiplies without overflow.
+
+    Seven bits instead of eight where it saturates, so that no pair of products does:
+    2 * 255 * 64 fits into int16. torch's way, seven bits for activations, costs twice the noise
+    power.
+    """
+    return (-64, 63) if saturates(engine) else (-128, 127)
+
+
+@cache
+def ask(engine: str, modules: tuple[str, ...] = ()) -> Verdict:
+    """Whether an engine works, with the modules that a variant needs, and saturates."""
+    if engine == "eager":
+        return Verdict(None, None)
+    if engine not in PROBES and not modules:
+        known = engine in torch.backends.quantized.supported_engines
+        return Verdict(None, machine.int8_saturates(engine) if known else None)
+    try:
+        folder = store.build_folder(
+            f"{engine}-probe",
+            {
+                "engine": engine,
+                "modules": {module: installed(module) for module in modules},
+                "machine_class": machine.machine_class(),
+                "versions": machine.versions(),
+                "isa": {name: value for name, value in os.environ.items() if name.endswith("_ISA")},
+                "source": store.digest_file(Path(__file__)),
+            },
+            lambda folder: in_a_process(engine, modules, folder / VERDICT_FILE),
+            root=store.cache_dir("engines"),
+        )
+    except Broken as error:
+        return Verdict(str(error), None)
+    return Verdict(**json.loads((folder / VERDICT_FILE).read_text(encoding="utf-8")))
+
+
+class Broken(UserError):
+    """A runtime is installed and does not work; the text tells why in part of a line."""
+
+
+def in_a_process(engine: str, modules: tuple[str, ...], answer: Path) -> None:
+    """Ask in a fresh process, which writes its verdict into a file.
+
+    Raises:
+        Broken: it did not live to.
+    """
+    command = [sys.executable, "-m", "qmodels.engines", str(answer), engine, *modules]
+    try:
+        child = subprocess.run(
+            command,
+            cwd=HERE.root,
+            env=HERE.environment(),
+            capture_output=True,
+            text=True,
+            timeout=PROBE_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        raise Broken(f"no answer within {PROBE_SECONDS} s") from None
+    if child.returncode < 0:
+        raise Broken(f"it died of {signal.Signals(-child.returncode).name}")
+    if child.returncode or not answer.exists():
+        said = child.stderr.strip() or f"exit status {child.returncode}"
+        raise Broken(said.splitlines()[-1])
+
+
+def installed(module: str) -> list[str]:
+    """What changes when the package of a module is installed anew: its version, and when."""
+    spec = find_spec(module)
+    origin = spec.origin if spec else None
+    when = str(Path(origin).stat().st_mtime_ns) if origin and Path(origin).exists() else "unknown"
+    return [version_of(module), when]
+
+
+def version_of(module: str) -> str:
+    """The version of a package, which for all that are used here has the name of its module."""
+    try:
+        return version(module)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def wrong_version(modules: Iterable[str], extra: str) -> str | None:
+    """The first of some modules whose version an extra of qmodels does not allow, with both."""
+    try:
+        wanted = [Requirement(line) for line in requires("qmodels") or []]
+    except PackageNotFoundError:  # not installed, but run from its folder
+        return None
+    for one in wanted:
+        applies = one.marker is not None and one.marker.evaluate({"extra": extra})
+        if not applies or one.name not in modules:
+            continue
+        found = version_of(one.name)
+        if found != "unknown" and not one.specifier.contains(found, prereleases=True):
+            return f"{one.name} {found} is installed, and {one.name}{one.specifier} is needed"
+    return None
+
+
+def versions(modules: Iterable[str]) -> dict[str, str]:
+    """Versions of packages, "not installed" where there is none."""
+    found = {}
+    for module in modules:
+        try:
+            found[module] = distribution(module).version
+        except PackageNotFoundError:
+            found[module] = "not installed"
+    return found
+
+
+def main(arguments: list[str]) -> None:
+    """In the process of its own: import, compute, write the verdict."""
+    answer, engine, *modules = arguments
+    for module in modules:
+        __import__(module)
+    verdict = Verdict(None, saturates(engine) if engine != "eager" else None)
+    store.write_text(Path(answer), json.dumps(asdict(verdict)))
+
+
+def no_compiler() -> str | None:
+    """Why Inductor can't build here, in a line with the remedy."""
+    if inductor.compiler():
+        return None
+    remedy = "xcode-select --install" if platform.system() == "Darwin" else "apt-get install g++"
+    return f"no C++ compiler: {remedy}, or name one in CXX"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,106 @@
+"""ONNX Runtime: graphs in ONNX, executed by its own CPU kernels (MLAS)."""
+
+import json
+import re
+import tempfile
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from qmodels.runtimes import onnx_graph
+from qmodels.runtimes.dispatch import Kernel, Runnable
+from qmodels.runtimes.format import Format, Restructure, Structure
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+FILE = "model.onnx"
+# Kernels that multiply; those of integers have a name of their own.
+MULTIPLYING = re.compile(r"Conv|Gemm|MatMul")
+INTEGER = re.compile(r"^(QLinear|QGemm|Q.*MatMul|.*Integer)")
+# What optimizations append to the name of a node, and the profiler to that.
+APPENDED = re.compile(r"(_token_\d+|_nchwc|_nhwc|_quant)*_kernel_time$")
+
+
+def save(graph: "ModelProto", structure: Structure, folder: Path) -> None:
+    """Write a graph with its weights into one file."""
+    (folder / FILE).write_bytes(graph.SerializeToString())
+
+
+def load(folder: Path, restructure: Restructure) -> Runnable:
+    """Open a session of as many threads as torch has."""
+    return running(session(str(folder / FILE)))
+
+
+def session(graph: str | bytes, **options: Any) -> Any:
+    """A session of a graph, in a file or serialized, with options set on it."""
+    import onnxruntime
+
+    chosen = onnxruntime.SessionOptions()
+    chosen.intra_op_num_threads = torch.get_num_threads()
+    chosen.inter_op_num_threads = 1
+    chosen.log_severity_level = 3
+    for name, value in options.items():
+        setattr(chosen, name, value)
+    return onnxruntime.InferenceSession(graph, chosen, providers=["CPUExecutionProvider"])
+
+
+def running(opened: Any) -> Runnable:
+    """A session as what maps images to logits."""
+
+    def forward(images: Tensor) -> Tensor:
+        feed = {onnx_graph.INPUT: images.numpy()}
+        return torch.from_numpy(opened.run(None, feed)[0])
+
+    return forward
+
+
+def kernels(forward: Runnable, folder: Path, images: Tensor) -> list[Kernel]:
+    """What the session's profiler says that it executed in a forward."""
+    import onnx
+
+    path = folder / FILE
+    shapes = onnx_graph.weight_shapes(onnx.load(path))
+    with tempfile.TemporaryDirectory() as scratch:
+        prefix = str(Path(scratch, "profile"))
+        opened = session(str(path), enable_profiling=True, profile_file_prefix=prefix)
+        running(opened)(images)
+        events = json.loads(Path(opened.end_profiling()).read_text(encoding="utf-8"))
+    return [
+        kernel(event, shapes)
+        for event in events
+        if event.get("cat") == "Node"
+        and event["name"].endswith("_kernel_time")
+        and MULTIPLYING.search(event["args"]["op_name"])
+    ]
+
+
+def kernel(event: dict[str, Any], shapes: dict[str, tuple[int, ...]]) -> Kernel:
+    """An event of the profile; one of a layer that the graph does not have multiplied nothing."""
+    operator = event["args"]["op_name"]
+    layer = APPENDED.sub("", event["name"])
+    ((_, out),) = event["args"]["output_type_shape"][0].items()
+    count = prod(out) * prod(shapes[layer][1:]) if layer in shapes else 0
+    return Kernel(layer, operator, count, bool(INTEGER.match(operator)))
+
+
+def reference(graph: "ModelProto") -> Runnable:
+    """The graph without optimizations: it dequantizes, multiplies in float32, and quantizes."""
+    import onnxruntime
+
+    level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return running(session(graph.SerializeToString(), graph_optimization_level=level))
+
+
+def saturates() -> bool:
+    """Whether its int8 convolution gives wrong sums at full range on this machine."""
+    opened = session(onnx_graph.saturation_probe().SerializeToString())
+    (sums,) = opened.run(None, {"images": np.full((1, 64, 8, 8), 255, np.float32)})
+    return onnx_graph.saturated(sums)
+
+
+ONNX = Format(save, load, kernels, reference, torch_allocates=False)

@@ -1,0 +1,103 @@
+"""OpenVINO: graphs in its intermediate representation, executed by its CPU plugin."""
+
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from qmodels.runtimes import onnx_graph
+from qmodels.runtimes.dispatch import Kernel, Runnable
+from qmodels.runtimes.format import Format, Restructure, Structure
+
+FILE = "model.xml"  # beside it model.bin, the weights
+MULTIPLYING = ("Convolution", "FullyConnected", "MatMul")
+INTEGERS = ("u8", "i8")
+# Of a graph with fake-quantization: compute as it is written, without lowering it to integers.
+UNLOWERED = {"LP_TRANSFORMS_MODE": "NO"}
+
+
+def save(model: Any, structure: Structure, folder: Path) -> None:
+    """Write a graph, weights in full precision."""
+    import openvino
+
+    openvino.save_model(model, folder / FILE, compress_to_fp16=False)
+
+
+def load(folder: Path, restructure: Restructure) -> Runnable:
+    """Compile for this processor, for as many threads as torch has."""
+    return running(compiled(folder / FILE))
+
+
+def compiled(model: Any, **options: Any) -> Any:
+    """A graph, in a file or memory, compiled for one request at a time.
+
+    Precision is asked for: by default the plugin computes in bfloat16 where the processor can.
+    """
+    import openvino
+
+    chosen: dict[str, Any] = {
+        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "NUM_STREAMS": 1,
+        "ENABLE_CPU_PINNING": False,
+        **options,
+    }
+    return openvino.Core().compile_model(model, "CPU", chosen)
+
+
+def running(network: Any) -> Runnable:
+    """A compiled graph as what maps images to logits."""
+    request = network.create_infer_request()
+
+    def forward(images: Tensor) -> Tensor:
+        logits = request.infer([images.numpy()], share_inputs=True)[0]
+        return torch.from_numpy(logits.copy())  # the request's own memory changes with the next
+
+    return forward
+
+
+def kernels(forward: Runnable, folder: Path, images: Tensor) -> list[Kernel]:
+    """What the execution graph says that a forward ran, with the weights that it ran on."""
+    network = compiled(folder / FILE, PERF_COUNT=True)
+    running(network)(images)
+    found = []
+    for node in network.get_runtime_model().get_ordered_ops():
+        facts = {name: str(value.value) for name, value in node.get_rt_info().items()}
+        executed = facts["execTimeMcs"] != "not_executed"
+        if facts["layerType"] in MULTIPLYING and executed:
+            weight = node.input(1).get_partial_shape().to_shape()
+            # Of convolutions (out, in, height, width); of linear layers (out, in) or (in, out).
+            channels = node.output(0).get_partial_shape()[1].get_length()
+            outputs = len(images) * prod(
+                size.get_length() for size in list(node.output(0).get_partial_shape())[1:]
+            )
+            found.append(
+                Kernel(
+                    facts["originalLayersNames"].partition("/")[0].partition(",")[0],
+                    facts["primitiveType"],
+                    outputs * prod(weight) // channels,
+                    facts["runtimePrecision"] in INTEGERS,
+                )
+            )
+    return found
+
+
+def reference(model: Any) -> Runnable:
+    """The graph as it is written: products of fake-quantized values in float32."""
+    return running(compiled(model, **UNLOWERED))
+
+
+def saturates() -> bool:
+    """Whether its int8 convolution gives wrong sums at full range on this machine."""
+    import openvino
+
+    model = openvino.Core().read_model(onnx_graph.saturation_probe().SerializeToString())
+    request = compiled(model).create_infer_request()
+    sums = request.infer([np.full((1, 64, 8, 8), 255, np.float32)])[0]
+    return onnx_graph.saturated(sums)
+
+
+IR = Format(save, load, kernels, reference, torch_allocates=False)
