@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from qmodels import machine
 from qmodels.measure import latency
 from qmodels.measure.replay import Replay
 
@@ -34,5 +33,4 @@ def bench_latency(
         batch_size=batch_size,
         threads=settings.threads,
         cpus=len(latency.usable_cpus()),
-        int8_saturates=machine.int8_saturates(machine.quantized_engine()),
     )

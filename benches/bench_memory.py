@@ -14,8 +14,16 @@ from qmodels.resnet import random_images
 
 @pytest.mark.benchmark(group="memory")
 def bench_memory(benchmark: Any, variant: Any, artifact: Any, settings: Any, record: Any) -> None:
-    """allocated_bytes, peak_bytes, operator_calls, rss_bytes; and that the kernels ran."""
+    """allocated_bytes, peak_bytes, operator_calls, rss_bytes; and that the kernels ran.
+
+    Of a runtime that allocates by itself only the resident memory is known.
+    """
     images = random_images(1)
+    if not variant.format.torch_allocates:
+        benchmark.pedantic(artifact.load(), args=(images,), rounds=5)
+        resident = memory.rss(artifact, settings.threads)
+        record(resident, batch_size=1, threads=settings.threads)
+        return
     with stopwatch.quiet(settings.threads):
         forward = artifact.load()
         profiled = memory.profile(forward, images)

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,12 @@ from qmodels import (
     __version__,
     checkpoints,
     data,
+    engines,
     gate,
     machine,
     report,
     resnet,
+    sensitivity,
     store,
     training,
     variants,
@@ -28,23 +31,29 @@ from qmodels import (
 from qmodels.checkpoints import Checkpoint
 from qmodels.data import Dataset
 from qmodels.errors import Unavailable, UserError
+from qmodels.measure import layers
 from qmodels.recipes import FINE_TUNING, RECIPES, Recipe
 from qmodels.study import evaluate, picture, record
 from qmodels.training import Job, tuning
 
 PROGRESS = Console(stderr=True)
+# Packages of the extras.
+EXTRAS = ("torchao", "onnx", "onnxscript", "onnxruntime", "openvino", "nncf")
 
 
 def doctor(arguments: argparse.Namespace) -> None:
     """Show what this machine has and what would be used."""
     choice = data.choose("auto")
-    engine = machine.quantized_engine()
+    known = variants.all_variants().values()
     found: dict[str, Any] = {
         "machine_class": machine.machine_class(),
         "cores": machine.physical_cores(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "quantized_engine": engine,
-        "int8_saturates": machine.int8_saturates(engine),
+        "quantized_engine": machine.quantized_engine(),
+        "engines": {
+            engine: described(engine, {one.requires for one in known if one.engine == engine})
+            for engine in dict.fromkeys(one.engine for one in known)
+        },
         "dataset": choice.name,
         "dataset_reason": choice.reason,
         "cache_dir": str(store.cache_dir()),
@@ -60,18 +69,40 @@ def doctor(arguments: argparse.Namespace) -> None:
             for name, variant in variants.all_variants().items()
             if (reason := variant.missing())
         },
-        "versions": machine.versions(),
+        "versions": machine.versions() | engines.versions(sorted(EXTRAS)),
     }
     if arguments.json:
         print(json.dumps(found))
         return
     for name, value in found.items():
-        if isinstance(value, dict):
-            value = ", ".join(f"{key} {one}" for key, one in value.items()) or "none"
+        if name == "versions":
+            value = ", ".join(f"{key} {one}" for key, one in value.items())
+        elif isinstance(value, dict):
+            value = "\n".join(f"{key}: {one}" for key, one in value.items()) or "none"
         elif isinstance(value, list):
             value = "\n".join(value) or "none"
         text = str(value).replace("\n", "\n" + " " * 18)
         print(f"{name.replace('_', ' '):<18}{text}")
+
+
+def described(engine: str, requirements: set[tuple[str, ...]]) -> str:
+    """What an engine said when it was asked, in some words.
+
+    Args:
+        requirements: packages that its variants need, one set of them each.
+    """
+    for modules in sorted(requirements, key=len):
+        missing = [module for module in modules if find_spec(module) is None]
+        if missing:
+            return f"{', '.join(missing)} not installed"
+        verdict = engines.ask(engine, modules)
+        if verdict.broken:
+            return f"does not work ({verdict.broken})"
+    if verdict.saturates is None:
+        return "works; no int8 convolution"
+    return "works; int8 " + (
+        "saturates at full range: weights get seven bits" if verdict.saturates else "is exact"
+    )
 
 
 def lineage(one: Checkpoint) -> str:
@@ -90,16 +121,73 @@ def list_variants(arguments: argparse.Namespace) -> None:
                 "name": one.name,
                 "engine": one.engine,
                 "summary": one.summary,
+                "extra": one.extra,
                 "missing": one.missing(),
             }
             for one in known
         ]
         print(json.dumps(records))
         return
-    table = Table("variant", "engine", "what it does", "here")
+    table = Table("variant", "engine", "extra", "what it does", "here")
     for one in known:
-        table.add_row(one.name, one.engine, one.summary, one.missing() or "yes")
+        table.add_row(one.name, one.engine, one.extra or "", one.summary, one.missing() or "yes")
     Console().print(table)
+
+
+def rank_layers(arguments: argparse.Namespace) -> None:
+    """Rank layers by the loss that each causes when it is quantized alone.
+
+    In reference arithmetic, on images of the training split; needs no int8 kernels.
+    """
+    dataset, width = network(arguments)
+    if not 1 <= arguments.images <= len(dataset.train):
+        raise UserError(f"--images {arguments.images}: choose from 1 to {len(dataset.train)}")
+    checkpoint = training.find_or_train(dataset, arguments.architecture, width, console=PROGRESS)
+    chosen = data.stratified_subset(dataset.train, arguments.images)
+    with PROGRESS.status("observing") as status:
+        layers = sensitivity.rank(
+            checkpoints.load_model(checkpoint),
+            dataset.normalize(chosen.images),
+            progress=lambda name: status.update(f"quantizing {name} alone"),
+        )
+    if arguments.json:
+        print(json.dumps([asdict(layer) for layer in layers]))
+        return
+    rows = [["Layer", "Weights", "Loss (mnat)", "SQNR (dB)", "Changed (%)"]]
+    rows += [
+        [
+            one.name,
+            f"{one.weights}",
+            f"{1e3 * one.loss:.3f}",
+            f"{one.sqnr_db:.1f}",
+            f"{100 * one.changed:.1f}",
+        ]
+        for one in layers
+    ]
+    print(report.aligned(rows))
+
+
+def show_noise(arguments: argparse.Namespace) -> None:
+    """Show what quantization and the runtime cost, layer by layer.
+
+    SQNR of each layer's output: against the float network, and of the runtime against the same
+    quantized network in reference arithmetic.
+    """
+    dataset, width = network(arguments)
+    (variant,) = variants.select(arguments.variant)
+    checkpoint = training.find_or_train(dataset, arguments.architecture, width, console=PROGRESS)
+    artifact = variants.build(variant, checkpoint, dataset, console=PROGRESS)
+    found = layers.noise(
+        artifact,
+        checkpoints.load_model(checkpoint),
+        dataset.normalize(dataset.test.first(arguments.images).images),
+    )
+    if arguments.json:
+        print(json.dumps([asdict(one) for one in found]))
+        return
+    rows = [["Layer", "Quantization (dB)", "Runtime (dB)"]]
+    rows += [[one.layer, f"{one.quantization_db:.1f}", f"{one.runtime_db:.1f}"] for one in found]
+    print(report.aligned(rows))
 
 
 def study(arguments: argparse.Namespace) -> None:
@@ -338,6 +426,9 @@ def show_report(arguments: argparse.Namespace) -> None:
     print(f"## {first['architecture']}, width {first['width']}, {first['dataset']}\n")
     print(f"{first['machine_class']}, torch {first['versions']['torch']}, {against}.\n")
     print(report.markdown(summary))
+    speeds = report.speed_table(run)
+    if speeds:
+        print(f"\n{speeds}")
     found = report.findings(run, baseline, tolerances())
     print(f"\ngate: {report.counted(found)}")
     for finding in found:
@@ -410,6 +501,15 @@ def parser() -> argparse.ArgumentParser:
         help=f"of {', '.join(tuning.INGREDIENTS)} (default: %(default)s)",
     )
     sub.add_argument("--seeds", type=int, default=2, help="default: %(default)s")
+    sub.add_argument("--json", action="store_true", help="print JSON")
+    sub = command("sensitivity", rank_layers, "qmodels sensitivity --dataset cifar100")
+    add_network(sub)
+    sub.add_argument("--images", type=int, default=500, help="default: %(default)s")
+    sub.add_argument("--json", action="store_true", help="print JSON")
+    sub = command("layers", show_noise, "qmodels layers static-int8-jit")
+    sub.add_argument("variant", help="one of TorchScript or ONNX, quantized")
+    add_network(sub)
+    sub.add_argument("--images", type=int, default=100, help="default: %(default)s")
     sub.add_argument("--json", action="store_true", help="print JSON")
     sub = command("study", study, "qmodels study quiet.csv --pairs 400")
     sub.add_argument("file", type=Path, metavar="FILE.csv", help="what is recorded; it grows")

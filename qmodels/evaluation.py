@@ -8,6 +8,7 @@ from torch import Tensor
 from qmodels.data import Dataset, Split
 
 EVALUATION_BATCH = 250
+MOST_DB = 100.0
 
 
 def predict(
@@ -37,3 +38,13 @@ def accuracy(logits: Tensor, split: Split) -> tuple[float, float]:
     rank = ranks(logits, split.labels)
     count = len(split)
     return 100 * int((rank == 0).sum()) / count, 100 * int((rank >= 5).sum()) / count
+
+
+def sqnr_db(values: Tensor, reference: Tensor) -> float:
+    """Signal to quantization noise of values that should be the reference's, in decibels.
+
+    At most ``MOST_DB``: beyond that is the rounding of float32 sums, which no two runtimes share.
+    """
+    signal = reference.double().pow(2).sum()
+    noise = (values.double() - reference.double()).pow(2).sum()
+    return min(MOST_DB, float(10 * torch.log10(signal / noise)))

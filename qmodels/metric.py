@@ -18,6 +18,11 @@ METRICS: dict[str, tuple[str, Better]] = {
     "latency_ratio": ("x fp32", "lower"),
     "probe_ratio": ("x probe", "lower"),
     "latency_change": ("x base", "lower"),
+    "ceiling_share": ("x ceiling", "higher"),
+    "int8_mac_fraction": ("of MACs", "higher"),
+    "sqnr_db": ("dB", "higher"),
+    "top1_agreement": ("%", "higher"),
+    "runtime_sqnr_db": ("dB", "higher"),
     "allocated_bytes": ("bytes", "lower"),
     "peak_bytes": ("bytes", "lower"),
     "operator_calls": ("calls", "lower"),
@@ -33,7 +38,8 @@ class Metric:
         value: in ``unit``.
         better: which direction is an improvement.
         tolerance: how much worse than the baseline passes. In percentage points where the unit is
-            a percentage or points, else a fraction of the baseline. None is not gated.
+            a percentage or points, in decibels where it is those, else a fraction of the baseline.
+            None is not gated.
         ci: 95 % confidence interval, where the value is an estimate.
         samples: of a ratio, its logarithm in each process that it was first measured in.
         confirmation: in those that were to confirm what the first ones found.
@@ -50,7 +56,7 @@ class Metric:
     @property
     def absolute(self) -> bool:
         """Whether the tolerance is in the metric's own unit rather than a fraction."""
-        return self.unit in ("%", "points")
+        return self.unit in ("%", "points", "dB")
 
     def slack(self, tolerance: float) -> float:
         """A tolerance in the metric's unit, where this metric is the baseline."""

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from qmodels import torch_ao
+from qmodels.evaluation import sqnr_db
 from qmodels.fusion import fuse
 from qmodels.resnet import Resnet34
 
@@ -120,12 +121,6 @@ def divergence(logits: Tensor, reference: Tensor) -> float:
     """Mean Kullback-Leibler divergence of predictions from the reference's, in nats."""
     log, right = logits.log_softmax(1), reference.log_softmax(1)
     return float(nn.functional.kl_div(log, right, log_target=True, reduction="batchmean"))
-
-
-def sqnr_db(values: Tensor, reference: Tensor) -> float:
-    """Signal to noise, in decibels, of values that should be the reference's."""
-    noise = (values - reference).double().pow(2).sum()
-    return float(10 * torch.log10(reference.double().pow(2).sum() / noise.clamp_min(1e-30)))
 
 
 def expected_drop(logits: Tensor, reference: Tensor) -> float:

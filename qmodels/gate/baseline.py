@@ -20,6 +20,7 @@ from qmodels.metric import Metric
 CONDITIONS = (
     "machine_class",
     "engine",
+    "runtime",
     "architecture",
     "width",
     "dataset",
@@ -27,7 +28,7 @@ CONDITIONS = (
     "batch_size",
 )
 # Kept of a benchmark's extra_info beside its metrics.
-FACTS = ("variant", *CONDITIONS, "images", "checkpoint", "int8_saturates", "cpus")
+FACTS = ("variant", *CONDITIONS, "arithmetic", "images", "checkpoint", "int8_saturates", "cpus")
 # Other versions of these make another program of the same code. Python counts to its minor version.
 DECISIVE = ("python", "torch")
 # What pytest-benchmark needs to print a comparison.

@@ -23,6 +23,14 @@ LEVEL = 0.025  # of each bound of the intervals that are shown
 BOOTSTRAP_SAMPLES = 2000
 
 
+@dataclass(frozen=True)
+class Limit:
+    """The model that shows the machine's limit for a case, and the case's work in units of it."""
+
+    model: str
+    work: float
+
+
 @dataclass
 class Timings:
     """All times of one case; ratios are logarithms, one of each process.
@@ -32,6 +40,7 @@ class Timings:
         x_fp32: by fp32's in the same process; empty for fp32 itself.
         x_probe: by those of the fixed kernels.
         changes: by the same model's in the base's process beside it.
+        x_ceiling: of its multiply-accumulates a second, by those of the machine's limit.
         screened: how many of these were drawn before there was a suspicion.
     """
 
@@ -39,6 +48,7 @@ class Timings:
     x_fp32: list[float] = field(default_factory=list)
     x_probe: list[float] = field(default_factory=list)
     changes: list[float] = field(default_factory=list)
+    x_ceiling: list[float] = field(default_factory=list)
     screened: int = 0
 
     def metrics(self) -> dict[str, Metric]:
@@ -54,6 +64,13 @@ class Timings:
                     samples=tuple(ratios[: self.screened]),
                     confirmation=tuple(ratios[self.screened :]),
                 )
+        if self.x_ceiling:
+            low, high = bootstrap_median(self.x_ceiling)
+            found["ceiling_share"] = measured(
+                "ceiling_share",
+                math.exp(float(np.median(self.x_ceiling))),
+                (math.exp(low), math.exp(high)),
+            )
         if self.changes:
             low, high = intervals.of_changes(self.changes, LEVEL)
             found["latency_change"] = measured(
@@ -73,6 +90,7 @@ def measure(
     rules: Mapping[Case, Rule],
     threads: int,
     *,
+    limits: Mapping[Case, Limit],
     to_store: bool,
 ) -> dict[Case, Timings]:
     """Time every case in fresh processes, as many as the rules ask for.
@@ -80,6 +98,8 @@ def measure(
     Args:
         base: what to take turns with; the rules are then about changes against it.
         rules: of the cases that are judged.
+        limits: what cases are held against to tell how close they come to the machine's limit;
+            not looked at beside a base, whose code may not know them.
         to_store: no rules but a fixed number of processes, as a baseline wants them.
 
     Raises:
@@ -92,7 +112,15 @@ def measure(
         ratios = base is None or not timings[wanted[0]].x_probe
         others = [PROBE, REFERENCE] if ratios else []
         models = {
-            size: list(dict.fromkeys([*others, *(name for name, of in wanted if of == size)]))
+            size: list(
+                dict.fromkeys(
+                    [
+                        *others,
+                        *(limits[case].model for case in wanted if case in limits and not base),
+                        *(name for name, of in wanted if of == size),
+                    ]
+                )
+            )
             for size in dict.fromkeys(size for _, size in wanted)
         }
         found = latency.measure([side for side in (head, base) if side], models, threads)
@@ -105,6 +133,10 @@ def measure(
                 into.x_probe.append(latency.log_ratio(seconds, found[0][PROBE, size]))
             if ratios and name != REFERENCE:
                 into.x_fp32.append(latency.log_ratio(seconds, found[0][REFERENCE, size]))
+            limit = limits.get(case)
+            if limit and not base:
+                speed = latency.log_ratio(found[0][limit.model, size], seconds)
+                into.x_ceiling.append(math.log(limit.work) + speed)
             if base:
                 into.changes.append(latency.log_ratio(seconds, found[1][case]))
             samples[case] = (into.changes or into.x_fp32 or into.x_probe)[-1]

@@ -1,9 +1,10 @@
 """How much worse than its baseline each metric may get: one file, in the order that people read it.
 
 The file is TOML, a table for each metric: ``tolerance``, which is in points where the unit is a
-percentage and else a fraction of the baseline; ``other_host``, instead of it where the baseline
-was made on another host of the machine class; ``level``, the error that an exact test may make;
-and under ``variants`` any of them for one variant. What has no tolerance is shown and not gated.
+percentage, in decibels where it is those, and else a fraction of the baseline; ``other_host``,
+instead of it where the baseline was made on another host of the machine class; ``level``, the
+error that an exact test may make; and under ``variants`` any of them for one variant. What has no
+tolerance is shown and not gated.
 """
 
 import math

@@ -206,6 +206,6 @@ def readable(value: float, unit: str) -> str:
         return f"{value / 1e3:.1f} kB"
     if unit == "calls":
         return f"{value:.0f} calls"
-    if unit.startswith("x "):
+    if unit.startswith(("x ", "of ")):
         return f"{value:.3f} {unit}"
     return f"{value:.2f} {unit}"

@@ -148,6 +148,9 @@ def pytest_terminal_summary(
     if ledger.benchmarks:
         summary = report.summarize({"benchmarks": ledger.benchmarks}, stored)
         terminalreporter.write_line(report.markdown(summary))
+        speeds = report.speed_table({"benchmarks": ledger.benchmarks})
+        if speeds:
+            terminalreporter.write_line(f"\n{speeds}")
     if ledger.findings:
         terminalreporter.write_line(f"gate: {report.counted(ledger.findings)}")
     for finding in ledger.findings:

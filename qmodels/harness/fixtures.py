@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -10,17 +11,20 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from qmodels import checkouts, data, gate, training, variants
+from qmodels import checkouts, checkpoints, data, gate, training, variants
 from qmodels.checkpoints import Checkpoint
 from qmodels.child import HERE
 from qmodels.data import Dataset, Split
 from qmodels.errors import Unavailable, UserError
 from qmodels.evaluation import predict
 from qmodels.gate import processes
-from qmodels.gate.processes import Timings
+from qmodels.gate.processes import Limit, Timings
 from qmodels.gate.sequential import Case, Rule
 from qmodels.harness.options import SETTINGS, Settings, is_worker
+from qmodels.measure import ceiling
 from qmodels.measure.latency import Side
+from qmodels.resnet import random_images
+from qmodels.runtimes import dispatch
 from qmodels.variants import Artifact, Runnable, Variant
 
 
@@ -57,6 +61,13 @@ def checkpoint(pytestconfig: pytest.Config, settings: Settings, dataset: Dataset
         return training.find_or_train(
             dataset, settings.architecture, settings.width, console=Console(stderr=True)
         )
+
+
+@pytest.fixture(scope="session")
+def macs(checkpoint: Checkpoint) -> int:
+    """Multiply-accumulates of the network for one image."""
+    network = checkpoints.structure(replace(checkpoint, quantization_aware=False))
+    return sum(kernel.macs for kernel in dispatch.kernels(network, random_images(1)))
 
 
 @pytest.fixture(scope="session")
@@ -114,6 +125,7 @@ def latencies(
     build: Callable[[str], Artifact],
     checkpoint: Checkpoint,
     describe: Callable[..., dict[str, Any]],
+    macs: int,
 ) -> Callable[[str, int], Timings]:
     """Latencies of all cases that this session asks for, measured together at the first call."""
 
@@ -141,6 +153,16 @@ def latencies(
                 rule = processes.rule_stored(nodeid, now, settings.baseline, settings.tolerances)
             if rule is not None:
                 found[name, size] = rule
+        return found
+
+    def limits(nodes: dict[Case, str]) -> dict[Case, Limit]:
+        """What shows how close each case comes to the machine's limit."""
+        known = ceiling.limits()
+        found = {}
+        for name, size in nodes:
+            model = ceiling.name(variants.all_variants()[name].arithmetic)
+            if model in known:
+                found[name, size] = Limit(model, macs * size / ceiling.MACS)
         return found
 
     @cache
@@ -174,6 +196,7 @@ def latencies(
                     base,
                     rules(some, base),
                     settings.threads,
+                    limits=limits(some),
                     to_store=settings.update_baseline,
                 )
         return found

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from torch import Tensor
 
-from qmodels import gate, machine
+from qmodels import engines, gate, machine
 from qmodels.checkpoints import Checkpoint
 from qmodels.data import Dataset, Split
 from qmodels.errors import UserError
@@ -48,6 +48,9 @@ def describe(
         return {
             "variant": variant.name,
             "engine": variant.engine,
+            "arithmetic": variant.arithmetic,
+            "runtime": runtime(variant),
+            "int8_saturates": engines.ask(variant.engine, variant.requires).saturates,
             "architecture": settings.architecture,
             "width": settings.width,
             "dataset": settings.dataset.name,
@@ -60,6 +63,12 @@ def describe(
         }
 
     return described
+
+
+def runtime(variant: Variant) -> str | None:
+    """The packages that run a variant beside torch, with their versions; None without."""
+    found = engines.versions(variant.requires)
+    return ", ".join(f"{name} {version}" for name, version in found.items()) or None
 
 
 @pytest.fixture

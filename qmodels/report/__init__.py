@@ -1,6 +1,16 @@
 """Run records and baselines as text for people."""
 
 from qmodels.report.changes import counted, findings, stored
-from qmodels.report.table import Cell, markdown, summarize
+from qmodels.report.speed import speed_table
+from qmodels.report.table import Cell, aligned, markdown, summarize
 
-__all__ = ["Cell", "counted", "findings", "markdown", "stored", "summarize"]
+__all__ = [
+    "Cell",
+    "aligned",
+    "counted",
+    "findings",
+    "markdown",
+    "speed_table",
+    "stored",
+    "summarize",
+]

@@ -26,6 +26,8 @@ COLUMNS = (
     Column("CPU (ms)", "latency_ms", 1, 2),
     Column("x fp32", "latency_ratio", 1, 3),
     Column("x base", "latency_change", 1, 3),
+    Column("Int8 MACs (%)", "int8_mac_fraction", 0.01, 1),
+    Column("SQNR (dB)", "sqnr_db", 1, 1),
     Column("Allocated (MB)", "allocated_bytes", 1e6, 2),
     Column("Peak RSS (MB)", "rss_bytes", 1e6, 0),
 )
@@ -88,6 +90,11 @@ def markdown(summary: Mapping[str, Sequence[Cell]]) -> str:
         [variant, *(cells[index].text(column) for index, column in shown)]
         for variant, cells in summary.items()
     ]
+    return aligned(rows)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of text, the heading first, as Markdown; the first column to the left."""
     widths = [max(len(row[index]) for row in rows) for index in range(len(rows[0]))]
 
     def line(cells: Sequence[str]) -> str:

@@ -84,16 +84,29 @@ def kernel(event: dict[str, Any], shapes: dict[str, tuple[int, ...]]) -> Kernel:
     operator = event["args"]["op_name"]
     layer = APPENDED.sub("", event["name"])
     ((_, out),) = event["args"]["output_type_shape"][0].items()
-    count = prod(out) * prod(shapes[layer][1:]) if layer in shapes else 0
+    count = positions(out) * prod(shapes[layer]) if layer in shapes else 0
     return Kernel(layer, operator, count, bool(INTEGER.match(operator)))
+
+
+def positions(shape: list[int]) -> int:
+    """How many positions an output has, of all images, whether channels come second or last.
+
+    They may be padded, so they are no help; feature maps are square.
+    """
+    images, *others = shape
+    return images * (others[1] ** 2 if len(others) == 3 else 1)
 
 
 def reference(graph: "ModelProto") -> Runnable:
     """The graph without optimizations: it dequantizes, multiplies in float32, and quantizes."""
+    return running(session(graph.SerializeToString(), **unoptimized()))
+
+
+def unoptimized() -> dict[str, Any]:
+    """Options of a session that computes a graph node by node, as it is written."""
     import onnxruntime
 
-    level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return running(session(graph.SerializeToString(), graph_optimization_level=level))
+    return {"graph_optimization_level": onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL}
 
 
 def saturates() -> bool:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from qmodels.measure import stopwatch
+from qmodels.measure.stopwatch import Loader
 from qmodels.variants.formats import Runnable
 
 WORK = "work"
@@ -33,15 +34,19 @@ def slowed(forward: Runnable, units: Mapping[int, int]) -> Runnable:
     return with_work
 
 
-def load(request: Mapping[str, Any]) -> dict[str, Runnable]:
+def load(request: Mapping[str, Any]) -> dict[str, Loader]:
     """The models of ``request``, slowed by its ``units`` (by variant and batch size).
 
     Beside them ``WORK``, a thousand units of it and nothing else.
     """
+
+    def slow(loader: Loader, counts: Mapping[str, int]) -> Loader:
+        return lambda: slowed(loader(), {int(size): count for size, count in counts.items()})
+
     models = stopwatch.load(request)
     for name, counts in request["units"].items():
-        models[name] = slowed(models[name], {int(size): count for size, count in counts.items()})
-    models[WORK] = slowed(lambda images: images, defaultdict(lambda: 1000))
+        models[name] = slow(models[name], counts)
+    models[WORK] = lambda: slowed(lambda images: images, defaultdict(lambda: 1000))
     return models
 
 

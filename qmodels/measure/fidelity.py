@@ -1,0 +1,19 @@
+"""How close a variant stays to the float model, without labels."""
+
+from torch import Tensor
+
+from qmodels.evaluation import sqnr_db
+from qmodels.metric import Metric, measured
+
+
+def metrics(logits: Tensor, reference: Tensor) -> dict[str, Metric]:
+    """SQNR of the logits, and how often the first prediction is the same.
+
+    Args:
+        logits, reference: of the variant and of fp32 for the same images, (N, classes) float32.
+    """
+    same = (logits.argmax(1) == reference.argmax(1)).double().mean()
+    return {
+        "sqnr_db": measured("sqnr_db", sqnr_db(logits, reference)),
+        "top1_agreement": measured("top1_agreement", 100 * float(same)),
+    }

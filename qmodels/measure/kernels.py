@@ -1,0 +1,78 @@
+"""Proof that a variant is what it claims: its int8 kernels ran, and they computed right.
+
+What a build returns proves nothing: a graph that lost its int8 patterns runs as well, in float.
+And int8 kernels that saturate give wrong sums without a word (see ``machine.int8_saturates``).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from qmodels.evaluation import sqnr_db
+from qmodels.metric import Metric, measured
+from qmodels.runtimes.dispatch import Kernel
+from qmodels.variants import Variant
+
+# How much more noise a runtime may add than quantization does: of rounding order and of what it
+# keeps unrounded in between. One that saturates adds ten times as much.
+MARGIN_DB = 3.0
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What a forward showed.
+
+    Attributes:
+        int8_fraction: of the network's multiply-accumulates, that ran in int8.
+        runtime_sqnr_db: of the logits against the same model's in reference arithmetic; None
+            where there is no such model.
+        quantization_sqnr_db: of those against float32's.
+    """
+
+    int8_fraction: float
+    runtime_sqnr_db: float | None
+    quantization_sqnr_db: float | None
+
+    def metrics(self) -> dict[str, Metric]:
+        """As in a run record."""
+        found = {"int8_mac_fraction": measured("int8_mac_fraction", self.int8_fraction)}
+        if self.runtime_sqnr_db is not None:
+            found["runtime_sqnr_db"] = measured("runtime_sqnr_db", self.runtime_sqnr_db)
+        return found
+
+
+def proof(
+    ran: Sequence[Kernel], macs: int, logits: Tensor, reference: Tensor | None, fp32: Tensor
+) -> Proof:
+    """What a forward of one image ran, and what one of more images gave.
+
+    Args:
+        ran: the kernels, of one image.
+        macs: multiply-accumulates of the network for one image.
+        logits: of the runtime, (N, classes) float32.
+        reference: of the same model in reference arithmetic, for the same images.
+        fp32: of the float model.
+    """
+    return Proof(
+        int8_fraction=sum(kernel.macs for kernel in ran if kernel.int8) / macs,
+        runtime_sqnr_db=None if reference is None else sqnr_db(logits, reference),
+        quantization_sqnr_db=None if reference is None else sqnr_db(reference, fp32),
+    )
+
+
+def doubt(variant: Variant, shown: Proof) -> str | None:
+    """Why a variant is not what it claims to be, in a line; None where it is."""
+    if shown.int8_fraction < variant.int8_share:
+        return (
+            f"{variant.name} ran {100 * shown.int8_fraction:.1f} % of its multiply-accumulates in "
+            f"int8 and claims {100 * variant.int8_share:.0f} %: its kernels fell back to float"
+        )
+    runtime, quantization = shown.runtime_sqnr_db, shown.quantization_sqnr_db
+    if runtime is None or quantization is None or runtime >= quantization - MARGIN_DB:
+        return None
+    return (
+        f"{variant.name}: {variant.engine}'s kernels add more noise ({runtime:.1f} dB) than "
+        f"quantization does ({quantization:.1f} dB): they saturate, and it was calibrated without "
+        "the guard"
+    )

@@ -1,0 +1,55 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from qmodels import variants
+from qmodels.measure import fidelity, kernels
+from qmodels.runtimes.dispatch import Kernel
+
+STATIC = variants.all_variants()["static-int8"]
+FP32 = torch.randn(50, 10, generator=torch.Generator().manual_seed(0))
+
+
+def noisy(decibels: float, of: torch.Tensor = FP32) -> torch.Tensor:
+    noise = torch.randn(of.shape, generator=torch.Generator().manual_seed(1))
+    return of + noise * of.norm() / noise.norm() * 10 ** (-decibels / 20)
+
+
+def shown(int8: int, runtime_db: float) -> kernels.Proof:
+    reference = noisy(25)
+    ran = [Kernel("a", "int8", int8, True), Kernel("b", "float", 100 - int8, False)]
+    return kernels.proof(ran, 100, noisy(runtime_db, reference), reference, FP32)
+
+
+def test_a_proof_tells_the_share_and_both_noises() -> None:
+    found = shown(60, 40)
+    assert found.int8_fraction == 0.6
+    assert found.runtime_sqnr_db == pytest.approx(40, abs=0.1)
+    assert found.quantization_sqnr_db == pytest.approx(25, abs=0.1)
+    assert found.metrics()["int8_mac_fraction"].value == 0.6
+
+
+def test_what_claims_int8_and_runs_float_is_doubted() -> None:
+    said = kernels.doubt(STATIC, shown(0, 40))
+    assert said is not None
+    assert "static-int8 ran 0.0 % of its multiply-accumulates in int8 and claims 100 %" in said
+    assert kernels.doubt(replace(STATIC, int8_share=0.0), shown(0, 40)) is None
+    assert kernels.doubt(STATIC, shown(100, 40)) is None
+
+
+def test_a_runtime_that_adds_more_noise_than_quantization_is_doubted() -> None:
+    assert kernels.doubt(STATIC, shown(100, 24)) is None, "within the margin"
+    said = kernels.doubt(STATIC, shown(100, 12))
+    assert said is not None
+    assert "they saturate" in said
+    assert "\n" not in said
+
+
+def test_fidelity_is_perfect_of_the_same_and_falls_with_noise() -> None:
+    same = fidelity.metrics(FP32, FP32)
+    assert same["top1_agreement"].value == 100
+    assert same["sqnr_db"].value == 100
+    other = fidelity.metrics(noisy(10), FP32)
+    assert other["sqnr_db"].value == pytest.approx(10, abs=0.1)
+    assert other["top1_agreement"].value < 100

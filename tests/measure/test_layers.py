@@ -1,0 +1,34 @@
+import pytest
+
+from qmodels import variants
+from qmodels.checkpoints import Checkpoint
+from qmodels.data import Dataset
+from qmodels.errors import UserError
+from qmodels.measure import layers
+from qmodels.resnet import Resnet34
+
+
+@pytest.mark.parametrize("name", ["static-int8", "static-int8-onednn"])
+def test_every_layer_has_its_noise(
+    name: str, digits: Dataset, digits_checkpoint: Checkpoint, digits_model: Resnet34
+) -> None:
+    variant = variants.all_variants()[name]
+    if variant.missing():
+        pytest.skip(str(variant.missing()))
+    artifact = variants.build(variant, digits_checkpoint, digits)
+    images = digits.normalize(digits.test.images[:20])
+    found = layers.noise(artifact, digits_model, images)
+    assert len({one.layer for one in found}) == 37
+    assert found[0].layer == "stem.conv"
+    assert found[-1].layer == "head.fc"
+    assert min(one.quantization_db for one in found) > 10
+    # Runtimes differ from reference arithmetic by rounding, much less than quantization does.
+    assert sum(one.runtime_db > one.quantization_db for one in found) > 30
+
+
+def test_float_variants_have_none(
+    digits: Dataset, digits_checkpoint: Checkpoint, digits_model: Resnet34
+) -> None:
+    artifact = variants.build(variants.all_variants()["fp32"], digits_checkpoint, digits)
+    with pytest.raises(UserError, match="fp32 shows no quantized layers"):
+        layers.noise(artifact, digits_model, digits.normalize(digits.test.images[:2]))

@@ -1,0 +1,90 @@
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from qmodels import engines
+from qmodels.errors import UserError
+from qmodels.runtimes import inductor
+from qmodels.runtimes.format import Structure
+
+INT8 = (
+    "onednn_verbose,v1,primitive,exec,cpu,convolution,brg_conv_fwd:avx512_core_vnni,"
+    "forward_inference,src:u8::blocked:acdb::f0 wei:s8:a:blocked:AcdB16a4b::f0 "
+    "bia:f32:a:blocked:a::f0 dst:u8::blocked:acdb::f0,attr-scratchpad:user "
+    "attr-post-ops:eltwise_relu,alg:convolution_direct,"
+    "mb2_ic16oc32_ih32oh16kh3sh2dh0ph1_iw32ow16kw3sw2dw0pw1,0.0139"
+)
+FLOAT = INT8.replace("src:u8", "src:f32").replace("wei:s8", "wei:f32")
+MATMUL = (
+    "onednn_verbose,v1,primitive,exec,cpu,matmul,brg_matmul:avx512_core_vnni,undef,"
+    "src:u8::blocked:ab::f0 wei:s8:a:blocked:BA16a64b4a::f0 dst:f32::blocked:ab::f0,"
+    "attr-scratchpad:user,,2x128:128x100,0.005"
+)
+PRODUCT = (
+    "onednn_verbose,v1,primitive,exec,cpu,inner_product,brgemm:avx512_core,forward_inference,"
+    "src:f32::blocked:ab::f0 wei:f32:a:blocked:AB::f0 dst:f32::blocked:ab::f0,"
+    "attr-scratchpad:user,,mb2ic128oc100,0.005"
+)
+REORDER = "onednn_verbose,v1,primitive,exec,cpu,reorder,jit:blk,undef,src:f32 dst:f32,,,16x3,0.1"
+CREATED = INT8.replace("exec", "create:cache_miss")
+
+
+@pytest.mark.parametrize(
+    ("line", "macs", "int8"),
+    [
+        (INT8, 2 * 32 * 16 * 16 * 16 * 9, True),
+        (FLOAT, 2 * 32 * 16 * 16 * 16 * 9, False),
+        (MATMUL, 2 * 128 * 100, True),
+        (PRODUCT, 2 * 128 * 100, False),
+    ],
+)
+def test_a_line_of_the_log_is_a_kernel(line: str, macs: int, int8: bool) -> None:
+    kernel = inductor.read(line)
+    assert kernel is not None
+    assert (kernel.macs, kernel.int8) == (macs, int8)
+
+
+@pytest.mark.parametrize(
+    "line", [REORDER, CREATED, "", "onednn_verbose,v1,info,cpu,runtime:OpenMP"]
+)
+def test_other_lines_are_none(line: str) -> None:
+    assert inductor.read(line) is None
+
+
+def test_what_onednn_runs_is_seen_and_nothing_of_it_is_printed(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    weight = torch.randn(32, 16, 3, 3)
+    packed = torch.ops.mkldnn._reorder_convolution_weight(weight, [1, 1], [1, 1], [1, 1], 1, [])
+
+    def forward(images: Tensor) -> Tensor:
+        out: Tensor = torch.ops.mkldnn._convolution_pointwise(
+            images, packed, None, [1, 1], [1, 1], [1, 1], 1, "none", [], ""
+        )
+        return out
+
+    (kernel,) = inductor.kernels(forward, Path(), torch.randn(1, 16, 8, 8))
+    assert kernel.macs == 32 * 64 * 16 * 9
+    assert not kernel.int8
+    assert "onednn_verbose" not in capfd.readouterr().out
+
+
+def test_a_compiler_that_fails_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch._inductor
+
+    def fails(*arguments: object, **options: object) -> None:
+        raise RuntimeError("C++ compile error\nand a page of it")
+
+    monkeypatch.setattr(torch._inductor, "aoti_compile_and_package", fails)
+    exported = inductor.Exported(nn.Identity(), many=None)  # type: ignore[arg-type]
+    exported = inductor.Exported(nn.Identity(), many=object())  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"could not compile the model \(C\+\+ compile error\)"):
+        inductor.save(exported, Structure("resnet34", 8, 10), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_compiler_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inductor.shutil, "which", lambda name: None)
+    assert "no C++ compiler" in str(engines.no_compiler())
