@@ -15,7 +15,7 @@ ENGINE = machine.quantized_engine()
 # Of top-1, in points, that what is quantized may be expected to lose: see
 # ``sensitivity.expected_drop``.
 MOST_POINTS = 0.02
-RANKING_IMAGES = 500
+RANKING_IMAGES = 300
 
 
 @variant(

@@ -6,8 +6,13 @@ from torch import Tensor, nn
 
 from qmodels import engines
 from qmodels.errors import UserError
+from qmodels.measure import kernels
+from qmodels.resnet import random_images
 from qmodels.runtimes import inductor
 from qmodels.runtimes.format import Structure
+from qmodels.variants import all_variants, pt2e
+
+STRUCTURE = Structure("resnet34", 8, 10)
 
 INT8 = (
     "onednn_verbose,v1,primitive,exec,cpu,convolution,brg_conv_fwd:avx512_core_vnni,"
@@ -71,6 +76,58 @@ def test_what_onednn_runs_is_seen_and_nothing_of_it_is_printed(
     assert "onednn_verbose" not in capfd.readouterr().out
 
 
+@pytest.fixture(scope="module")
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    layers = nn.Sequential(
+        nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    )
+    return nn.Sequential(layers, nn.Linear(16, 4)).eval()
+
+
+needs_compiler = pytest.mark.skipif(not inductor.compiler(), reason="needs a C++ compiler")
+
+
+@needs_compiler
+def test_one_image_and_many_have_graphs_of_their_own(network: nn.Module, tmp_path: Path) -> None:
+    inductor.save(inductor.export(network, also_one=True), STRUCTURE, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {inductor.ONE, inductor.MANY}
+    forward = inductor.load(tmp_path, lambda model: model)
+    images = random_images(5)
+    with torch.inference_mode():
+        for count in (1, 2, 5):
+            expected = network(images[:count])
+            torch.testing.assert_close(forward(images[:count]), expected, rtol=1e-4, atol=1e-5)
+    # What runs is the package that is there: without the second, the first takes single images.
+    (tmp_path / inductor.ONE).unlink()
+    assert len(inductor.load(tmp_path, lambda model: model)(images[:1])) == 1
+
+
+@needs_compiler
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_graph_that_is_not_frozen_runs_in_float_and_is_caught(
+    frozen: bool, network: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torchao")
+    monkeypatch.setattr(inductor, "OPTIONS", {"freezing": frozen})
+    prepared = pt2e.prepare(network, (-64, 63))
+    prepared(random_images(8))
+    inductor.save(pt2e.convert(prepared), STRUCTURE, tmp_path)
+    forward = inductor.load(tmp_path, lambda model: model)
+    images = random_images(2)
+    with torch.inference_mode():
+        logits = forward(images)
+    ran = inductor.kernels(forward, tmp_path, images[:1])
+    macs = 16 * 3 * 9 * 32 * 32 + 16 * 4
+    doubt = kernels.doubt(
+        all_variants()["pt2e-int8"], kernels.proof(ran, macs, logits, None, logits)
+    )
+    if frozen:
+        assert sum(kernel.macs for kernel in ran if kernel.int8) >= macs - 64
+    else:
+        assert "pt2e-int8 ran 0.0 % of its multiply-accumulates in int8" in str(doubt)
+
+
 def test_a_compiler_that_fails_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch._inductor
 
@@ -78,10 +135,9 @@ def test_a_compiler_that_fails_is_one_line(tmp_path: Path, monkeypatch: pytest.M
         raise RuntimeError("C++ compile error\nand a page of it")
 
     monkeypatch.setattr(torch._inductor, "aoti_compile_and_package", fails)
-    exported = inductor.Exported(nn.Identity(), many=None)  # type: ignore[arg-type]
     exported = inductor.Exported(nn.Identity(), many=object())  # type: ignore[arg-type]
     with pytest.raises(UserError, match=r"could not compile the model \(C\+\+ compile error\)"):
-        inductor.save(exported, Structure("resnet34", 8, 10), tmp_path)
+        inductor.save(exported, STRUCTURE, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,8 +1,15 @@
 """Every variant, through its artifact: built, stored, loaded, run."""
 
 import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,24 +18,38 @@ from torch import Tensor, nn
 from qmodels import (
     checkpoints,
     data,
+    engines,
     evaluation,
     fake_quantize,
     machine,
     resnet,
     store,
+    torch_ao,
     training,
     variants,
 )
 from qmodels.checkpoints import Checkpoint
 from qmodels.data import Dataset
 from qmodels.errors import Unavailable, UserError
-from qmodels.measure import memory, stopwatch
+from qmodels.measure import kernels, memory, stopwatch
 from qmodels.resnet import Resnet34
-from qmodels.variants import Artifact, Runnable, registry, static
+from qmodels.runtimes import dispatch
+from qmodels.variants import Artifact, Runnable, making, registry, static, weight_only
 from qmodels.variants.formats import WEIGHTS, Structure
 
 STUDY = ("fp32", "dynamic-fp16", "dynamic-int8", "static-int8", "static-int8-jit")
-ALL = (*STUDY, "qat-int8")
+# All that torch runs operator by operator; the others are in test_other_runtimes.py.
+ALL = (
+    *STUDY,
+    "qat-int8",
+    "static-int8-onednn",
+    "fx-int8",
+    "mixed-int8",
+    "weight-int4",
+)
+# To quantize: their files are tested as fx-int8's and in tests/runtimes/test_packed.py.
+SLOW = ("mixed-int8", "weight-int4")
+INT8 = tuple(name for name in ALL if variants.all_variants()[name].arithmetic == "int8")
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +72,7 @@ def test_the_studys_five_models_come_first_and_in_its_order() -> None:
     assert tuple(variants.all_variants())[:5] == STUDY
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", [name for name in ALL if name not in SLOW])
 def test_load_gives_the_outputs_of_what_was_saved_bit_for_bit(
     name: str,
     build: Callable[[str], Artifact],
@@ -65,6 +86,7 @@ def test_load_gives_the_outputs_of_what_was_saved_bit_for_bit(
     if artifact.variant.quantization_aware:
         source = training.find_or_fine_tune(source, digits)
     made = artifact.variant.quantize(checkpoints.load_model(source), calibration)
+    made = torch_ao.on_engine(artifact.variant.engine, made)
     with torch.inference_mode():
         for batch in (images, images[:1]):
             assert torch.equal(made(batch), artifact.load()(batch))
@@ -82,9 +104,7 @@ def test_logits_are_float32_of_any_batch_size(
             assert logits.dtype == torch.float32
 
 
-@pytest.mark.parametrize(
-    "name", ["fp32", "dynamic-fp16", "static-int8", "static-int8-jit", "qat-int8"]
-)
+@pytest.mark.parametrize("name", [name for name in ALL if name != "dynamic-int8"])
 def test_an_image_gets_the_same_logits_alone_and_in_a_batch(
     name: str, build: Callable[[str], Artifact], images: Tensor
 ) -> None:
@@ -93,7 +113,7 @@ def test_an_image_gets_the_same_logits_alone_and_in_a_batch(
     with torch.inference_mode():
         together = forward(images)
         alone = torch.cat([forward(image[None]) for image in images])
-    if name.startswith(("static", "qat")):  # integer sums do not depend on their order
+    if name in INT8 and name != "mixed-int8":  # integer sums do not depend on their order
         assert torch.equal(together, alone)
     else:
         torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)
@@ -113,8 +133,131 @@ def test_a_profile_shows_the_kernels(name: str, build: Callable[[str], Artifact]
     profiled = memory.profile(artifact.load(), resnet.random_images(1))
     ran = {row.name for row in profiled.rows}
     assert set(artifact.variant.kernels) <= ran
-    if name.startswith(("static", "qat")):
+    if artifact.variant.int8_share == 1:
         assert "aten::convolution" not in ran
+
+
+@pytest.mark.parametrize("name", INT8)
+def test_int8_variants_are_what_they_claim(
+    name: str, build: Callable[[str], Artifact], digits: Dataset, digits_model: Resnet34
+) -> None:
+    artifact = build(name)
+    forward, images = artifact.load(), making.reference_images(digits)
+    whole = sum(kernel.macs for kernel in dispatch.kernels(digits_model, images[:1]))
+    ran = artifact.variant.format.kernels(forward, artifact.folder, images[:1])
+    with torch.inference_mode():
+        logits, fp32 = forward(images), digits_model(images)
+    shown = kernels.proof(ran, whole, logits, artifact.reference_logits(), fp32)
+    assert kernels.doubt(artifact.variant, shown) is None
+    assert shown.int8_fraction <= 1
+    assert sum(kernel.macs for kernel in ran) == whole
+    assert (artifact.folder / making.REFERENCE_FILE).stat().st_size > 1000
+
+
+def test_onednn_fuses_residual_sums(build: Callable[[str], Artifact]) -> None:
+    forward = build("static-int8-onednn").load()
+    before = torch.backends.quantized.engine
+    rows = {row.name: row.calls for row in memory.profile(forward, resnet.random_images(1)).rows}
+    assert rows["quantized::conv2d_add_relu"] == 16
+    assert "quantized::add_relu" not in rows
+    assert torch.backends.quantized.engine == before
+
+
+def test_four_bits_are_a_seventh_of_the_bytes(build: Callable[[str], Artifact]) -> None:
+    """Of eight, and the ends have eight bits; biases and scales are the rest at width 8."""
+    assert build("weight-int4").size_bytes < build("fp32").size_bytes / 6.5
+
+
+def test_rounding_for_the_inputs_is_better_than_to_the_nearest(
+    digits: Dataset, digits_model: Resnet34
+) -> None:
+    weight = digits_model.stages[0][0].conv2.weight
+    generator = torch.Generator().manual_seed(0)
+    mixing = torch.randn(10, weight[0].numel(), generator=generator)
+    inputs = torch.randn(500, 10, generator=generator) @ mixing  # that go together
+    levels, scales = weight_only.rounded(weight, inputs.T @ inputs, 4)
+    rows, step = weight.detach().flatten(1), scales.float()[:, None]
+    nearest = (rows / step).round().clamp(-8, 7)
+    errors = [
+        float((inputs @ (some * step - rows).T).norm()) for some in (levels.flatten(1), nearest)
+    ]
+    assert errors[0] < 0.5 * errors[1]
+
+
+@pytest.mark.skipif(
+    not {"avx512_vnni", "avx_vnni"} & machine.cpu_flags(),
+    reason="needs VNNI, to compare with the same processor without",
+)
+@pytest.mark.parametrize("guarded", [True, False])
+def test_a_variant_that_saturates_is_caught(
+    guarded: bool, digits_checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    """On the same processor without VNNI, weights of eight bits overflow."""
+    script = f"""
+        import torch
+        from pathlib import Path
+        from safetensors.torch import load_file
+        from qmodels import checkpoints, data, engines, variants
+        from qmodels.measure import kernels
+        from qmodels.variants import making
+
+        if not {guarded}:
+            engines.weight_range = lambda engine: (-128, 127)
+        folder = Path({str(tmp_path)!r})
+        digits, checkpoint = data.load("digits"), checkpoints.named({str(digits_checkpoint.path)!r})
+        variant = variants.all_variants()["static-int8-onednn"]
+        making.make(variant, checkpoint, digits, digits.train.images[:500], folder)
+        torch.backends.quantized.engine = "onednn"
+        forward = variant.format.load(folder, None)
+        images = making.reference_images(digits)
+        with torch.inference_mode():
+            logits, fp32 = forward(images), checkpoints.load_model(checkpoint)(images)
+        reference = load_file(folder / making.REFERENCE_FILE)["logits"]
+        ran = variant.format.kernels(forward, folder, images[:1])
+        whole = sum(kernel.macs for kernel in ran)
+        print(kernels.doubt(variant, kernels.proof(ran, whole, logits, reference, fp32)))
+    """
+    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2", "PYTHONPATH": str(Path.cwd())}
+    child = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ("they saturate" in child.stdout) != guarded, child.stdout
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"machine_class": "linux-x86_64-avx2"}, "was made on linux-x86_64-avx2, and this is"),
+        ({"versions": {"torch": "2.0.0"}}, "was made with torch 2.0.0, and"),
+    ],
+)
+def test_an_artifact_of_elsewhere_is_refused(
+    changed: dict[str, Any], said: str, build: Callable[[str], Artifact], tmp_path: Path
+) -> None:
+    folder = tmp_path / "moved"
+    shutil.copytree(build("fp32").folder, folder)
+    manifest = json.loads((folder / store.MANIFEST).read_text())
+    manifest["inputs"] |= changed
+    (folder / store.MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match=said) as caught:
+        Artifact(build("fp32").variant, folder).load()
+    assert "build it again" in str(caught.value)
+
+
+def test_an_artifact_without_the_guard_is_refused_where_it_would_saturate(
+    build: Callable[[str], Artifact], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artifact = build("static-int8")
+    manifest = json.loads((artifact.folder / store.MANIFEST).read_text())
+    if manifest["inputs"]["saturates"]:
+        pytest.skip("this machine saturates, so it has the guard")
+    monkeypatch.setattr(engines, "ask", lambda engine, modules: engines.Verdict(None, True))
+    with pytest.raises(UserError, match="has weights of eight bits, and x86 saturates here"):
+        artifact.load()
 
 
 def test_qat_int8_is_as_small_as_its_static_sibling_and_has_the_same_kernels(

@@ -1,0 +1,153 @@
+"""Variants of runtimes beside torch's own kernels: built in a process of their own, stored, run."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from qmodels import checkpoints, evaluation, fake_quantize, machine, training, variants
+from qmodels.checkpoints import Checkpoint
+from qmodels.data import Dataset
+from qmodels.fusion import fuse
+from qmodels.measure import kernels
+from qmodels.resnet import Resnet34
+from qmodels.runtimes import dispatch
+from qmodels.variants import Artifact, compiled, making
+
+# fp32-compiled and bf16 take half a minute to compile each: what is theirs alone is tested on a
+# small network in tests/runtimes/test_inductor.py, and the benches build them whole.
+NAMES = (
+    "pt2e-int8",
+    "pt2e-qat-int8",
+    "onnx-fp32",
+    "onnx-int8",
+    "openvino-fp32",
+    "openvino-int8",
+)
+
+
+@pytest.fixture(scope="module")
+def build(digits: Dataset, digits_checkpoint: Checkpoint) -> Callable[[str], Artifact]:
+    def built(name: str) -> Artifact:
+        variant = variants.all_variants()[name]
+        if variant.missing():
+            pytest.skip(str(variant.missing()))
+        return variants.build(variant, digits_checkpoint, digits)
+
+    return built
+
+
+@pytest.fixture(scope="module")
+def whole(digits_checkpoint: Checkpoint, digits: Dataset) -> int:
+    model = checkpoints.load_model(digits_checkpoint)
+    images = digits.normalize(digits.test.images[:1])
+    return sum(kernel.macs for kernel in dispatch.kernels(model, images))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_runtime_is_right_and_proves_its_kernels(
+    name: str,
+    build: Callable[[str], Artifact],
+    digits: Dataset,
+    digits_checkpoint: Checkpoint,
+    digits_model: Resnet34,
+    whole: int,
+) -> None:
+    artifact = build(name)
+    forward, images = artifact.load(), making.reference_images(digits)
+    with torch.inference_mode():
+        logits, fp32 = forward(images), digits_model(images)
+        assert logits.dtype == torch.float32
+        for count in (1, 2, 7):
+            some = forward(images[:count])
+            assert some.shape == (count, 10)
+            assert evaluation.sqnr_db(some, logits[:count]) > 35
+    ran = artifact.variant.format.kernels(forward, artifact.folder, images[:1])
+    assert sum(kernel.macs for kernel in ran) == whole
+    shown = kernels.proof(ran, whole, logits, artifact.reference_logits(), fp32)
+    assert kernels.doubt(artifact.variant, shown) is None
+    assert shown.int8_fraction == artifact.variant.int8_share
+    least = {"float32": 80, "int8": 15}[artifact.variant.arithmetic]
+    assert evaluation.sqnr_db(logits, fp32) > least
+    accuracy, _ = evaluation.accuracy(
+        evaluation.predict(forward, digits, digits.test.images), digits.test
+    )
+    assert accuracy > digits_checkpoint.top1 - 2
+
+
+def test_the_trained_ranges_reach_the_exported_graph(
+    digits: Dataset, digits_checkpoint: Checkpoint
+) -> None:
+    pytest.importorskip("torchao")
+    source = checkpoints.load_model(training.find_or_fine_tune(digits_checkpoint, digits))
+    ranges = fake_quantize.ranges(source)
+    exported = variants.all_variants()["pt2e-qat-int8"].quantize(source, None)
+    nodes = [node for node in exported.many.graph.nodes if "quantize_per" in str(node.target)]
+    scales = {node.args[1] for node in nodes if "quantize_per_tensor" in str(node.target)}
+    trained = {float(scale) for name, (scale, _) in ranges.items() if "weight" not in name}
+    assert len(scales) > 30
+    assert scales <= trained
+    images = making.reference_images(digits)
+    with torch.inference_mode():
+        rounded, expected = exported.eager(images), source(images)
+    assert evaluation.sqnr_db(rounded, expected) > 20
+
+
+ALONE = """
+import sys
+import torch
+from pathlib import Path
+from qmodels import data, variants
+from qmodels.variants import Artifact, compiled, making
+
+torch.set_num_threads(1)
+images = making.reference_images(data.load("digits"))
+for argument in sys.argv[2:]:
+    name, folder = argument.split("=")
+    forward = Artifact(variants.all_variants()[name], Path(folder)).load()
+    with torch.inference_mode():
+        logits = forward(images)
+    torch.save(logits, Path(sys.argv[1], name))
+"""
+
+
+def logits_of(order: list[str], folders: dict[str, Path], scratch: Path) -> dict[str, Tensor]:
+    """Logits of variants that a fresh process loads and runs one after another."""
+    scratch.mkdir()
+    arguments = [f"{name}={folders[name]}" for name in order]
+    command = [sys.executable, "-c", ALONE, str(scratch), *arguments]
+    subprocess.run(command, check=True, capture_output=True, cwd=Path(__file__).parents[2])
+    return {name: torch.load(scratch / name, weights_only=True) for name in order}
+
+
+def test_no_engine_changes_what_another_computes(
+    build: Callable[[str], Artifact], tmp_path: Path
+) -> None:
+    """In both orders within one process, and the first of each order alone."""
+    names = ["fp32", "onnx-int8", "static-int8-onednn", "openvino-int8", "static-int8", "pt2e-int8"]
+    known = variants.all_variants()
+    names = [name for name in names if known[name].missing() is None]
+    folders = {name: build(name).folder for name in names}
+    one = logits_of(names, folders, tmp_path / "one")
+    other = logits_of(names[::-1], folders, tmp_path / "other")
+    assert {name: torch.equal(one[name], other[name]) for name in names} == dict.fromkeys(
+        names, True
+    )
+
+
+def test_bfloat16_stays_close_to_float32(digits: Dataset, digits_model: Resnet34) -> None:
+    exported = compiled.Bfloat16(fuse(digits_model)).eval()
+    images = making.reference_images(digits)
+    with torch.inference_mode():
+        logits = exported(images)
+        assert logits.dtype == torch.float32
+        assert 25 < evaluation.sqnr_db(logits, digits_model(images)) < 80
+
+
+def test_bfloat16_needs_a_processor_that_multiplies_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "cpu_flags", lambda: frozenset({"avx2"}))
+    assert "no bfloat16 instructions" in str(variants.all_variants()["bf16"].missing())
