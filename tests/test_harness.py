@@ -44,14 +44,17 @@ def copying(self):
 artifact.Artifact.load = copying
 """
 )
-LOADED = "    return {PROBE: probe(), **models}"
+LOADED = "    return {PROBE: probe, **ceiling.limits(), **models}"
 # In a copy's own code, as a commit would: the processes that take times import it.
 SLOWER = """
-    def slower(forward):
-        return lambda images: (forward(images), forward(images))[1]
+    def slower(loader):
+        def twice():
+            forward = loader()
+            return lambda images: (forward(images), forward(images))[1]
+        return twice
 
     slowed = {name: slower(one) if name in SLOWED else one for name, one in models.items()}
-    return {PROBE: probe(), **slowed}"""
+    return {PROBE: probe, **ceiling.limits(), **slowed}"""
 
 
 def slowing(repository: Path, *names: str) -> AbstractContextManager[None]:
