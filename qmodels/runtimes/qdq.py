@@ -10,7 +10,6 @@ the addition, the convolution would end there, and the addition be a kernel of i
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -45,7 +44,7 @@ class Nodes:
         """Add a constant."""
         from onnx import numpy_helper
 
-        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value.numpy()), name))
+        self.constants.append(numpy_helper.from_array(value.contiguous().numpy(), name))
         return name
 
     def rounded(self, x: str, name: str, scale: Scale) -> str:

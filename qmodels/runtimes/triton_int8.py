@@ -78,10 +78,12 @@ def convolve_kernel(  # type: ignore[no-untyped-def]
     image = x + (row // (out_height * out_width)).to(tl.int64) * (height * width * channels)
     first = weight + output.to(tl.int64) * (kernel * kernel * channels)
 
-    sums = tl.zeros((block_rows, block_outputs), dtype=tl.int32)
+    # Triton's own functions that are written in Triton (zeros, cdiv) are left out: they can't be
+    # interpreted where Triton was imported to compile.
+    sums = tl.full((block_rows, block_outputs), 0, tl.int32)
     # One loop over taps and channels, not two: Triton overlaps loads of the innermost loop alone,
     # which for 64 channels would have a single pass.
-    blocks = tl.cdiv(channels, block_channels)
+    blocks = (channels + block_channels - 1) // block_channels
     for step in range(kernel * kernel * blocks):
         tap = step // blocks
         here = (step % blocks) * block_channels + channel
