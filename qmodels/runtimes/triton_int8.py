@@ -166,8 +166,6 @@ def convolve(x: Tensor, layer: Convolution, residual: Tensor | None = None) -> T
     batch, out_height, out_width, outputs = shape
     y = x.new_empty(shape)
     rows = batch * out_height * out_width
-    if rows == 0:
-        return y
     arguments = (
         x,
         layer.weight,
@@ -220,10 +218,9 @@ def quantize(images: Tensor, steps: Tensor) -> Tensor:
     batch, _, height, width = images.shape
     y = torch.empty(batch, height, width, 3, dtype=torch.int8, device=images.device)
     count = y.numel()
-    if count:
-        arguments = (images.contiguous(), steps, y, count, height, width)
-        programs = (triton.cdiv(count, QUANTIZE_BLOCK),)
-        quantize_kernel[programs](*arguments, block=QUANTIZE_BLOCK, **UNFUSED)
+    arguments = (images.contiguous(), steps, y, count, height, width)
+    programs = (triton.cdiv(count, QUANTIZE_BLOCK),)
+    quantize_kernel[programs](*arguments, block=QUANTIZE_BLOCK, **UNFUSED)
     return y
 
 

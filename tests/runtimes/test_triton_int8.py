@@ -102,6 +102,24 @@ def test_full_range_does_not_saturate(interpreted: ModuleType) -> None:
     assert torch.equal(interpreted.convolve(x, layer), torch.full_like(got, -1))
 
 
+def test_nothing_is_written_beside_the_result(interpreted: ModuleType) -> None:
+    """Of tiles that reach beyond the rows and beyond the channels."""
+    layer = random_layer(*KINDS["odd channels"])
+    x = random_integers(1, 5, 7, 33)
+    expected = integer.convolve(x, layer)
+    around = torch.full((10_000 + expected.numel() + 10_000,), 99, dtype=torch.int8)
+    y = around[10_000:-10_000]
+    rows = expected.numel() // 17
+    interpreted.convolve_kernel[interpreted.grid(rows, 17)](
+        *(x, layer.weight, layer.multiplier, layer.offset, layer.numbers, y, y),
+        *(rows, 5, 7, 33, expected.shape[1], expected.shape[2], 17),
+        **{"stride": 2, "kernel": 3, "has_residual": False},
+        **interpreted.INTERPRETED_TILE,
+    )
+    assert torch.equal(y.view_as(expected), expected)
+    assert bool((around[:10_000] == 99).all() & (around[-10_000:] == 99).all())
+
+
 def test_an_empty_batch_gives_an_empty_result(interpreted: ModuleType) -> None:
     layer = random_layer(*KINDS["3x3 stride 2"])
     assert interpreted.convolve(random_integers(0, 4, 4, 8), layer).shape == (0, 2, 2, 16)
