@@ -210,6 +210,17 @@ def test_the_package_is_asked_for_where_there_is_a_gpu(monkeypatch: pytest.Monke
     assert here.missing() == ("tensorrt is not installed: pip install 'qmodels[tensorrt]'")
 
 
+def test_what_the_machine_cannot_run_is_not_worth_installing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from qmodels.variants import registry
+
+    monkeypatch.setattr(registry, "find_spec", lambda name: None)
+    variant = variants.all_variants()["tensorrt-int8"]
+    here = registry.Variant(**{**vars(variant), "here": lambda: "no GPU: find one"})
+    assert here.missing() == "no GPU: find one"
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
 def test_on_a_gpu_the_engine_is_as_accurate_as_its_graph(
     digits: Dataset, digits_checkpoint: Checkpoint
