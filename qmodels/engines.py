@@ -23,14 +23,16 @@ from packaging.requirements import Requirement
 from qmodels import machine, store
 from qmodels.child import HERE
 from qmodels.errors import UserError
-from qmodels.runtimes import inductor, onnxruntime, openvino
+from qmodels.runtimes import inductor, onnxruntime, openvino, tensorrt
 
 # Engines beside torch's own, and how each is asked whether it saturates.
 PROBES: dict[str, Callable[[], bool]] = {
     "inductor": inductor.saturates,
     "onnxruntime": onnxruntime.saturates,
     "openvino": openvino.saturates,
+    "tensorrt": tensorrt.saturates,
 }
+GPU_ENGINES = ("cuda", "triton", "tensorrt")
 PROBE_SECONDS = 120
 VERDICT_FILE = "verdict.json"
 
@@ -57,6 +59,13 @@ def saturates(engine: str) -> bool:
     if engine in torch.backends.quantized.supported_engines:
         return machine.int8_saturates(engine)
     return False
+
+
+def machine_class(engine: str) -> str:
+    """What an engine's artifacts and results depend on: the class of the GPU, or of the CPU."""
+    if engine in GPU_ENGINES:
+        return machine.gpu_class() or "a machine without an NVIDIA GPU"
+    return machine.machine_class()
 
 
 def weight_range(engine: str) -> tuple[int, int]:

@@ -39,6 +39,18 @@ def machine_class() -> str:
     return f"{platform.system().lower()}-{architecture}-{best}"
 
 
+def gpu_class() -> str | None:
+    """The kind of this machine's first NVIDIA GPU by what it can compute, as ``cuda-sm90``.
+
+    What kernels and their results depend on; None without one, or where torch can't use it.
+    """
+    # AMD's GPUs call themselves CUDA in torch, and have other kernels.
+    if torch.version.hip or not torch.cuda.is_available():
+        return None
+    major, minor = torch.cuda.get_device_capability()
+    return f"cuda-sm{major}{minor}"
+
+
 def host() -> str:
     """An opaque digest of this boot of this machine, which names nothing.
 

@@ -79,3 +79,25 @@ def test_versions_name_what_numbers_depend_on() -> None:
         torch.__version__.partition("+")[0]
     )
     assert versions["python"] == platform.python_version()
+
+
+@pytest.mark.parametrize(
+    ("available", "hip", "capability", "expected"),
+    [
+        (True, None, (9, 0), "cuda-sm90"),
+        (True, None, (8, 9), "cuda-sm89"),
+        (False, None, (9, 0), None),
+        (True, "6.4", (9, 4), None),
+    ],
+)
+def test_a_gpu_is_of_the_class_of_what_it_can_compute(
+    available: bool,
+    hip: str | None,
+    capability: tuple[int, int],
+    expected: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
+    monkeypatch.setattr(torch.version, "hip", hip)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    assert machine.gpu_class() == expected

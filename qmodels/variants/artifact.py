@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import qmodels
-from qmodels import child, data, engines, machine, store, torch_ao
+from qmodels import child, data, engines, store, torch_ao
 from qmodels.checkpoints import Checkpoint
 from qmodels.data import Dataset
 from qmodels.errors import Unavailable, UserError
@@ -29,6 +29,9 @@ SOURCES = (
     "fusion.py",
     "fake_quantize.py",
     "sensitivity.py",
+    "calibration.py",
+    "integer.py",
+    "integer_network.py",
     "torch_ao.py",
     "machine.py",
     "engines.py",
@@ -112,7 +115,7 @@ def conditions(variant: Variant) -> dict[str, Any]:
     """What an artifact of a variant depends on beside the checkpoint and the code."""
     int8 = variant.int8_share > 0
     return {
-        "machine_class": machine.machine_class(),
+        "machine_class": engines.machine_class(variant.engine),
         "saturates": bool(int8 and engines.ask(variant.engine, variant.requires).saturates),
         "versions": engines.versions(("torch", *variant.requires)),
     }

@@ -33,6 +33,8 @@ FAMILIES = (
     "openvino",
     "mixed",
     "weight_only",
+    "cuda",
+    "tensorrt",
 )
 
 Arithmetic = Literal["float32", "bfloat16", "int8"]
@@ -88,7 +90,13 @@ class Variant:
         return self.engine in engines.PROBES
 
     def missing(self) -> str | None:
-        """Why this variant can't run here, in a line with the remedy; None where it can."""
+        """Why this variant can't run here, in a line with the remedy; None where it can.
+
+        The machine comes first: what it can't run is not worth installing.
+        """
+        reason = self.here()
+        if reason:
+            return reason
         extra = f"'qmodels[{self.extra}]'" if self.extra else " ".join(self.requires)
         for module in self.requires:
             if find_spec(module) is None:
@@ -101,13 +109,12 @@ class Variant:
             return (
                 f"this build of torch has no quantized engine {self.engine}: install it from PyPI"
             )
-        reason = self.here()
-        if reason is None and self.isolated:
+        if self.isolated:
             broken = engines.ask(self.engine, self.requires).broken
             if broken:
                 remedy = f"pip install --force-reinstall {extra or 'torch'}"
                 return f"{self.engine} is installed and does not work ({broken}): {remedy}"
-        return reason
+        return None
 
 
 TORCH_ENGINES = ("x86", "fbgemm", "onednn", "qnnpack")

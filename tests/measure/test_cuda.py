@@ -1,0 +1,150 @@
+"""Measuring on a GPU: the arithmetic, and what is asked of the card, with fakes for it."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from qmodels import machine
+from qmodels.measure import cuda
+from qmodels.measure.cuda import Card, Multiplied, Speed
+
+IMAGES = torch.zeros(8, 3, 32, 32)
+
+
+# Multiprocessors, typical clock, and dense peaks in 1e12 operations a second of data sheets.
+@pytest.mark.parametrize(
+    ("gpu", "int8", "float16", "float32"),
+    [
+        (Card("cuda-sm80", 108, 1.410e9), 624, 312, 19.5),  # A100
+        (Card("cuda-sm89", 142, 2.520e9), 733, 366, 91.6),  # L40S
+        (Card("cuda-sm89", 128, 2.520e9), 660.6, 330.3, 82.6),  # RTX 4090
+        (Card("cuda-sm90", 132, 1.830e9), 1979, 989.4, 62),  # H100 SXM, float32 at that clock
+    ],
+)
+def test_peaks_are_those_of_data_sheets(
+    gpu: Card, int8: float, float16: float, float32: float
+) -> None:
+    peaks: dict[Multiplied, float] = {"int8": int8, "float16": float16, "float32": float32}
+    for multiplied, expected in peaks.items():
+        assert cuda.peak(gpu, multiplied) == pytest.approx(expected * 1e12, rel=0.01)
+
+
+def test_a_peak_that_is_not_known_is_none() -> None:
+    assert cuda.peak(Card("cuda-sm75", 72, 1.5e9), "int8") is None
+    assert cuda.peak(Card("cuda-sm90", 132, None), "int8") is None
+    assert Speed(np.array([0.001]), 1, 10, None).share_of_peak is None
+
+
+def test_speed_is_of_the_median_round() -> None:
+    speed = Speed(np.array([0.004, 0.002, 0.9]), batch_size=256, macs=10**9, peak=1e15)
+    assert speed.latency_ms == pytest.approx(4)
+    assert speed.images_per_second == pytest.approx(64_000)
+    assert speed.share_of_peak == pytest.approx(2 * 256e9 / 0.004 / 1e15)
+
+
+def test_the_card_is_what_torch_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    properties = SimpleNamespace(multi_processor_count=132, clock_rate=1_980_000)
+    monkeypatch.setattr(machine, "gpu_class", lambda: "cuda-sm90")
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
+    assert cuda.card() == Card("cuda-sm90", 132, 1.98e9)
+    del properties.clock_rate
+    assert cuda.card().clock_hz is None
+
+
+def test_models_take_turns_in_an_order_that_is_turned_round() -> None:
+    visited: list[str] = []
+    warmed: list[str] = []
+    names = ("a", "b", "c")
+
+    def model(name: str) -> cuda.Runnable:
+        def forward(images: Tensor) -> Tensor:
+            warmed.append(name)
+            return images
+
+        forward.name = name  # type: ignore[attr-defined]
+        return forward
+
+    def visit(forward: cuda.Runnable, images: Tensor) -> float:
+        assert images is IMAGES
+        visited.append(forward.name)  # type: ignore[attr-defined]
+        return float(len(visited))
+
+    found = cuda.seconds_in_turn(
+        {name: model(name) for name in names}, IMAGES, rounds=3, visit=visit
+    )
+    assert "".join(visited) == "abccbaabc"
+    assert warmed == list(names), "compiling is not timed"
+    assert found["a"].tolist() == [1, 6, 7]
+
+
+def test_events_time_the_timed_forwards_alone() -> None:
+    clock = [0.0]
+    waited: list[float] = []
+
+    class Event:
+        def __init__(self, enable_timing: bool) -> None:
+            assert enable_timing
+            self.at = float("nan")
+
+        def record(self) -> None:
+            self.at = clock[0]
+
+        def synchronize(self) -> None:
+            waited.append(self.at)
+
+        def elapsed_time(self, other: "Event") -> float:
+            assert waited == [other.at], "the GPU may not be done yet"
+            return other.at - self.at
+
+    def forward(images: Tensor) -> Tensor:
+        clock[0] += 3.0  # milliseconds
+        return images
+
+    assert cuda.seconds_by_events(forward, IMAGES, Event) == pytest.approx(0.003)
+    assert clock[0] == 3 * (cuda.UNTIMED_FORWARDS + cuda.TIMED_FORWARDS)
+
+
+def test_peak_memory_counts_the_second_load_from_where_it_began() -> None:
+    class Allocator:
+        live, most, cached = 500, 500, 0
+
+        def allocate(self, size: int) -> None:
+            self.live += size
+            self.most = max(self.most, self.live)
+
+        def synchronize(self) -> None:
+            pass
+
+        def empty_cache(self) -> None:
+            self.cached = 0
+
+        def memory_allocated(self) -> int:
+            return self.live
+
+        def max_memory_allocated(self) -> int:
+            return self.most
+
+        def reset_peak_memory_stats(self) -> None:
+            self.most = self.live
+
+    allocator = Allocator()
+    scratch = iter((10_000, 7))  # tuning takes much the first time
+
+    def load() -> cuda.Runnable:
+        weights = 100
+        allocator.allocate(weights)
+
+        def forward(images: Tensor) -> Tensor:
+            extra = next(scratch)
+            allocator.allocate(extra)
+            allocator.allocate(-extra)
+            allocator.allocate(-weights)  # freed with the model
+            return images
+
+        return forward
+
+    assert cuda.peak_bytes(load, IMAGES, allocator) == 107

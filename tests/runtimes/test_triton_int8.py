@@ -1,0 +1,281 @@
+"""The Triton kernels: in Triton's interpreter on the CPU, compiled without a GPU, and on one."""
+
+import re
+from importlib import util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from torch import Tensor
+
+from qmodels import integer
+from qmodels.calibration import Scale
+from qmodels.errors import UserError
+from qmodels.integer import Convolution
+
+pytest.importorskip("triton", reason="the kernels are Triton's: pip install 'qmodels[cuda]'")
+
+CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+IMAGES, RESULTS, RESIDUAL = Scale(0.02, -5), Scale(0.2, -100), Scale(0.15, 12)
+
+
+@pytest.fixture(scope="module")
+def interpreted() -> ModuleType:
+    """A copy of the module whose kernels are interpreted, which is settled when it is imported.
+
+    The variable must not outlive that: torch's own Triton kernels would be interpreted too.
+    """
+    spec = util.find_spec("qmodels.runtimes.triton_int8")
+    assert spec is not None
+    assert spec.loader is not None
+    module = util.module_from_spec(spec)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRITON_INTERPRET", "1")
+        spec.loader.exec_module(module)
+    return module
+
+
+def random_layer(
+    channels: int, outputs: int, kernel: int, stride: int, relu: bool, added: bool
+) -> Convolution:
+    generator = torch.Generator().manual_seed(channels + outputs)
+    weight = torch.randn(outputs, channels, kernel, kernel, generator=generator)
+    return integer.convolution(
+        weight * (channels * kernel**2) ** -0.5 * 3,
+        torch.randn(outputs, generator=generator),
+        stride,
+        IMAGES,
+        RESULTS,
+        relu=relu,
+        residual=RESIDUAL if added else None,
+    )
+
+
+def random_integers(*shape: int) -> Tensor:
+    generator = torch.Generator().manual_seed(sum(shape))
+    return torch.randint(-128, 128, shape, generator=generator).to(torch.int8)
+
+
+def operands(layer: Convolution, batch: int, height: int, width: int, added: bool) -> tuple:
+    x = random_integers(batch, height, width, layer.weight.shape[3])
+    residual = random_integers(*integer.check(x, layer, None)) if added else None
+    return x, residual
+
+
+KINDS = {
+    "stem": (3, 8, 3, 1, True, False),
+    "3x3": (8, 8, 3, 1, True, False),
+    "3x3 residual": (8, 8, 3, 1, True, True),
+    "3x3 residual without ReLU": (8, 8, 3, 1, False, True),
+    "3x3 stride 2": (8, 16, 3, 2, True, False),
+    "1x1 stride 2 shortcut": (8, 16, 1, 2, False, False),
+    "channels of several tiles": (40, 24, 3, 1, True, True),
+    "odd channels": (33, 17, 3, 2, True, False),
+}
+
+
+@pytest.mark.parametrize(("batch", "height", "width"), [(1, 4, 4), (3, 5, 7)])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_interpreted_kernel_gives_the_exact_result_to_the_bit(
+    kind: str, batch: int, height: int, width: int, interpreted: ModuleType
+) -> None:
+    layer = random_layer(*KINDS[kind])
+    x, residual = operands(layer, batch, height, width, added=KINDS[kind][-1])
+    expected = integer.convolve(x, layer, residual)
+    assert expected.unique().numel() > 10
+    assert torch.equal(interpreted.convolve(x, layer, residual), expected)
+
+
+def test_full_range_does_not_saturate(interpreted: ModuleType) -> None:
+    layer = random_layer(64, 8, 3, 1, False, False)
+    layer.weight.fill_(-127)
+    layer.offset.fill_(0)
+    layer.multiplier.fill_(1)
+    layer.numbers[2] = 16  # 128 * 127 * 576 >> 16 is 142: too much for a result
+    layer.numbers[3] = -128
+    x = torch.full((1, 3, 3, 64), 127, dtype=torch.int8)
+    got = interpreted.convolve(x, layer)
+    assert torch.equal(got, integer.convolve(x, layer))
+    assert got.min() == -128
+    layer.numbers[2] = 24
+    assert torch.equal(interpreted.convolve(x, layer), torch.full_like(got, -1))
+
+
+def test_nothing_is_written_beside_the_result(interpreted: ModuleType) -> None:
+    """Of tiles that reach beyond the rows and beyond the channels."""
+    layer = random_layer(*KINDS["odd channels"])
+    x = random_integers(1, 5, 7, 33)
+    expected = integer.convolve(x, layer)
+    around = torch.full((10_000 + expected.numel() + 10_000,), 99, dtype=torch.int8)
+    y = around[10_000:-10_000]
+    rows = expected.numel() // 17
+    interpreted.convolve_kernel[interpreted.grid(rows, 17)](
+        *(x, layer.weight, layer.multiplier, layer.offset, layer.numbers, y, y),
+        *(rows, 5, 7, 33, expected.shape[1], expected.shape[2], 17),
+        **{"stride": 2, "kernel": 3, "has_residual": False},
+        **interpreted.INTERPRETED_TILE,
+    )
+    assert torch.equal(y.view_as(expected), expected)
+    assert bool((around[:10_000] == 99).all() & (around[-10_000:] == 99).all())
+
+
+def test_an_empty_batch_gives_an_empty_result(interpreted: ModuleType) -> None:
+    layer = random_layer(*KINDS["3x3 stride 2"])
+    assert interpreted.convolve(random_integers(0, 4, 4, 8), layer).shape == (0, 2, 2, 16)
+    assert interpreted.quantize(torch.empty(0, 3, 4, 4), torch.ones(2)).shape == (0, 4, 4, 3)
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 4, 4), (2, 3, 33, 5)])
+def test_interpreted_quantization_of_images_is_exact(
+    shape: tuple[int, ...], interpreted: ModuleType
+) -> None:
+    images = torch.randn(shape, generator=torch.Generator().manual_seed(0)) * 3
+    steps = torch.tensor([25.3, -7.5])
+    expected = integer.quantize(images, steps)
+    assert (expected == 127).any()
+    assert torch.equal(interpreted.quantize(images, steps), expected)
+
+
+def test_strided_images_are_read_as_what_they_are(interpreted: ModuleType) -> None:
+    images = torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last)
+    steps = torch.tensor([25.3, -7.5])
+    assert torch.equal(interpreted.quantize(images, steps), integer.quantize(images, steps))
+
+
+def test_what_a_kernel_would_misread_is_one_line(interpreted: ModuleType) -> None:
+    layer = random_layer(*KINDS["3x3"])
+    x = random_integers(1, 4, 4, 8)
+    for wrong in (
+        lambda: interpreted.convolve(x.transpose(1, 2), layer),
+        lambda: interpreted.convolve(x, layer, x.transpose(1, 2)),
+        lambda: interpreted.convolve(x.float(), layer),
+        lambda: interpreted.quantize(torch.zeros(1, 1, 4, 4), torch.ones(2)),
+        lambda: interpreted.quantize(torch.zeros(1, 3, 4, 4).double(), torch.ones(2)),
+    ):
+        with pytest.raises(UserError, match="give it") as caught:
+            wrong()
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("capability", "tile", "instruction"),
+    [
+        (90, 0, r"wgmma\.mma_async[.\w]*\.s32\.s8\.s8"),
+        (90, -1, r"mma\.sync[.\w]*\.s32\.s8\.s8\.s32"),
+        (80, 0, r"mma\.sync[.\w]*\.s32\.s8\.s8\.s32"),
+    ],
+)
+def test_it_compiles_to_int8_tensor_cores_without_a_gpu(
+    capability: int,
+    tile: int,
+    instruction: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And to copies of 16 bytes at a time that overlap with the products."""
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    from qmodels.runtimes import triton_int8
+
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    kernel = triton_int8.convolve_kernel
+    rows, outputs, channels, warps, stages = triton_int8.TILES[tile]
+    constants = {
+        **{"stride": 1, "kernel": 3, "has_residual": True},
+        **{"block_rows": rows, "block_outputs": outputs, "block_channels": channels},
+    }
+    types = {
+        **dict.fromkeys(("x", "weight", "residual", "y"), "*i8"),
+        **{"multiplier": "*i32", "offset": "*i64", "numbers": "*i64"},
+    }
+    signature = {
+        name: "constexpr" if name in constants else types.get(name, "i32")
+        for name in kernel.arg_names
+    }
+    # What a launch finds out by itself: pointers and sizes are multiples of 16.
+    aligned = {
+        (place,): [["tt.divisibility", 16]]
+        for place, name in enumerate(kernel.arg_names)
+        if name not in constants
+    }
+    compiled = triton.compile(
+        ASTSource(kernel, signature, constexprs=constants, attrs=aligned),
+        target=GPUTarget("cuda", capability, 32),
+        options={"num_warps": warps, "num_stages": stages, **triton_int8.UNFUSED},
+    )
+    code = compiled.asm["ptx"]
+    assert re.search(instruction, code)
+    assert re.search(r"cp\.async\.c[ag]\.shared\.global \[.*\], \[.*\], 0x10\b", code)
+
+
+# Of ResNet-34 at width 64: channels, outputs, kernel, stride, ReLU, residual, and the image's side.
+LAYERS = [
+    (3, 64, 3, 1, True, False, 32),
+    (64, 64, 3, 1, True, False, 32),
+    (64, 64, 3, 1, True, True, 32),
+    *[
+        shape
+        for outputs, side in ((128, 32), (256, 16), (512, 8))
+        for shape in (
+            (outputs // 2, outputs, 3, 2, True, False, side),
+            (outputs // 2, outputs, 1, 2, False, False, side),
+            (outputs, outputs, 3, 1, True, False, side // 2),
+            (outputs, outputs, 3, 1, True, True, side // 2),
+        )
+    ],
+]
+
+
+@CUDA
+@pytest.mark.parametrize("batch", [1, 8])
+@pytest.mark.parametrize("shape", LAYERS, ids=str)
+def test_the_compiled_kernel_gives_the_exact_result_to_the_bit(
+    shape: tuple[int, int, int, int, bool, bool, int], batch: int
+) -> None:
+    from qmodels.runtimes import triton_int8
+
+    *kind, side = shape
+    layer = random_layer(*kind)
+    x, residual = operands(layer, batch, side, side, added=kind[-1])
+    expected = integer.convolve(x, layer, residual)
+    moved = [None if one is None else one.cuda() for one in (x, residual)]
+    assert torch.equal(triton_int8.convolve(moved[0], layer.cuda(), moved[1]).cpu(), expected)
+
+
+@CUDA
+@pytest.mark.parametrize("tile", range(9))
+def test_every_tile_gives_the_exact_result(tile: int) -> None:
+    """Tuning keeps whichever is fastest: none may be wrong."""
+    import triton
+
+    from qmodels.runtimes import triton_int8
+
+    rows, outputs, channels, warps, stages = triton_int8.TILES[tile]
+    layer = random_layer(40, 72, 3, 2, True, False)
+    x = random_integers(3, 9, 11, 40)
+    expected = integer.convolve(x, layer)
+    layer = layer.cuda()
+    y = torch.empty(expected.shape, dtype=torch.int8, device="cuda")
+    count = y.numel() // 72
+    triton_int8.convolve_kernel[(triton.cdiv(count, rows), triton.cdiv(72, outputs))](
+        *(x.cuda(), layer.weight, layer.multiplier, layer.offset, layer.numbers, y, y),
+        *(count, 9, 11, 40, expected.shape[1], expected.shape[2], 72),
+        **{"stride": 2, "kernel": 3, "has_residual": False},
+        **{"block_rows": rows, "block_outputs": outputs, "block_channels": channels},
+        num_warps=warps,
+        num_stages=stages,
+    )
+    assert torch.equal(y.cpu(), expected)
+
+
+@CUDA
+def test_compiled_quantization_of_images_is_exact() -> None:
+    from qmodels.runtimes import triton_int8
+
+    images = torch.randn(256, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 3
+    steps = torch.tensor([25.3, -7.5])
+    got = triton_int8.quantize(images.cuda(), steps.cuda())
+    assert torch.equal(got.cpu(), integer.quantize(images, steps))
