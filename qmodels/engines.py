@@ -81,11 +81,9 @@ def weight_range(engine: str) -> tuple[int, int]:
 @cache
 def ask(engine: str, modules: tuple[str, ...] = ()) -> Verdict:
     """Whether an engine works, with the modules that a variant needs, and saturates."""
-    if engine == "eager":
-        return Verdict(None, None)
-    if engine not in PROBES and not modules:
-        known = engine in torch.backends.quantized.supported_engines
-        return Verdict(None, machine.int8_saturates(engine) if known else None)
+    known = engine in PROBES or engine in torch.backends.quantized.supported_engines
+    if not modules:  # it is torch's own
+        return Verdict(None, saturates(engine) if known else None)
     try:
         folder = store.build_folder(
             f"{engine}-probe",
@@ -182,7 +180,7 @@ def main(arguments: list[str]) -> None:
     answer, engine, *modules = arguments
     for module in modules:
         __import__(module)
-    verdict = Verdict(None, saturates(engine) if engine != "eager" else None)
+    verdict = Verdict(None, saturates(engine))
     store.write_text(Path(answer), json.dumps(asdict(verdict)))
 
 

@@ -16,6 +16,13 @@ from qmodels.resnet import Resnet34
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """An empty cache for the session, so that no test sees the user's."""
     folder = tmp_path_factory.mktemp("cache")
+    # What engines answered is shared by all processes of a run: asking takes seconds each.
+    answers = (
+        tmp_path_factory.getbasetemp().parent
+        / f"engines-{os.environ.get('PYTEST_XDIST_TESTRUNUID')}"
+    )
+    answers.mkdir(exist_ok=True)
+    (folder / "engines").symlink_to(answers)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("QMODELS_CACHE_DIR", str(folder))
         patch.delenv("QMODELS_DATA_DIR", raising=False)

@@ -327,7 +327,7 @@ def test_a_partial_update_says_what_it_kept(run: Run, baseline: Path) -> None:
     before = set(json.loads(baseline.read_text())["machine_info"])
     result = run("benches/bench_size.py", VARIANTS, UPDATE)
     assert result.returncode == 0
-    assert "2 entries; partial run: 8 other entries kept" in result.stdout
+    assert "2 entries; partial run: 10 other entries kept" in result.stdout
     assert set(json.loads(baseline.read_text())["machine_info"]) == before
 
 
@@ -393,7 +393,7 @@ def test_several_processes_gate_accuracy_and_leave_latency_out(run: Run, baselin
     pytest.importorskip("xdist")
     selected = ("benches", VARIANTS, "-n2", "-rs", "-k", "accuracy or size or latency and b1")
     result = run(*selected, CI="true")
-    assert "6 ok, 0 regressed" in result.stdout, "top1, top5_error and size_bytes of two variants"
+    assert "7 ok, 0 regressed" in result.stdout, "top1, top5_error, size_bytes of two, one sqnr_db"
     assert "run it without -n" in result.stdout
     assert_red(result, "bench_latency[fp32-b1] is in the baseline and was not measured")
     assert "bench_accuracy[fp32] is in the baseline" not in result.stdout
@@ -455,7 +455,7 @@ def test_fewer_images_stop_early_and_say_what_they_could_not_see(run: Run, basel
     result = run("benches/bench_accuracy.py", VARIANTS, "--qmodels-accuracy-images=200")
     assert result.returncode == 0, result.stdout
     assert "200 of 596 images; on so many, a loss of less than 3.00 points" in result.stdout
-    assert "4 ok, 0 regressed" in result.stdout
+    assert "5 ok, 0 regressed" in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -482,7 +482,7 @@ def test_a_changed_run_is_accepted_by_the_command(
         cli.main(["baseline", "diff", str(record), *given])
         assert "0 ok, 2 regressed" in capsys.readouterr().out
         cli.main(["baseline", "accept", str(record), *given])
-        assert "2 accepted, 8 kept" in capsys.readouterr().out
+        assert "2 accepted, 10 kept" in capsys.readouterr().out
         cli.main(["baseline", "accept", str(record), *given])
         assert "nothing to accept" in capsys.readouterr().out
         now = json.loads(baseline.read_text())["benchmarks"]

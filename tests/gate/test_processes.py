@@ -6,9 +6,9 @@ from qmodels.checkpoints import Checkpoint
 from qmodels.child import HERE
 from qmodels.data import Dataset
 from qmodels.gate import processes, sequential
-from qmodels.gate.processes import Timings
+from qmodels.gate.processes import Limit, Timings
 from qmodels.gate.sequential import Rule
-from qmodels.measure import latency
+from qmodels.measure import ceiling, latency
 from qmodels.measure.latency import Side
 from qmodels.variants import all_variants, build
 
@@ -30,7 +30,7 @@ def side(digits: Dataset, digits_checkpoint: Checkpoint, monkeypatch: pytest.Mon
 
 def test_ratios_are_of_one_process_and_changes_of_two(side: Side) -> None:
     rules = {case: Rule(lambda samples, level: (1.0, 1.0), 0.5) for case in CASES[1:]}
-    found = processes.measure(CASES, side, side, rules, threads=1, to_store=False)
+    found = processes.measure(CASES, side, side, rules, threads=1, limits={}, to_store=False)
     fp32, int8 = found[CASES[0]], found[CASES[1]]
     assert (fp32.x_fp32, len(fp32.x_probe), len(fp32.changes)) == ([], 1, 1)
     assert (len(int8.x_fp32), len(int8.changes), int8.screened) == (1, 2, 1), "and confirmed"
@@ -48,10 +48,16 @@ def test_a_run_to_store_takes_a_fixed_number_of_processes(
     side: Side, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(processes, "STORED_PROCESSES", 2)
-    (timings,) = processes.measure(CASES[1:], side, None, {}, 1, to_store=True).values()
+    limits = {CASES[1]: Limit(ceiling.name("float32"), work=0.001)}
+    (timings,) = processes.measure(
+        CASES[1:], side, None, {}, 1, limits=limits, to_store=True
+    ).values()
     assert len(timings.metrics()["latency_ratio"].samples) == 2
     assert timings.metrics()["latency_ratio"].confirmation == ()
     assert "latency_change" not in timings.metrics()
+    assert len(timings.x_ceiling) == 2
+    # A thousandth of the work, in time of the same order.
+    assert 1e-5 < timings.metrics()["ceiling_share"].value < 1e-1
 
 
 def test_a_metric_is_the_median_of_its_processes() -> None:

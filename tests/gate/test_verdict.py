@@ -18,6 +18,7 @@ NAME = "benches/bench_size.py::bench_size[fp32]"
 HERE = {
     "machine_class": "linux-x86_64-avx2",
     "engine": "eager",
+    "runtime": None,
     "architecture": "resnet34",
     "width": 8,
     "dataset": "digits",

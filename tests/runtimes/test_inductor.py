@@ -104,12 +104,11 @@ def test_one_image_and_many_have_graphs_of_their_own(network: nn.Module, tmp_pat
 
 
 @needs_compiler
-@pytest.mark.parametrize("frozen", [True, False])
 def test_a_graph_that_is_not_frozen_runs_in_float_and_is_caught(
-    frozen: bool, network: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    network: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("torchao")
-    monkeypatch.setattr(inductor, "OPTIONS", {"freezing": frozen})
+    monkeypatch.setattr(inductor, "OPTIONS", {"freezing": False})
     prepared = pt2e.prepare(network, (-64, 63))
     prepared(random_images(8))
     inductor.save(pt2e.convert(prepared), STRUCTURE, tmp_path)
@@ -122,10 +121,7 @@ def test_a_graph_that_is_not_frozen_runs_in_float_and_is_caught(
     doubt = kernels.doubt(
         all_variants()["pt2e-int8"], kernels.proof(ran, macs, logits, None, logits)
     )
-    if frozen:
-        assert sum(kernel.macs for kernel in ran if kernel.int8) >= macs - 64
-    else:
-        assert "pt2e-int8 ran 0.0 % of its multiply-accumulates in int8" in str(doubt)
+    assert "pt2e-int8 ran 0.0 % of its multiply-accumulates in int8" in str(doubt)
 
 
 def test_a_compiler_that_fails_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,16 +18,9 @@ from qmodels.resnet import Resnet34
 from qmodels.runtimes import dispatch
 from qmodels.variants import Artifact, compiled, making
 
-# fp32-compiled and bf16 take half a minute to compile each: what is theirs alone is tested on a
-# small network in tests/runtimes/test_inductor.py, and the benches build them whole.
-NAMES = (
-    "pt2e-int8",
-    "pt2e-qat-int8",
-    "onnx-fp32",
-    "onnx-int8",
-    "openvino-fp32",
-    "openvino-int8",
-)
+# The others take as long to build: what is theirs alone is tested on small networks in
+# tests/runtimes, and the benches build them whole.
+NAMES = ("pt2e-int8", "onnx-int8", "openvino-int8")
 
 
 @pytest.fixture(scope="module")
@@ -71,8 +64,7 @@ def test_every_runtime_is_right_and_proves_its_kernels(
     shown = kernels.proof(ran, whole, logits, artifact.reference_logits(), fp32)
     assert kernels.doubt(artifact.variant, shown) is None
     assert shown.int8_fraction == artifact.variant.int8_share
-    least = {"float32": 80, "int8": 15}[artifact.variant.arithmetic]
-    assert evaluation.sqnr_db(logits, fp32) > least
+    assert evaluation.sqnr_db(logits, fp32) > 15
     accuracy, _ = evaluation.accuracy(
         evaluation.predict(forward, digits, digits.test.images), digits.test
     )
