@@ -13,6 +13,7 @@ from qmodels.measure.replay import Replay
 REPLAY = Replay()
 
 
+@pytest.mark.processor("cpu")
 @pytest.mark.benchmark(group="latency", timer=REPLAY.timer)
 @pytest.mark.parametrize("batch_size", [1, 8], ids=["b1", "b8"])
 def bench_latency(

@@ -12,6 +12,7 @@ from qmodels.measure import memory, stopwatch
 from qmodels.resnet import random_images
 
 
+@pytest.mark.processor("cpu")
 @pytest.mark.benchmark(group="memory")
 def bench_memory(benchmark: Any, variant: Any, artifact: Any, settings: Any, record: Any) -> None:
     """allocated_bytes, peak_bytes, operator_calls, rss_bytes; and that the kernels ran.

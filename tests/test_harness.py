@@ -557,3 +557,21 @@ def test_without_timing_accuracy_is_still_gated(run: Run, baseline: Path) -> Non
     assert result.returncode == 0, result.stdout
     assert "2 passed, 4 skipped" in result.stdout
     assert "0 regressed" in result.stdout
+
+
+def test_benches_of_a_processor_are_of_what_runs_there(run: Run, baseline: Path) -> None:
+    chosen = "--qmodels-variants=fp32,cuda-fp16"
+    result = run("benches", chosen, "--collect-only", "-q")
+    assert result.returncode == 0, result.stdout
+    assert "bench_cuda[cuda-fp16-b256]" in result.stdout
+    assert "bench_latency[fp32-b1]" in result.stdout
+    assert "bench_cuda[fp32" not in result.stdout
+    assert "bench_latency[cuda" not in result.stdout
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="tells what is said without a GPU")
+def test_without_a_gpu_its_benches_are_skipped_with_the_reason(run: Run, baseline: Path) -> None:
+    result = run("benches/bench_cuda.py", "benches/bench_size.py", "-rs", VARIANTS + ",cuda-fp16")
+    assert result.returncode == 0, result.stdout
+    assert "2 passed, 4 skipped" in result.stdout
+    assert "cuda-fp16: no NVIDIA GPU: run it on a machine with one" in result.stdout

@@ -210,7 +210,15 @@ def held_against(settings: Settings) -> str:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Of pytest: a bench for each variant."""
+    """Of pytest: a bench for each variant, of those that its processor executes."""
     settings = metafunc.config.stash.get(SETTINGS, None)
-    if "variant" in metafunc.fixturenames and settings is not None:
-        metafunc.parametrize("variant", settings.variants, indirect=True)
+    if "variant" not in metafunc.fixturenames or settings is None:
+        return
+    marker = metafunc.definition.get_closest_marker("processor")
+    known = variants.all_variants()
+    chosen = [
+        name
+        for name in settings.variants
+        if marker is None or known[name].on_gpu == (marker.args[0] == "gpu")
+    ]
+    metafunc.parametrize("variant", chosen, indirect=True)

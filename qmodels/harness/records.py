@@ -54,7 +54,7 @@ def describe(
             "architecture": settings.architecture,
             "width": settings.width,
             "dataset": settings.dataset.name,
-            "machine_class": machine.machine_class(),
+            "machine_class": engines.machine_class(variant.engine),
             "threads": threads,
             "batch_size": batch_size,
             "checkpoint": checkpoint.sha256[:16],

@@ -16,13 +16,24 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from qmodels import machine
+from qmodels.metric import Metric, measured
 from qmodels.variants.formats import Runnable
 
 BATCH_SIZES = (1, 8, 256)
 ROUNDS = 50
 UNTIMED_FORWARDS, TIMED_FORWARDS = 5, 20
 
+# What all others are held against: what a GPU does without being asked twice.
+REFERENCE = "cuda-fp16"
+
 Multiplied = Literal["float32", "float16", "int8"]
+# By the arithmetic of a variant: tensor cores are as fast in both halves.
+MULTIPLIED: dict[str, Multiplied] = {
+    "float32": "float32",
+    "float16": "float16",
+    "bfloat16": "float16",
+    "int8": "int8",
+}
 # Operations, two for a multiply-accumulate, that a multiprocessor does in a clock cycle: in
 # float32 outside of tensor cores, else dense in them. From NVIDIA's architecture whitepapers
 # (A100, 2020; Ada, 2022; H100, 2022). bfloat16 is as fast as float16; GeForce cards of Ada do
@@ -73,6 +84,24 @@ class Speed:
     def share_of_peak(self) -> float | None:
         """Of the operations that the card could do in that time, from 0 to 1."""
         return None if self.peak is None else 2 * self.macs * self.images_per_second / self.peak
+
+
+def metrics(speed: Speed, reference: NDArray[np.float64], peak_bytes: int) -> dict[str, Metric]:
+    """What a run record keeps of a model at a batch size.
+
+    Args:
+        reference: seconds of ``REFERENCE`` in the same rounds, (rounds,).
+        peak_bytes: the most that lived on the GPU at a time, by torch's allocator.
+    """
+    found = {
+        "latency_ms": measured("latency_ms", speed.latency_ms),
+        "images_per_second": measured("images_per_second", speed.images_per_second),
+        "gpu_ratio": measured("gpu_ratio", float(np.median(speed.seconds / reference))),
+        "gpu_peak_bytes": measured("gpu_peak_bytes", peak_bytes),
+    }
+    if speed.share_of_peak is not None:
+        found["peak_share"] = measured("peak_share", speed.share_of_peak)
+    return found
 
 
 def card() -> Card:

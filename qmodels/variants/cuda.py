@@ -28,6 +28,7 @@ def cuda_fp32(model: Resnet34, calibration: Tensor | None) -> Runnable:
     engine="cuda",
     summary="cuda-fp32, in float16",
     format=CUDA_FLOAT,
+    arithmetic="float16",
     here=no_compiler,
 )
 def cuda_fp16(model: Resnet34, calibration: Tensor | None) -> Runnable:

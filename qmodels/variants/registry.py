@@ -37,7 +37,7 @@ FAMILIES = (
     "tensorrt",
 )
 
-Arithmetic = Literal["float32", "bfloat16", "int8"]
+Arithmetic = Literal["float32", "float16", "bfloat16", "int8"]
 Quantize = Callable[[Resnet34, Tensor | None], Any]
 
 
@@ -88,6 +88,11 @@ class Variant:
         to be ours.
         """
         return self.engine in engines.PROBES
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether a GPU executes it."""
+        return self.engine in engines.GPU_ENGINES
 
     def missing(self) -> str | None:
         """Why this variant can't run here, in a line with the remedy; None where it can.

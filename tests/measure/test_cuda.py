@@ -148,3 +148,15 @@ def test_peak_memory_counts_the_second_load_from_where_it_began() -> None:
         return forward
 
     assert cuda.peak_bytes(load, IMAGES, allocator) == 107
+
+
+def test_metrics_are_of_the_same_rounds() -> None:
+    speed = Speed(np.array([0.004, 0.002, 0.9]), batch_size=8, macs=10**9, peak=1e15)
+    found = cuda.metrics(speed, np.array([0.008, 0.004, 0.9]), peak_bytes=1000)
+    assert found["gpu_ratio"].value == pytest.approx(0.5)
+    assert found["latency_ms"].value == pytest.approx(4)
+    assert found["gpu_peak_bytes"].value == 1000
+    assert "peak_share" in found
+    unknown = cuda.metrics(Speed(speed.seconds, 8, 10**9, None), speed.seconds, 0)
+    assert "peak_share" not in unknown
+    assert unknown["gpu_ratio"].value == 1
