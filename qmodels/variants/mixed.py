@@ -15,7 +15,6 @@ ENGINE = machine.quantized_engine()
 # Of top-1, in points, that what is quantized may be expected to lose: see
 # ``sensitivity.expected_drop``.
 MOST_POINTS = 0.02
-RANKING_IMAGES = 300
 
 
 @variant(
@@ -31,7 +30,7 @@ RANKING_IMAGES = 300
 def mixed_int8(model: Resnet34, calibration: Tensor | None) -> Runnable:
     """Rank the layers, keep the first ones in float, quantize the others."""
     assert calibration is not None
-    kept = sensitivity.left_in_float(model, calibration[:RANKING_IMAGES], MOST_POINTS)
+    kept = sensitivity.left_in_float(model, calibration, MOST_POINTS)
     return freeze(fx.quantize(model, calibration, ENGINE, in_float=whole_groups(kept)), ENGINE)
 
 
