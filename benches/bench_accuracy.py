@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from qmodels.evaluation import EVALUATION_BATCH, ranks
+from qmodels.evaluation import EVALUATION_BATCH, not_finite, ranks
 from qmodels.measure import accuracy, fidelity
 
 
@@ -24,6 +24,9 @@ def bench_accuracy(
     logits = benchmark.pedantic(
         accuracy.evaluate, args=(forward, dataset, evaluated.images, settled)
     )
+    broken = not_finite(logits)
+    if broken:
+        pytest.fail(f"{variant.name}: {broken}", pytrace=False)
     seen = evaluated.first(len(logits))
     known = reference(variant, logits)
     found = accuracy.metrics(logits, known, seen)

@@ -1,9 +1,11 @@
 """Trained fp32 weights on disk: safetensors files described by an index beside them.
 
-A checkpoint folder holds ``index.json``, one record a file, and the files. Convolution and linear
-weights are stored as float16, which halves the file and costs no accuracy worth measuring;
-one-dimensional tensors (biases, batch-norm scales and statistics) stay float32, because a running
-variance can leave float16's range. The recorded accuracy is that of the weights as stored.
+A checkpoint folder holds ``index.json``, one record a file, and the files. The index has a format
+number; the first one was a bare list of records, and becomes format 1 when it is next written.
+Convolution and linear weights are stored as float16, which halves the file and costs no accuracy
+worth measuring; one-dimensional tensors (biases, batch-norm scales and statistics) stay float32,
+because a running variance can leave float16's range. The recorded accuracy is that of the weights
+as stored.
 """
 
 import json
@@ -20,6 +22,7 @@ from qmodels.errors import UserError
 from qmodels.recipes import Recipe, from_record
 
 INDEX = "index.json"
+FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,11 @@ class Checkpoint:
         """Where the weights are."""
         return self.folder / self.file
 
+    @property
+    def digest(self) -> str:
+        """The first digits of the file's digest, as records and headers show it."""
+        return self.sha256[:16]
+
 
 def shipped_dir() -> Path:
     """The checkpoints that come with the repository."""
@@ -59,12 +67,14 @@ def shipped_dir() -> Path:
 
 
 def known() -> list[Checkpoint]:
-    """Every checkpoint: those of the cache, newest first, then those that are shipped.
+    """Every checkpoint: those that are shipped, then those of the cache, newest first.
+
+    What somebody trained here later does not take the place of a shipped one: it has to be named.
 
     Raises:
         UserError: an index can't be read.
     """
-    folders = (store.cache_dir("checkpoints"), shipped_dir())
+    folders = (shipped_dir(), store.cache_dir("checkpoints"))
     return [one for folder in folders for one in reversed(read_index(folder))]
 
 
@@ -78,8 +88,11 @@ def find(architecture: str, width: int, dataset: str) -> Checkpoint | None:
 
 
 def find_quantization_aware(parent: Checkpoint) -> Checkpoint | None:
-    """The first known checkpoint that was trained quantization-aware from another, or None."""
-    for one in known():
+    """The first checkpoint that was trained quantization-aware from another, or None.
+
+    Looked for beside the other one first.
+    """
+    for one in (*reversed(read_index(parent.folder)), *known()):
         if one.quantization_aware and one.parent == parent.sha256:
             return one
     return None
@@ -101,22 +114,37 @@ def named(name: str) -> Checkpoint:
 
     Raises:
         UserError: there is none; lists those that there are.
+
+    A path may lead outside of the known folders, to one that has an index too.
     """
-    everything = known()
+    folder = Path(name).parent
+    beside = read_index(folder) if (folder / INDEX).is_file() else []
+    everything = [*known(), *beside]
     for one in everything:
         if name in (one.file, Path(one.file).stem) or Path(name).resolve() == one.path.resolve():
             return one
-    names = ", ".join(Path(one.file).stem for one in everything)
+    names = ", ".join(dict.fromkeys(Path(one.file).stem for one in everything))
     raise UserError(f"no checkpoint {name!r}: choose one of {names}")
 
 
 def read_index(folder: Path) -> list[Checkpoint]:
-    """The checkpoints of a folder, oldest first; none where there is no index."""
+    """The checkpoints of a folder, oldest first; none where there is no index.
+
+    Raises:
+        UserError: it can't be read, or is of a later format.
+    """
     index = folder / INDEX
     if not index.exists():
         return []
     try:
-        records = json.loads(index.read_text(encoding="utf-8"))
+        content = json.loads(index.read_text(encoding="utf-8"))
+        number = 0 if isinstance(content, list) else content["format"]
+        if number not in (0, FORMAT):
+            raise UserError(
+                f"checkpoint index {index} has format {number}, and this qmodels reads {FORMAT}: "
+                "use the version that wrote it, or a later one"
+            )
+        records = content if number == 0 else content["checkpoints"]
         return [
             Checkpoint(folder=folder, **{**record, "recipe": from_record(record["recipe"])})
             for record in records
@@ -143,7 +171,8 @@ def save(state: dict[str, Tensor], description: Checkpoint) -> Checkpoint:
         records = [asdict(one) for one in (*others, checkpoint)]
         for record in records:
             del record["folder"]
-        store.write_text(checkpoint.folder / INDEX, json.dumps(records, indent=2) + "\n")
+        content = {"format": FORMAT, "checkpoints": records}
+        store.write_text(checkpoint.folder / INDEX, json.dumps(content, indent=2) + "\n")
     return checkpoint
 
 

@@ -4,7 +4,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
@@ -37,6 +37,7 @@ from qmodels.study import evaluate, picture, record
 from qmodels.training import Job, tuning
 
 PROGRESS = Console(stderr=True)
+CLOSED_PIPE = 128 + 13  # as shells tell of SIGPIPE
 # Packages of the extras.
 EXTRAS = ("torchao", "onnx", "onnxscript", "onnxruntime", "openvino", "nncf")
 
@@ -341,39 +342,47 @@ def show_baseline(arguments: argparse.Namespace) -> None:
     if arguments.file is None:
         choice = data.choose(arguments.dataset)
         width = training.DEFAULT_WIDTH[choice.name] if arguments.width is None else arguments.width
-        path = gate.baseline_path(
-            baselines(), machine.machine_class(), choice.name, arguments.architecture, width
-        )
+        name = gate.network_name(choice.name, arguments.architecture, width)
+        path = gate.baseline_path(baselines(), machine.machine_class(), name)
     else:
         path = arguments.file
     print(report.stored(stored_run(path), tolerances()))
 
 
-def diff_baseline(arguments: argparse.Namespace) -> None:
-    """Show what a run would change in the baseline."""
-    run, path = run_and_baseline(arguments)
-    baseline = gate.read_baseline(path, run["benchmarks"][0]["extra_info"]["machine_class"])
-    found = report.findings(run, baseline, tolerances())
+def diff_baseline(arguments: argparse.Namespace) -> int:
+    """Show what a run would change in the baseline.
+
+    Exit status: 0, or 1 where a metric regressed, 3 where one is missing or undecided.
+    """
+    run = measured_run(arguments)
+    found = report.findings(run, baseline_of(run, arguments.baseline), tolerances())
     for finding in found:
         if finding.verdict != "ok":
             print(finding.line)
     print(report.counted(found))
+    return report.status(found)
 
 
 def accept_baseline(arguments: argparse.Namespace) -> None:
     """Store in the baseline what a run changes: the benchmarks that are not within tolerance."""
-    run, path = run_and_baseline(arguments)
-    baseline = gate.read_baseline(path, run["benchmarks"][0]["extra_info"]["machine_class"])
-    found = report.findings(run, baseline, tolerances())
-    every = {one["fullname"] for one in run["benchmarks"]}
-    chosen = every if arguments.all else {one.benchmark for one in found if one.verdict != "ok"}
+    run = measured_run(arguments)
+    found = report.findings(run, baseline_of(run, arguments.baseline), tolerances())
+    every = gate.entries_of(run)
+    chosen = set(every) if arguments.all else {one.key for one in found if one.verdict != "ok"}
     if not chosen:
         print("nothing to accept: every metric is within its tolerance")
         return
-    kept = gate.accept(path, run, only=chosen)
-    for name in sorted(chosen):
-        print(f"accepted {name}")
-    print(f"{path}: {len(chosen)} accepted, {kept} kept")
+    if arguments.baseline:
+        some = [one for one in run["benchmarks"] if gate.entry(one).key in chosen]
+        files = [gate.accept_into(arguments.baseline, some)]
+    else:
+        files = gate.accept(baselines(), run, only=chosen)
+    for one in files:
+        for key in one.stored:
+            print(f"accepted {every[key].name}")
+        for line in one.refused:
+            print(line)
+        print(f"{one.path}: {len(one.stored)} accepted, {one.kept} kept")
 
 
 def baselines() -> Path:
@@ -397,32 +406,41 @@ def stored_run(path: Path, machine_class: str | None = None) -> gate.Baseline:
     return baseline
 
 
-def run_and_baseline(arguments: argparse.Namespace) -> tuple[dict[str, Any], Path]:
-    """A run, and the path of the baseline that it belongs to."""
+def measured_run(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The run that a command names; it holds a benchmark at least."""
     run = gate.read_run(arguments.run)
     if not run["benchmarks"]:
         raise UserError(f"run {arguments.run} holds no benchmark: run `pytest benches` to make one")
-    first = run["benchmarks"][0]["extra_info"]
-    path = arguments.baseline or gate.baseline_path(
-        baselines(),
-        first["machine_class"],
-        first["dataset"],
-        first["architecture"],
-        first["width"],
-    )
-    return run, path
+    return run
 
 
-def show_report(arguments: argparse.Namespace) -> None:
-    """Print a run as the study's table in Markdown, with the change against a baseline."""
-    run, path = run_and_baseline(arguments)
+def baseline_of(run: Mapping[str, Any], named: Path | None) -> gate.Baseline | None:
+    """The baseline that was named, or else the stored one that the harness would use for a run."""
+    if named:
+        return stored_run(named)
+    found: gate.Baseline | None = None
+    for one in gate.entries_of(run).values():
+        if found is None or one.key not in found.entries:
+            checkpoint = one.conditions["checkpoint"]
+            more = gate.find_baseline(baselines(), one.machine_class, one.key.network, checkpoint)
+            found = found.joined(more) if found else more
+    return found
+
+
+def show_report(arguments: argparse.Namespace) -> int:
+    """Print a run as the study's table in Markdown, with the change against a baseline.
+
+    Exit status: 0, or 1 where a metric regressed, 3 where one is missing or undecided.
+    """
+    run = measured_run(arguments)
+    baseline = baseline_of(run, arguments.baseline)
     first = run["benchmarks"][0]["extra_info"]
-    if arguments.baseline:
-        baseline: gate.Baseline | None = stored_run(path, first["machine_class"])
-    else:
-        baseline = gate.read_baseline(path, first["machine_class"])
     summary = report.summarize(run, baseline.entries if baseline else {})
-    against = f"change against `{path.name}` in parentheses" if baseline else "no baseline stored"
+    against = (
+        f"change against `{baseline.path.parent.name}/{baseline.path.name}` in parentheses"
+        if baseline
+        else "no baseline stored"
+    )
     print(f"## {first['architecture']}, width {first['width']}, {first['dataset']}\n")
     print(f"{first['machine_class']}, torch {first['versions']['torch']}, {against}.\n")
     print(report.markdown(summary))
@@ -434,6 +452,7 @@ def show_report(arguments: argparse.Namespace) -> None:
     for finding in found:
         if finding.verdict != "ok":
             print(f"- {finding.line}")
+    return report.status(found)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -446,7 +465,7 @@ def parser() -> argparse.ArgumentParser:
 
     def command(
         name: str,
-        run: Callable[[argparse.Namespace], None],
+        run: Callable[[argparse.Namespace], int | None],
         example: str,
         among: Any = commands,
     ) -> argparse.ArgumentParser:
@@ -539,13 +558,22 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run a command; exit with 2 and one line where the user has to mend something."""
+    """Run a command.
+
+    Exit status: what the command says; 2 and one line where the user has to mend something.
+    """
     arguments = parser().parse_args(argv)
     try:
-        arguments.action(arguments)
+        status = arguments.action(arguments)
+        sys.stdout.flush()
     except UserError as error:
         print(f"qmodels: {error}", file=sys.stderr)
         sys.exit(2)
+    except BrokenPipeError:  # whoever read the output has seen enough, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(CLOSED_PIPE)
     except KeyboardInterrupt:
         print("qmodels: interrupted; what was finished is kept", file=sys.stderr)
         sys.exit(130)
+    if status:
+        sys.exit(status)

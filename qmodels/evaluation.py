@@ -11,6 +11,14 @@ EVALUATION_BATCH = 250
 MOST_DB = 100.0
 
 
+def not_finite(logits: Tensor) -> str | None:
+    """How many images of logits (N, classes) have a NaN or an infinity, in a line; None without."""
+    broken = int((~logits.isfinite()).any(dim=1).sum())
+    if broken == 0:
+        return None
+    return f"{broken} of {len(logits)} images have logits that are not finite"
+
+
 def predict(
     forward: Callable[[Tensor], Tensor],
     dataset: Dataset,
@@ -26,11 +34,14 @@ def predict(
 def ranks(logits: Tensor, labels: Tensor) -> Tensor:
     """How many classes come before the right one, (N,) int64, of logits (N, classes).
 
-    Of equal logits, which int8 makes common, the first class comes first, as for ``argmax``.
+    Of equal logits, which int8 makes common, the first class comes first, as for ``argmax``. An
+    image with a logit that is not finite is wrong: all classes come before the right one.
     """
     right = logits.gather(1, labels[:, None])
     earlier = torch.arange(logits.shape[1]) < labels[:, None]
-    return ((logits > right) | ((logits == right) & earlier)).sum(dim=1)
+    rank = ((logits > right) | ((logits == right) & earlier)).sum(dim=1)
+    # NaN compares as false with everything, which would put the right class first.
+    return torch.where(logits.isfinite().all(dim=1), rank, logits.shape[1])
 
 
 def accuracy(logits: Tensor, split: Split) -> tuple[float, float]:
@@ -44,7 +55,10 @@ def sqnr_db(values: Tensor, reference: Tensor) -> float:
     """Signal to quantization noise of values that should be the reference's, in decibels.
 
     At most ``MOST_DB``: beyond that is the rounding of float32 sums, which no two runtimes share.
+    At least ``-MOST_DB``, which is also that of values that are not finite.
     """
+    if not (values.isfinite().all() and reference.isfinite().all()):
+        return -MOST_DB
     signal = reference.double().pow(2).sum()
     noise = (values.double() - reference.double()).pow(2).sum()
-    return min(MOST_DB, float(10 * torch.log10(signal / noise)))
+    return max(-MOST_DB, min(MOST_DB, float(10 * torch.log10(signal / noise))))

@@ -13,15 +13,18 @@ import torch
 
 from qmodels import torch_ao
 
-# Each is named where it is present and nothing above it is; int8 kernels differ between them.
-X86_FEATURES = (
-    ("amx", "amx_int8"),
-    ("avx512_vnni", "avx512_vnni"),
-    ("avx2_vnni", "avx_vnni"),
-    ("avx512", "avx512f"),
-    ("avx2", "avx2"),
-)
-ARM_FEATURES = (("i8mm", "i8mm"), ("dotprod", "asimddp"), ("neon", "asimd"))
+# Instruction sets, the best first, and the flags that each needs. A processor is of the first that
+# it has all flags of. Each step changes which kernels run, and so what int8 computes.
+X86_LEVELS = {
+    "amx": ("amx_int8", "amx_bf16"),
+    "avx512_bf16": ("avx512_vnni", "avx512_bf16"),
+    "avx512_vnni": ("avx512_vnni",),
+    "avx2_vnni": ("avx_vnni",),
+    "avx512": ("avx512f",),
+    "avx2": ("avx2",),
+}
+ARM_LEVELS = {"i8mm": ("i8mm", "bf16"), "dotprod": ("asimddp",), "neon": ("asimd",)}
+BFLOAT16_LEVELS = ("amx", "avx512_bf16", "i8mm")
 RECORDED_PACKAGES = ("torch", "torchvision", "numpy", "pytest-benchmark", "qmodels")
 
 
@@ -33,10 +36,14 @@ def machine_class() -> str:
     ``int8_saturates``. Never names the host.
     """
     architecture = platform.machine().lower()
-    features = X86_FEATURES if architecture in ("x86_64", "amd64") else ARM_FEATURES
+    return f"{platform.system().lower()}-{architecture}-{instruction_set()}"
+
+
+def instruction_set() -> str:
+    """The best level of ``X86_LEVELS`` or ``ARM_LEVELS`` that this processor has, or "baseline"."""
+    levels = X86_LEVELS if platform.machine().lower() in ("x86_64", "amd64") else ARM_LEVELS
     flags = cpu_flags()
-    best = next((name for name, flag in features if flag in flags), "baseline")
-    return f"{platform.system().lower()}-{architecture}-{best}"
+    return next((name for name, needed in levels.items() if flags.issuperset(needed)), "baseline")
 
 
 def gpu_class() -> str | None:
@@ -125,7 +132,7 @@ def bfloat16_pays(device: torch.device) -> bool:
 
 def multiplies_bfloat16() -> bool:
     """Whether this processor has instructions for products of bfloat16."""
-    return bool({"avx512_bf16", "amx_bf16", "bf16"} & cpu_flags())
+    return instruction_set() in BFLOAT16_LEVELS
 
 
 def compilation_pays(device: torch.device) -> bool:

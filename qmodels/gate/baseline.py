@@ -2,35 +2,48 @@
 
 What a run measured stands one metric a line, in the order of the benchmarks' names; who made it
 (date, commit, versions, host) stands once at the top, and entries refer to it. Ranks of images are
-in a file beside it, a line for each variant.
+in a file beside it, a line for each variant. Files have a format number: those of format 1 are read
+as well, and become format 2 when they are next written.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from qmodels import store
 from qmodels.errors import UserError
+from qmodels.gate.classes import nearest
 from qmodels.gate.ranks import Ranks
 from qmodels.metric import Metric
 
-# Numbers taken under different ones of these are different quantities.
+FORMAT = 2
+# Numbers taken under different ones of these are different quantities. Of machine classes see
+# ``verdict``.
 CONDITIONS = (
-    "machine_class",
     "engine",
     "runtime",
     "architecture",
     "width",
     "dataset",
+    "checkpoint",
     "threads",
     "batch_size",
+    "gpu",
 )
 # Kept of a benchmark's extra_info beside its metrics.
-FACTS = ("variant", *CONDITIONS, "arithmetic", "images", "checkpoint", "int8_saturates", "cpus")
-# Other versions of these make another program of the same code. Python counts to its minor version.
-DECISIVE = ("python", "torch")
+FACTS = (
+    "network",
+    "bench",
+    "variant",
+    "machine_class",
+    *CONDITIONS,
+    "arithmetic",
+    "images",
+    "int8_saturates",
+    "cpus",
+)
 # What pytest-benchmark needs to print a comparison.
 STATISTICS = [
     "min",
@@ -81,35 +94,112 @@ class Made:
         )
 
 
+class Key(NamedTuple):
+    """What tells one entry from another, wherever the code of its bench lies."""
+
+    network: str
+    bench: str
+    variant: str
+    batch_size: int
+
+
 @dataclass(frozen=True)
 class Entry:
-    """One benchmark of a run: the variant, its conditions, what was measured, and who did."""
+    """One benchmark of a run.
 
-    variant: str
+    Attributes:
+        name: as pytest shows it, for people.
+        nodeid: where pytest found it when it ran.
+        machine_class: of the processor, or of the GPU where that executes the variant.
+        conditions: by the names of ``CONDITIONS``.
+        images: how many accuracy is of.
+        file: that it is stored in, as people type it; None of a run that is not stored.
+    """
+
+    key: Key
+    name: str
+    nodeid: str
+    machine_class: str
+    arithmetic: str
     conditions: Mapping[str, Any]
     metrics: Mapping[str, Metric]
     made: Made
     images: int | None = None
     ranks: Ranks | None = None
+    file: str | None = None
+
+    @property
+    def variant(self) -> str:
+        """The variant that was measured."""
+        return self.key.variant
+
+    @property
+    def network(self) -> str:
+        """The network, the machine class and the checkpoint, for people."""
+        return f"{self.key.network} of {self.conditions['checkpoint']} on {self.machine_class}"
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """A stored run, by benchmark (pytest's node id)."""
+    """What a run is held against: stored entries, or those of a base that ran beside it.
+
+    Attributes:
+        path: of the file; of a base, of its code.
+        beside: whether it is a base's own run, on this machine.
+    """
 
     path: Path
-    entries: Mapping[str, Entry]
+    entries: Mapping[Key, Entry]
+    beside: bool = False
 
     @property
-    def shown(self) -> Path:
-        """The path as people type it: from here, where it is below."""
-        here = Path.cwd()
-        return self.path.relative_to(here) if self.path.is_relative_to(here) else self.path
+    def shown(self) -> str:
+        """The path as people type it."""
+        return shown(self.path)
+
+    def joined(self, other: "Baseline | None") -> "Baseline":
+        """With the entries of another one too, as those of a GPU."""
+        more = other.entries if other else {}
+        return Baseline(self.path, {**self.entries, **more}, self.beside)
 
 
-def baseline_path(folder: Path, machine_class: str, dataset: str, model: str, width: int) -> Path:
-    """Where the baseline of one machine class, data set, architecture and width is stored."""
-    return folder / machine_class / f"{dataset}-{model}-w{width}.json"
+def shown(path: Path) -> str:
+    """A path as people type it: from here, where it is below."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def network_name(dataset: str, architecture: str, width: int) -> str:
+    """The name of a network, which files of baselines have too."""
+    return f"{dataset}-{architecture}-w{width}"
+
+
+def baseline_path(folder: Path, machine_class: str, network: str) -> Path:
+    """Where the baseline of one machine class and network is stored."""
+    return folder / machine_class / f"{network}.json"
+
+
+def find_baseline(
+    folder: Path, machine_class: str, network: str, checkpoint: str | None
+) -> Baseline | None:
+    """The stored run of a class, or else of the nearest class that has one of these weights.
+
+    Args:
+        folder: of all baselines.
+        checkpoint: the first digits of the digest of the weights; None where any will do.
+
+    Raises:
+        UserError: a file is damaged.
+    """
+    stored = sorted(path.parent.name for path in folder.glob(f"*/{network}.json"))
+    for one in (machine_class, *nearest(machine_class, stored)):
+        baseline = read_baseline(baseline_path(folder, one, network), one)
+        if baseline is None:
+            continue
+        entries = baseline.entries.values()
+        if checkpoint is None or any(e.conditions["checkpoint"] == checkpoint for e in entries):
+            return baseline
+    return None
 
 
 def ranks_path(path: Path) -> Path:
@@ -126,7 +216,7 @@ def read_run(path: Path) -> dict[str, Any]:
     try:
         run = json.loads(path.read_text(encoding="utf-8"))
         for benchmark in run["benchmarks"]:
-            benchmark["fullname"], benchmark["extra_info"]["metrics"].items()
+            benchmark["fullname"], benchmark["name"], benchmark["extra_info"]["metrics"].items()
     except FileNotFoundError:
         raise UserError(f"run {path} does not exist: name a file of --benchmark-json") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -137,23 +227,52 @@ def read_run(path: Path) -> dict[str, Any]:
     return dict(run)
 
 
-def entry(extra_info: Mapping[str, Any]) -> Entry:
-    """What the gate compares, from a benchmark's ``extra_info`` in a run record.
+def entry(benchmark: Mapping[str, Any], file: str | None = None) -> Entry:
+    """What the gate compares, from a benchmark of a run record.
+
+    Args:
+        benchmark: its ``fullname``, ``name`` and ``extra_info``.
+        file: that it is stored in.
 
     Raises:
-        UserError: a metric is not one.
+        UserError: a metric is not one, or the record lacks what tells entries apart.
     """
+    extra_info = benchmark["extra_info"]
     ranks = extra_info.get("ranks")
+    try:
+        key = Key(
+            str(extra_info["network"]),
+            str(extra_info["bench"]),
+            str(extra_info["variant"]),
+            int(extra_info["batch_size"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"an entry has no {error}") from None
     return Entry(
-        variant=str(extra_info.get("variant")),
-        conditions={name: extra_info.get(name) for name in CONDITIONS},
+        key=key,
+        name=str(benchmark["name"]),
+        nodeid=str(benchmark["fullname"]),
+        machine_class=str(extra_info.get("machine_class")),
+        arithmetic=str(extra_info.get("arithmetic")),
+        conditions={condition: extra_info.get(condition) for condition in CONDITIONS},
         metrics={
-            name: Metric.from_record(record) for name, record in extra_info["metrics"].items()
+            metric: Metric.from_record(record) for metric, record in extra_info["metrics"].items()
         },
         made=Made.from_record(extra_info.get("made") or {}),
         images=extra_info.get("images"),
         ranks=None if ranks is None else Ranks.from_record(ranks),
+        file=file,
     )
+
+
+def entries_of(run: Mapping[str, Any], file: str | None = None) -> dict[Key, Entry]:
+    """The entries of a run record, by what tells them apart, in its order.
+
+    Raises:
+        UserError: something in it is not what it should be.
+    """
+    found = [entry(one, file) for one in run["benchmarks"]]
+    return {one.key: one for one in found}
 
 
 def read_baseline(path: Path, machine_class: str | None = None) -> Baseline | None:
@@ -163,11 +282,11 @@ def read_baseline(path: Path, machine_class: str | None = None) -> Baseline | No
         machine_class: that it has to be of; any by default.
 
     Raises:
-        UserError: it is damaged, or was made on another machine class.
+        UserError: it is damaged, of a later format, or was made on another machine class.
     """
     if not path.exists():
         return None
-    run = read_run(path)
+    run = read_stored(path)
     made_on = run.get("machine_info", {}).get("machine_class")
     if machine_class is not None and made_on != machine_class:
         raise UserError(
@@ -176,78 +295,185 @@ def read_baseline(path: Path, machine_class: str | None = None) -> Baseline | No
             "with --qmodels-update-baseline"
         )
     try:
-        entries = {one["fullname"]: entry(one["extra_info"]) for one in whole(path, run)}
+        return Baseline(path, entries_of(run, shown(path)))
     except UserError as error:
         raise UserError(f"baseline {path} is damaged ({error}): restore it from git") from None
-    return Baseline(path, entries)
 
 
-def whole(path: Path, run: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The benchmarks of a stored run with what stands elsewhere: who made them, and ranks.
+def read_stored(path: Path) -> dict[str, Any]:
+    """A stored run with what stands elsewhere in it: who made its entries, and ranks.
 
     Raises:
-        UserError: the file of the ranks is damaged.
+        UserError: a file is damaged, or of a format that this version does not know.
     """
-    ranks = {}
+    run = read_run(path)
+    number = run.get("format", 1)
+    if number not in (1, FORMAT):
+        raise UserError(
+            f"baseline {path} has format {number}, and this qmodels reads {FORMAT}: "
+            "use the version that wrote it, or a later one"
+        )
+    ranks: dict[str, Any] = {}
     if ranks_path(path).exists():
         try:
             ranks = dict(json.loads(ranks_path(path).read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
-            raise UserError(f"{ranks_path(path).name} can't be read") from None
+            raise UserError(
+                f"baseline {path} is damaged ({ranks_path(path).name} can't be read): "
+                "restore it from git"
+            ) from None
     made = run.get("made", {})
-    benchmarks = []
-    for one in run["benchmarks"]:
-        extra_info = {**one["extra_info"], "made": made.get(one["extra_info"].get("made"))}
-        if one["fullname"] in ranks:
-            extra_info["ranks"] = ranks[one["fullname"]]
-        benchmarks.append({**one, "extra_info": extra_info})
-    return benchmarks
+    try:
+        benchmarks = [with_the_rest(one, number, made, ranks) for one in run["benchmarks"]]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"baseline {path} is damaged (an entry lacks {error}): restore it from git"
+        ) from None
+    return {**run, "benchmarks": benchmarks}
 
 
-def vanished(baseline: Baseline | None, ran: Sequence[str], excused: Sequence[str]) -> list[str]:
-    """Benchmarks of the baseline that neither ran nor were left out on purpose."""
-    if baseline is None:
-        return []
-    accounted = {*ran, *excused}
-    return [name for name in baseline.entries if name not in accounted]
-
-
-def accept(path: Path, run: Mapping[str, Any], only: Iterable[str] | None = None) -> int:
-    """Store benchmarks of a run in the baseline; returns how many other entries it kept.
+def with_the_rest(
+    benchmark: Mapping[str, Any], number: int, made: Mapping[str, Any], ranks: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A stored benchmark with who made it, and its ranks, in its ``extra_info``.
 
     Args:
+        number: of the file's format.
+        made, ranks: of all benchmarks.
+    """
+    extra_info = {**benchmark["extra_info"], "made": made.get(benchmark["extra_info"].get("made"))}
+    if number == 1:
+        extra_info |= missing_in_format_1(benchmark["fullname"], extra_info)
+    label = benchmark["fullname"] if number == 1 else benchmark["name"]
+    if label in ranks:
+        extra_info["ranks"] = ranks[label]
+    return {**benchmark, "extra_info": extra_info}
+
+
+def missing_in_format_1(fullname: str, extra_info: Mapping[str, Any]) -> dict[str, Any]:
+    """What format 1 told by the path of a bench's file and by the name of its own."""
+    metrics = dict(extra_info["metrics"])
+    metrics.pop("rss_bytes", None)  # counted pages of shared libraries
+    names = ("dataset", "architecture", "width")
+    return {
+        "network": network_name(*(extra_info[name] for name in names)),
+        "bench": fullname.rpartition("::")[2].partition("[")[0],
+        "metrics": metrics,
+    }
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """What storing a run did to one file.
+
+    Attributes:
+        stored: keys of the run's entries that it has now.
+        kept: how many entries of before it still has beside them.
+        dropped: names of entries of before that it has no more.
+        refused: lines that tell which entries of the run were not stored, and why.
+    """
+
+    path: Path
+    stored: tuple[Key, ...]
+    kept: int
+    dropped: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+
+
+def accept(
+    folder: Path,
+    run: Mapping[str, Any],
+    *,
+    only: Collection[Key] | None = None,
+    variants: Collection[str] | None = None,
+) -> list[Accepted]:
+    """Store benchmarks of a run in the baselines of their machine classes and networks.
+
+    Latencies that belong to a run beside a base, or are of fewer processes than those stored, are
+    refused: what the file has of them stays.
+
+    Args:
+        folder: of all baselines.
         run: as pytest-benchmark makes it.
-        only: the benchmarks to accept, all of the run by default.
+        only: the entries to accept, all of the run by default.
+        variants: those that there are; entries of others are dropped. None drops nothing.
 
     Raises:
-        UserError: the file can't be written, or what is there is damaged.
+        UserError: a file can't be written, or what is there is damaged.
     """
-    chosen = {one["fullname"] for one in run["benchmarks"]} if only is None else set(only)
-    accepted = [one for one in run["benchmarks"] if one["fullname"] in chosen]
-    kept = []
-    if path.exists():
-        stored = read_run(path)
-        kept = [one for one in whole(path, stored) if one["fullname"] not in chosen]
-    everything = sorted((*accepted, *kept), key=lambda one: str(one["fullname"]))
+    paths: dict[Path, list[dict[str, Any]]] = {}
+    for one in run["benchmarks"]:
+        about = one["extra_info"]
+        key = entry(one).key
+        if only is None or key in only:
+            path = baseline_path(folder, about["machine_class"], about["network"])
+            paths.setdefault(path, []).append(one)
+    return [accept_into(path, some, variants) for path, some in paths.items()]
+
+
+def accept_into(
+    path: Path, benchmarks: Sequence[dict[str, Any]], variants: Collection[str] | None = None
+) -> Accepted:
+    """Store benchmarks of one machine class and network in a file; see ``accept``."""
+    before = read_stored(path)["benchmarks"] if path.exists() else []
+    known = {entry(one).key: one for one in before}
+    gone = [
+        one
+        for one in before
+        if variants is not None and one["extra_info"]["variant"] not in variants
+    ]
+    everything = {key: one for key, one in known.items() if one not in gone}
+    stored, refused = [], []
+    for one in benchmarks:
+        now = entry(one)
+        old = known.get(now.key)
+        reason = why_not_stored(now, entry(old) if old else None)
+        if reason:
+            refused.append(f"{now.name} not stored: {reason}")
+        else:
+            everything[now.key] = one
+            stored.append(now.key)
+    ordered = sorted(everything.values(), key=lambda one: str(one["name"]))
     ranks = {
-        one["fullname"]: one["extra_info"]["ranks"]
-        for one in everything
-        if "ranks" in one["extra_info"]
+        one["name"]: one["extra_info"]["ranks"] for one in ordered if "ranks" in one["extra_info"]
     }
-    store.write_text(ranks_path(path), lines(ranks, deep=1) + "\n")
-    store.write_text(path, lines(laid_out(run, everything), deep=5) + "\n")
-    return len(kept)
+    if stored or gone:
+        machine_class = (benchmarks or before)[0]["extra_info"]["machine_class"]
+        store.write_text(ranks_path(path), lines(ranks, deep=1) + "\n")
+        store.write_text(path, lines(laid_out(machine_class, ordered), deep=5) + "\n")
+    return Accepted(
+        path,
+        tuple(stored),
+        len(everything) - len(stored),
+        tuple(one["name"] for one in gone),
+        tuple(refused),
+    )
 
 
-def laid_out(run: Mapping[str, Any], benchmarks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def why_not_stored(now: Entry, before: Entry | None) -> str | None:
+    """Why an entry must not be stored in the place of the one before; None where it may."""
+    if "latency_change" in now.metrics:
+        return "it ran beside a base; store a run without one"
+    for name, metric in now.metrics.items():
+        old = before.metrics.get(name) if before else None
+        if old and len(metric.samples) < len(old.samples):
+            return (
+                f"{name} is of {len(metric.samples)} processes, and the stored one of "
+                f"{len(old.samples)}; make it again with --qmodels-update-baseline"
+            )
+    return None
+
+
+def laid_out(machine_class: str, benchmarks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """A run as it is stored: who made entries once for all, no raw times, no needless digits."""
     made = {}
     for one in benchmarks:
         who = one["extra_info"].get("made") or {}
         made[identity(who)] = who
     return {
+        "format": FORMAT,
         "made": dict(sorted(made.items(), key=lambda one: str(one[1].get("date")))),
-        "machine_info": {"machine_class": run["machine_info"]["machine_class"]},
+        "machine_info": {"machine_class": machine_class},
         "commit_info": {},
         "benchmarks": [
             {

@@ -10,7 +10,7 @@ from qmodels.gate import intervals, sequential
 from qmodels.gate.baseline import Baseline, Entry
 from qmodels.gate.sequential import Case, Rule, Samples
 from qmodels.gate.tolerances import Tolerances
-from qmodels.gate.verdict import unlike
+from qmodels.gate.verdict import limit, unlike
 from qmodels.measure import latency
 from qmodels.measure.latency import Side
 from qmodels.measure.stopwatch import PROBE
@@ -153,25 +153,23 @@ def measure(
     return timings
 
 
-def rule_beside(variant: str, tolerances: Tolerances) -> Rule | None:
+def rule_beside(variant: str, arithmetic: str, tolerances: Tolerances) -> Rule | None:
     """How a case is judged against a base that takes turns with it."""
-    tolerance = tolerances.of("latency_change", variant)
+    tolerance = tolerances.of("latency_change", variant, arithmetic)
     return None if tolerance is None else Rule(intervals.of_changes, math.log1p(tolerance))
 
 
-def rule_stored(
-    benchmark: str, now: Entry, baseline: Baseline | None, tolerances: Tolerances
-) -> Rule | None:
+def rule_stored(now: Entry, baseline: Baseline | None, tolerances: Tolerances) -> Rule | None:
     """How a case is judged against the stored run; None where that has nothing that fits.
 
     Args:
         now: the conditions of this run; it has no metrics yet.
     """
-    before = baseline.entries.get(benchmark) if baseline else None
+    before = baseline.entries.get(now.key) if baseline else None
     if before is None or unlike(now, before):
         return None
     name = "probe_ratio" if now.variant == REFERENCE else "latency_ratio"
-    tolerance = tolerances.of(name, now.variant, same_host=now.made.host == before.made.host)
+    tolerance = limit(tolerances, name, now, before)
     stored = before.metrics.get(name)
     if tolerance is None or stored is None or not stored.samples:
         return None

@@ -27,8 +27,8 @@ class Stage:
     level: float
 
 
-SCREEN = Stage(first=4, most=12, level=1 / 16)
-CONFIRM = Stage(first=5, most=16, level=1 / 32)
+SCREEN = Stage(first=4, most=24, level=1 / 16)
+CONFIRM = Stage(first=5, most=24, level=1 / 32)
 # A slowdown of so many tolerances must not be missed: doubt about less is no reason to go on.
 CAUGHT = 2.0
 
@@ -54,12 +54,15 @@ def answer(interval: Interval, tolerance: float) -> Answer:
 
 
 def conclude(samples: Samples, bound: Bound, tolerance: float) -> Answer:
-    """What all samples of a case say: a change only where both stages find it."""
+    """What all samples of a case say: a change only where both stages find it.
+
+    Where either stage ran out of samples in doubt, so is the answer.
+    """
     screened = answer(bound(samples.screened, SCREEN.level), tolerance)
     if screened in ("same", "doubtful") or not samples.confirmed:
         return screened
     confirmed = answer(bound(samples.confirmed, CONFIRM.level), tolerance)
-    return screened if confirmed == screened else "same"
+    return confirmed if confirmed in (screened, "doubtful") else "same"
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,11 @@
 """How much worse than its baseline each metric may get: one file, in the order that people read it.
 
 The file is TOML, a table for each metric: ``tolerance``, which is in points where the unit is a
-percentage, in decibels where it is those, and else a fraction of the baseline; ``other_host``,
-instead of it where the baseline was made on another host of the machine class; ``level``, the
-error that an exact test may make; and under ``variants`` any of them for one variant. What has no
-tolerance is shown and not gated.
+percentage, in decibels where it is those, and else a fraction of the baseline; ``other_host`` and
+``other_class``, instead of it where the baseline was made on another host of the machine class, or
+on another class; ``level``, the error that an exact test may make. Any of them may stand under
+``arithmetic``, for variants that multiply in one, and under ``variants``, for a single one, which
+comes first. What has no tolerance is shown and not gated.
 """
 
 import math
@@ -12,13 +13,16 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from qmodels.errors import UserError
 from qmodels.metric import METRICS
 
 FILE = "tolerances.toml"
-KEYS = ("tolerance", "other_host", "level")
+KEYS = ("tolerance", "other_host", "other_class", "level")
+ARITHMETICS = ("float32", "float16", "bfloat16", "int8")
+# Where a baseline was made: on this host, on another one of this class, or on another class.
+Origin = Literal["this host", "another host", "another class"]
 
 
 @dataclass(frozen=True)
@@ -27,25 +31,35 @@ class Tolerances:
 
     tables: Mapping[str, Mapping[str, Any]]
 
-    def of(self, metric: str, variant: str, *, same_host: bool = True) -> float | None:
+    def of(
+        self, metric: str, variant: str, arithmetic: str, origin: Origin = "this host"
+    ) -> float | None:
         """The tolerance of a metric of a variant; None where it is not gated."""
-        if not same_host:
-            other = self.find(metric, variant, "other_host")
+        if origin == "another class":
+            return self.find(metric, variant, arithmetic, "other_class")
+        if origin == "another host":
+            other = self.find(metric, variant, arithmetic, "other_host")
             if other is not None:
                 return other
-        return self.find(metric, variant, "tolerance")
+        return self.find(metric, variant, arithmetic, "tolerance")
 
-    def level(self, metric: str, variant: str) -> float:
+    def level(self, metric: str, variant: str, arithmetic: str) -> float:
         """How often an exact test of a metric may err."""
-        level = self.find(metric, variant, "level")
+        level = self.find(metric, variant, arithmetic, "level")
         assert level is not None, f"{metric} needs a level"
         return level
 
-    def find(self, metric: str, variant: str, key: str) -> float | None:
-        """A number of the file, the variant's own before the metric's."""
+    def find(self, metric: str, variant: str, arithmetic: str, key: str) -> float | None:
+        """A number of the file, the variant's own before its arithmetic's before the metric's."""
         table = self.tables.get(metric, {})
-        found = table.get("variants", {}).get(variant, {}).get(key, table.get(key))
-        return None if found is None else float(found)
+        for own in (
+            table.get("variants", {}).get(variant, {}),
+            table.get("arithmetic", {}).get(arithmetic, {}),
+            table,
+        ):
+            if key in own:
+                return float(own[key])
+        return None
 
 
 def read_tolerances(folder: Path, variants: Iterable[str]) -> Tolerances:
@@ -68,15 +82,15 @@ def read_tolerances(folder: Path, variants: Iterable[str]) -> Tolerances:
     for metric, table in tables.items():
         if metric not in METRICS:
             raise UserError(f"{path}: unknown metric {metric!r}: choose from {', '.join(METRICS)}")
-        own = table.get("variants", {})
-        for variant in own:
-            if variant not in known:
-                raise UserError(
-                    f"{path}: {metric} has an unknown variant {variant!r}: "
-                    f"choose from {', '.join(known)}"
-                )
-        for one in (table, *own.values()):
-            check(path, metric, {key: value for key, value in one.items() if key != "variants"})
+        check(path, metric, {k: v for k, v in table.items() if k not in ("variants", "arithmetic")})
+        for group, names in (("variants", known), ("arithmetic", set(ARITHMETICS))):
+            for name, own in table.get(group, {}).items():
+                if name not in names:
+                    raise UserError(
+                        f"{path}: {metric}.{group} names an unknown {name!r}: "
+                        f"choose from {', '.join(sorted(names))}"
+                    )
+                check(path, metric, own)
     for metric in ("top1", "top5_error"):
         if "level" not in tables.get(metric, {}):
             raise UserError(f"{path}: {metric} has no level: give it one, such as 0.01")

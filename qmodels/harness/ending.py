@@ -7,9 +7,19 @@ from typing import Any
 
 import pytest
 
-from qmodels import gate, report
+from qmodels import gate, report, variants
 from qmodels.errors import UserError
 from qmodels.harness.options import SETTINGS, Settings, is_worker
+
+# With these pytest shows something and runs nothing.
+SHOWING = (
+    "collectonly",
+    "showfixtures",
+    "show_fixtures_per_test",
+    "cacheshow",
+    "setuponly",
+    "setupplan",
+)
 
 
 @dataclass(eq=False)  # pytest keeps its plugins in sets
@@ -28,10 +38,8 @@ class Ledger:
         """Of pytest: a part of a test is over."""
         measured = getattr(report, "qmodels", None)
         if measured is not None and report.when == "call":
-            self.benchmarks.append(
-                {"fullname": report.nodeid, "extra_info": measured["extra_info"]}
-            )
-            self.findings += [gate.Finding(*one) for one in measured["findings"]]
+            self.benchmarks.append(measured["benchmark"])
+            self.findings += [gate.Finding.from_record(one) for one in measured["findings"]]
             self.notes += measured["notes"]
 
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
@@ -55,31 +63,27 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Of pytest: fail where something is missing, or store the run."""
-    settings = session.config.stash.get(SETTINGS, None)
-    if settings is None or session.config.option.collectonly:
+    config = session.config
+    settings = config.stash.get(SETTINGS, None)
+    if settings is None or any(getattr(config.option, name, None) for name in SHOWING):
         return
-    ledger = session.config.stash[LEDGER]
-    if is_worker(session.config):
-        output = session.config.workeroutput  # type: ignore[attr-defined]
-        output["qmodels_deselected"] = ledger.deselected
+    ledger = config.stash[LEDGER]
+    if is_worker(config):
+        config.workeroutput["qmodels_deselected"] = ledger.deselected  # type: ignore[attr-defined]
         return
     problems = []
     if not ledger.benchmarks:
         problems.append("no bench was measured")
-    gone = gate.vanished(
-        settings.baseline,
-        ran=[one["fullname"] for one in ledger.benchmarks],
-        excused=excused(session.config, settings, ledger),
-    )
+    gone = vanished(config, settings, ledger)
     if gone and (session.shouldfail or session.shouldstop):
         ledger.notes.append(f"stopped early: {len(gone)} benches were not measured")
-    elif gone and session.config.option.lf:
+    elif gone and getattr(config.option, "lf", False):
         ledger.notes.append(f"--lf: {len(gone)} benches of the baseline were left out")
     else:
-        problems += [f"{name} is in the baseline and was not measured" for name in gone]
+        problems += gone
     passed = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
     if settings.update_baseline:
-        ledger.notes.append(update_baseline(session, settings, ledger, passed, gone))
+        ledger.notes += update_baseline(session, settings, passed)
     elif settings.require_baseline and problems:
         ledger.notes += [f"FAILED {problem}" for problem in problems]
         if passed:
@@ -88,33 +92,50 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         ledger.notes += problems
 
 
-def excused(config: pytest.Config, settings: Settings, ledger: Ledger) -> list[str]:
-    """Benchmarks of the baseline that this command line did not ask for."""
+def vanished(config: pytest.Config, settings: Settings, ledger: Ledger) -> list[str]:
+    """A line for each stored entry that should have been measured and was not.
+
+    What this machine can't run is excused, and noted; what the command line left out is not
+    looked at.
+    """
     if settings.baseline is None:
         return []
+    known = variants.all_variants()
+    ran = {gate.entry(one).key for one in ledger.benchmarks}
     asked = [
         os.path.relpath(config.invocation_params.dir / argument, config.rootpath)
         for argument in config.args
     ]
-    return ledger.deselected + [
-        name
-        for name, entry in settings.baseline.entries.items()
-        if entry.variant not in settings.variants
-        or not any(path == "." or name.startswith(path) for path in asked)
-    ]
+    lines, excuses = [], {}
+    for key, entry in settings.baseline.entries.items():
+        chosen = not settings.left_out or key.variant in settings.variants
+        in_paths = any(path == "." or entry.nodeid.startswith(path) for path in asked)
+        if key in ran or not chosen or not in_paths or entry.nodeid in ledger.deselected:
+            continue
+        if key.variant not in known:
+            lines.append(
+                f"{entry.name} is in the baseline, and there is no variant {key.variant} any more: "
+                "restore it, or drop its entries with --qmodels-update-baseline"
+            )
+            continue
+        obstacle = known[key.variant].obstacle()
+        if obstacle and not obstacle.mendable:
+            excuses[key.variant] = obstacle.reason
+        else:
+            lines.append(f"{entry.name} is in the baseline and was not measured")
+    ledger.notes += [f"excused: {name} can't run here: {why}" for name, why in excuses.items()]
+    return lines
 
 
-def update_baseline(
-    session: pytest.Session, settings: Settings, ledger: Ledger, passed: bool, gone: list[str]
-) -> str:
-    """Store the run, and say in a line what was written or why nothing was."""
-    stored = settings.baseline_path.relative_to(session.config.rootpath)
+def update_baseline(session: pytest.Session, settings: Settings, passed: bool) -> list[str]:
+    """Store the run, and say what was written or why nothing was."""
+    stored = gate.shown(settings.baseline_path)
     plugin = session.config._benchmarksession  # type: ignore[attr-defined]
     if not passed:
-        return f"baseline not updated: this run failed; {stored} is as it was"
+        return [f"baseline not updated: this run failed; {stored} is as it was"]
     if not plugin.benchmarks:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        return f"baseline not updated: nothing was measured; {stored} is as it was"
+        return [f"baseline not updated: nothing was measured; {stored} is as it was"]
     hook = session.config.hook
     run = hook.pytest_benchmark_generate_json(
         config=session.config,
@@ -124,12 +145,11 @@ def update_baseline(
         commit_info=hook.pytest_benchmark_generate_commit_info(config=session.config),
     )
     try:
-        kept = gate.accept(settings.baseline_path, run)
+        files = gate.accept(settings.baselines, run, variants=variants.all_variants())
     except UserError as error:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        return f"baseline not updated: {error}"
-    partial = f"; partial run: {kept} other entries kept as they were" if kept else ""
-    return f"baseline updated: {stored}, {len(run['benchmarks'])} entries{partial}"
+        return [f"baseline not updated: {error}"]
+    return [line for one in files for line in report.accepted(one)]
 
 
 @pytest.hookimpl(wrapper=True)
@@ -153,13 +173,22 @@ def pytest_terminal_summary(
             terminalreporter.write_line(f"\n{speeds}")
     if ledger.findings:
         terminalreporter.write_line(f"gate: {report.counted(ledger.findings)}")
-    for finding in ledger.findings:
-        if finding.verdict == "improved":
-            terminalreporter.write_line(finding.line)
-    missing = [finding.line for finding in ledger.findings if finding.verdict == "missing"]
-    if missing and not settings.require_baseline:
-        terminalreporter.write_line(
-            f"{len(missing)} metrics were held against nothing: {missing[0]}"
-        )
+    for line in said(ledger.findings, settings):
+        terminalreporter.write_line(line)
     for note in ledger.notes:
         terminalreporter.write_line(note)
+
+
+def said(findings: Sequence[gate.Finding], settings: Settings) -> list[str]:
+    """Lines of what failed no bench and is no plain "ok"; of what is new or missing the first."""
+    lines = [one.line for one in findings if one.verdict == "improved"]
+    if not settings.require_baseline:  # else they failed their benches
+        lines += [one.line for one in findings if one.verdict == "undecided"]
+    for verdict, meaning in (
+        ("new", "are new"),
+        ("missing", "were held against nothing"),
+    ):
+        of = [one.line for one in findings if one.verdict == verdict]
+        if of and not (verdict == "missing" and settings.require_baseline):
+            lines.append(f"{len(of)} metrics {meaning}: {of[0]}")
+    return lines

@@ -1,7 +1,7 @@
 """What benches ask for: settings, data set, checkpoint, artifacts, fp32's logits, latencies."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -20,25 +20,12 @@ from qmodels.evaluation import predict
 from qmodels.gate import processes
 from qmodels.gate.processes import Limit, Timings
 from qmodels.gate.sequential import Case, Rule
-from qmodels.harness.options import SETTINGS, Settings, is_worker
+from qmodels.harness.options import SETTINGS, Settings, exit_on_user_error, is_worker
 from qmodels.measure import ceiling
 from qmodels.measure.latency import Side
 from qmodels.resnet import random_images
 from qmodels.runtimes import dispatch
 from qmodels.variants import Artifact, Runnable, Variant
-
-
-@contextmanager
-def users_to_mend(config: pytest.Config) -> Iterator[None]:
-    """Show progress while a fixture works, and end the session in one line where it can't."""
-    capture: Any = config.pluginmanager.getplugin("capturemanager")
-    try:
-        with capture.global_and_fixture_disabled():
-            yield
-    except Unavailable:
-        raise
-    except UserError as error:
-        pytest.exit(f"qmodels: {error}", returncode=2)
 
 
 @pytest.fixture(scope="session")
@@ -50,14 +37,16 @@ def settings(pytestconfig: pytest.Config) -> Settings:
 @pytest.fixture(scope="session")
 def dataset(pytestconfig: pytest.Config, settings: Settings) -> Dataset:
     """The data set that ``--qmodels-dataset`` names."""
-    with users_to_mend(pytestconfig):
+    with exit_on_user_error(pytestconfig):
         return data.load(settings.dataset.name)
 
 
 @pytest.fixture(scope="session")
 def checkpoint(pytestconfig: pytest.Config, settings: Settings, dataset: Dataset) -> Checkpoint:
-    """The trained weights: from the cache, else shipped, else trained now where that is quick."""
-    with users_to_mend(pytestconfig):
+    """The trained weights: those that the header names, or trained now where that is quick."""
+    if settings.checkpoint is not None:
+        return settings.checkpoint
+    with exit_on_user_error(pytestconfig):
         return training.find_or_train(
             dataset, settings.architecture, settings.width, console=Console(stderr=True)
         )
@@ -74,14 +63,28 @@ def macs(checkpoint: Checkpoint) -> int:
 def build(
     pytestconfig: pytest.Config, checkpoint: Checkpoint, dataset: Dataset
 ) -> Callable[[str], Artifact]:
-    """Build a variant by name, or find it in the cache."""
+    """Build a variant by name, or find it in the cache; what failed once is not tried again.
+
+    The errors are those of ``variants.build``. They fail the benches of that variant alone.
+    """
+    capture: Any = pytestconfig.pluginmanager.getplugin("capturemanager")
+    known = variants.all_variants()
 
     @cache
+    def tried(name: str) -> Artifact | UserError:
+        try:
+            with capture.global_and_fixture_disabled() if capture else nullcontext():
+                return variants.build(
+                    known[name], checkpoint, dataset, console=Console(stderr=True)
+                )
+        except UserError as error:
+            return error
+
     def built(name: str) -> Artifact:
-        with users_to_mend(pytestconfig):
-            return variants.build(
-                variants.all_variants()[name], checkpoint, dataset, console=Console(stderr=True)
-            )
+        found = tried(name)
+        if isinstance(found, UserError):
+            raise found
+        return found
 
     return built
 
@@ -129,37 +132,46 @@ def latencies(
 ) -> Callable[[str, int], Timings]:
     """Latencies of all cases that this session asks for, measured together at the first call."""
 
-    def asked() -> dict[Case, str]:
-        """Node ids of the benches to come, by case."""
+    def asked() -> dict[Case, gate.Entry]:
+        """The benches to come, without metrics, by case."""
         found = {}
         for item in request.session.items:
-            if "latencies" in getattr(item, "fixturenames", ()):
-                parameters = item.callspec.params  # type: ignore[attr-defined]
-                variant = variants.all_variants()[parameters["variant"]]
-                if not variant.missing():
-                    found[variant.name, parameters["batch_size"]] = item.nodeid
+            if "latencies" not in getattr(item, "fixturenames", ()):
+                continue
+            assert isinstance(item, pytest.Function)
+            parameters: Any = item.callspec.params
+            name, size = parameters["variant"], parameters["batch_size"]
+            variant = variants.all_variants()[name]
+            if variant.missing():
+                continue
+            facts = describe(variant, item.originalname, batch_size=size, threads=settings.threads)
+            found[name, size] = gate.entry(
+                {
+                    "fullname": item.nodeid,
+                    "name": item.name,
+                    "extra_info": {**facts, "metrics": {}},
+                }
+            )
         return found
 
-    def rules(nodes: dict[Case, str], base: Side | None) -> dict[Case, Rule]:
+    def rules(entries: dict[Case, gate.Entry], base: Side | None) -> dict[Case, Rule]:
         """How each case is judged, where there is something to hold it against."""
         found = {}
-        for (name, size), nodeid in nodes.items():
+        for case, entry in entries.items():
             if base:
-                rule = processes.rule_beside(name, settings.tolerances)
+                rule = processes.rule_beside(entry.variant, entry.arithmetic, settings.tolerances)
             else:
-                variant = variants.all_variants()[name]
-                facts = describe(variant, batch_size=size, threads=settings.threads)
-                now = gate.entry({**facts, "metrics": {}})
-                rule = processes.rule_stored(nodeid, now, settings.baseline, settings.tolerances)
+                stored = None if settings.base else settings.baseline
+                rule = processes.rule_stored(entry, stored, settings.tolerances)
             if rule is not None:
-                found[name, size] = rule
+                found[case] = rule
         return found
 
-    def limits(nodes: dict[Case, str]) -> dict[Case, Limit]:
+    def limits(cases: Iterable[Case]) -> dict[Case, Limit]:
         """What shows how close each case comes to the machine's limit."""
         known = ceiling.limits()
         found = {}
-        for name, size in nodes:
+        for name, size in cases:
             model = ceiling.name(variants.all_variants()[name].arithmetic)
             if model in known:
                 found[name, size] = Limit(model, macs * size / ceiling.MACS)
@@ -167,22 +179,22 @@ def latencies(
 
     @cache
     def measured() -> dict[Case, Timings]:
-        nodes = asked()
+        entries = asked()
         folders = {}
-        for name in dict.fromkeys(["fp32", *(name for name, _ in nodes)]):
-            with suppress(Unavailable):
+        for name in dict.fromkeys(["fp32", *(name for name, _ in entries)]):
+            with suppress(UserError):  # fails the benches of that variant
                 folders[name] = str(build(name).folder)
         head = Side(HERE, {"artifacts": folders})
         found: dict[Case, Timings] = {}
-        with users_to_mend(pytestconfig), Console(stderr=True).status("latencies, in turn"):
+        with exit_on_user_error(pytestconfig), Console(stderr=True).status("latencies, in turn"):
             base_folders = {}
             if settings.base:
                 base_folders = checkouts.artifacts(settings.base, checkpoint, list(folders))
-            # What is new has no base, and is held against the stored run.
+            # What is new has no base.
             for known in (True, False):
                 some = {
-                    case: node
-                    for case, node in nodes.items()
+                    case: entry
+                    for case, entry in entries.items()
                     if case[0] in folders and (case[0] in base_folders) == known
                 }
                 if not some:

@@ -4,19 +4,21 @@ import json
 from collections.abc import Callable, Generator
 from dataclasses import astuple, replace
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import pytest
 from torch import Tensor
 
-from qmodels import engines, gate, machine
+from qmodels import checkouts, checkpoints, engines, gate, machine
 from qmodels.checkpoints import Checkpoint
 from qmodels.data import Dataset, Split
 from qmodels.errors import UserError
+from qmodels.evaluation import EVALUATION_BATCH
 from qmodels.evaluation import ranks as ranks_of
 from qmodels.gate.ranks import collect, flips, least_visible
 from qmodels.gate.ranks import settled as settled_by
-from qmodels.harness.options import Settings
+from qmodels.harness.options import Settings, exit_on_user_error
 from qmodels.measure import accuracy
 from qmodels.metric import Metric
 from qmodels.variants import Variant
@@ -44,8 +46,15 @@ def describe(
 ) -> Callable[..., dict[str, Any]]:
     """What a benchmark was measured under, as in its ``extra_info``."""
 
-    def described(variant: Variant, *, batch_size: int, threads: int | str) -> dict[str, Any]:
+    def described(
+        variant: Variant, bench: str, *, batch_size: int, threads: int | str
+    ) -> dict[str, Any]:
+        weights = checkpoint
+        if variant.quantization_aware:
+            weights = checkpoints.find_quantization_aware(checkpoint) or checkpoint
         return {
+            "network": settings.network,
+            "bench": bench,
             "variant": variant.name,
             "engine": variant.engine,
             "arithmetic": variant.arithmetic,
@@ -55,9 +64,10 @@ def describe(
             "width": settings.width,
             "dataset": settings.dataset.name,
             "machine_class": engines.machine_class(variant.engine),
+            "gpu": machine.gpu_name() if variant.on_gpu else None,
             "threads": threads,
             "batch_size": batch_size,
-            "checkpoint": checkpoint.sha256[:16],
+            "checkpoint": weights.digest,
             "versions": made["versions"],
             "made": made,
         }
@@ -71,6 +81,48 @@ def runtime(variant: Variant) -> str | None:
     return ", ".join(f"{name} {version}" for name, version in found.items()) or None
 
 
+@pytest.fixture(scope="session")
+def held_against(
+    pytestconfig: pytest.Config,
+    settings: Settings,
+    dataset: Dataset,
+    checkpoint: Checkpoint,
+) -> Callable[[], gate.Baseline | None]:
+    """What deterministic metrics are held against: the stored run, or what the base measures."""
+
+    @cache
+    def found() -> gate.Baseline | None:
+        if settings.base is None:
+            return settings.baseline
+        with exit_on_user_error(pytestconfig):
+            return base_run(settings, checkpoint)
+
+    return found
+
+
+def base_run(settings: Settings, checkpoint: Checkpoint) -> gate.Baseline:
+    """The base's own run of its deterministic benches on this machine."""
+    assert settings.base is not None
+    run = checkouts.measured(
+        settings.base,
+        checkpoint,
+        variants=settings.variants,
+        threads=settings.threads,
+        accuracy_images=settings.accuracy_images,
+    )
+    return gate.Baseline(settings.base.root, gate.entries_of(run), beside=True)
+
+
+@pytest.fixture(scope="session")
+def accepted_changes(settings: Settings) -> gate.Changes:
+    """What the stored runs of this code accept that those of the base do not have."""
+    if settings.base is None or settings.baseline is None:
+        return {}
+    path = settings.baseline.path.relative_to(settings.baselines)
+    before = gate.read_baseline(settings.base.root / "baselines" / path)
+    return gate.changes(settings.baseline, before, settings.tolerances)
+
+
 @pytest.fixture
 def settled(
     request: pytest.FixtureRequest,
@@ -80,9 +132,11 @@ def settled(
     evaluated: Split,
 ) -> Callable[[Tensor], bool] | None:
     """Whether logits of the first images answer the gate's question; None where all are wanted."""
-    if not settings.stops_early or settings.baseline is None:
+    if not settings.stops_early or settings.baseline is None or settings.base:
         return None
-    before = settings.baseline.entries.get(request.node.nodeid)
+    bench = request.node.originalname
+    key = gate.Key(settings.network, bench, variant.name, EVALUATION_BATCH)
+    before = settings.baseline.entries.get(key)
     if before is None or before.ranks is None:
         return None
     stored = before.ranks
@@ -91,11 +145,12 @@ def settled(
     def answered(logits: Tensor) -> bool:
         seen = evaluated.first(len(logits))
         now = collect(dataset.test, seen, ranks_of(logits, seen.labels))
+        of = (variant.name, variant.arithmetic)
         return now.images == stored.images and all(
             settled_by(
                 flips(now, stored, metric),
-                settings.tolerances.of(metric, variant.name) or 0.0,
-                settings.tolerances.level(metric, variant.name) / looks,
+                settings.tolerances.of(metric, *of) or 0.0,
+                settings.tolerances.level(metric, *of) / looks,
             )
             for metric in ("top1", "top5_error")
         )
@@ -111,6 +166,8 @@ def record(
     variant: Variant,
     dataset: Dataset,
     describe: Callable[..., dict[str, Any]],
+    held_against: Callable[[], gate.Baseline | None],
+    accepted_changes: gate.Changes,
 ) -> Callable[..., None]:
     """Write metrics into the run record, and hold them against the baseline."""
 
@@ -122,12 +179,15 @@ def record(
         ranks: tuple[Split, Tensor] | None = None,
         **details: object,
     ) -> None:
-        limited = {
-            name: replace(metric, tolerance=settings.tolerances.of(name, variant.name))
-            for name, metric in metrics.items()
+        limits = {
+            name: settings.tolerances.of(name, variant.name, variant.arithmetic) for name in metrics
         }
+        limited = {
+            name: replace(metric, tolerance=limits[name]) for name, metric in metrics.items()
+        }
+        bench = request.node.originalname
         extra_info = {
-            **describe(variant, batch_size=batch_size, threads=threads),
+            **describe(variant, bench, batch_size=batch_size, threads=threads),
             **details,
             "metrics": {name: metric.as_record() for name, metric in limited.items()},
         }
@@ -135,20 +195,25 @@ def record(
         if ranks is not None:
             kept = collect(dataset.test, *ranks)
             extra_info["ranks"] = kept.as_record()
-            notes = unseen(variant.name, len(ranks[0]), len(dataset.test), settings)
+            notes = unseen(variant, len(ranks[0]), len(dataset.test), settings)
         benchmark.extra_info.update(extra_info)
-        nodeid = request.node.nodeid
+        about = {
+            "fullname": request.node.nodeid,
+            "name": request.node.name,
+            "extra_info": extra_info,
+        }
         found = []
         if not settings.update_baseline:
-            now = gate.entry(extra_info)
-            found = gate.compare(nodeid, now, settings.baseline, settings.tolerances)
+            # In turn with a base, latency needs nothing else.
+            baseline = None if "latency_change" in metrics else held_against()
+            found = gate.compare(gate.entry(about), baseline, settings.tolerances, accepted_changes)
         # In plain types: it may have to go to another process.
         request.node.stash[MEASURED] = json.loads(
-            json.dumps(
-                {"extra_info": extra_info, "findings": found, "notes": notes}, default=astuple
-            )
+            json.dumps({"benchmark": about, "findings": found, "notes": notes}, default=astuple)
         )
-        fatal = ("regressed", "missing") if settings.require_baseline else ("regressed",)
+        fatal = ["regressed"]
+        if settings.require_baseline:
+            fatal += ["missing", "undecided"]
         lines = [finding.line for finding in found if finding.verdict in fatal]
         if lines:
             pytest.fail("\n".join(lines), pytrace=False)
@@ -156,15 +221,15 @@ def record(
     return write
 
 
-def unseen(name: str, seen: int, whole: int, settings: Settings) -> list[str]:
+def unseen(variant: Variant, seen: int, whole: int, settings: Settings) -> list[str]:
     """What an evaluation of a part of the images could not have shown."""
     if seen == whole:
         return []
-    least = least_visible(seen, settings.tolerances.level("top1", name))
+    least = least_visible(seen, settings.tolerances.level("top1", variant.name, variant.arithmetic))
     early = " (the answer was clear by then)" if seen < (settings.accuracy_images or 0) else ""
     return [
-        f"accuracy of {name}: {seen} of {whole} images{early}; on so many, a loss of less than "
-        f"{least:.2f} points can't be told from chance"
+        f"accuracy of {variant.name}: {seen} of {whole} images{early}; on so many, a loss of less "
+        f"than {least:.2f} points can't be told from chance"
     ]
 
 

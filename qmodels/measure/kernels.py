@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from qmodels.evaluation import sqnr_db
+from qmodels.evaluation import not_finite, sqnr_db
 from qmodels.metric import Metric, measured
 from qmodels.runtimes.dispatch import Kernel
 from qmodels.variants import Variant
@@ -25,12 +25,14 @@ class Proof:
 
     Attributes:
         int8_fraction: of the network's multiply-accumulates, that ran in int8.
+        not_finite: how many images have logits that are not finite, in a line; None without.
         runtime_sqnr_db: of the logits against the same model's in reference arithmetic; None
             where there is no such model.
         quantization_sqnr_db: of those against float32's.
     """
 
     int8_fraction: float
+    not_finite: str | None
     runtime_sqnr_db: float | None
     quantization_sqnr_db: float | None
 
@@ -56,6 +58,7 @@ def proof(
     """
     return Proof(
         int8_fraction=sum(kernel.macs for kernel in ran if kernel.int8) / macs,
+        not_finite=not_finite(logits),
         runtime_sqnr_db=None if reference is None else sqnr_db(logits, reference),
         quantization_sqnr_db=None if reference is None else sqnr_db(reference, fp32),
     )
@@ -63,6 +66,8 @@ def proof(
 
 def doubt(variant: Variant, shown: Proof) -> str | None:
     """Why a variant is not what it claims to be, in a line; None where it is."""
+    if shown.not_finite:
+        return f"{variant.name}: {shown.not_finite}"
     if shown.int8_fraction < variant.int8_share:
         return (
             f"{variant.name} ran {100 * shown.int8_fraction:.1f} % of its multiply-accumulates in "

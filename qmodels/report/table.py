@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from qmodels.gate.baseline import Entry, entry
+from qmodels.gate import Entry, Key, entry
 
 BATCH_SIZE = 1  # of the latency columns
 
@@ -51,19 +51,19 @@ class Cell:
         return f"{shown} (=)" if float(change) == 0 else f"{shown} ({change})"
 
 
-def summarize(run: Mapping[str, Any], baseline: Mapping[str, Entry]) -> dict[str, tuple[Cell, ...]]:
+def summarize(run: Mapping[str, Any], baseline: Mapping[Key, Entry]) -> dict[str, tuple[Cell, ...]]:
     """The table's cells by variant, in the order of the run.
 
     Args:
         run: as pytest-benchmark's JSON.
-        baseline: entries of the stored run, by benchmark; empty where there is none.
+        baseline: entries of the stored run; empty where there is none.
     """
     found: dict[str, dict[str, Cell]] = {}
     for benchmark in run["benchmarks"]:
         extra_info = benchmark["extra_info"]
         cells = found.setdefault(extra_info["variant"], {})
-        stored = baseline.get(benchmark["fullname"])
-        now = entry(extra_info)
+        now = entry(benchmark)
+        stored = baseline.get(now.key)
         for name, metric in now.metrics.items():
             if name.startswith("latency") and extra_info["batch_size"] != BATCH_SIZE:
                 continue

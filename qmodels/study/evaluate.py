@@ -18,6 +18,7 @@ from qmodels.gate.processes import REFERENCE, STORED_PROCESSES, rule_beside
 from qmodels.gate.sequential import Case, Rule, Samples
 from qmodels.gate.tolerances import Tolerances
 from qmodels.study.record import Row
+from qmodels.variants import all_variants
 
 UNCHANGED_COMPARISONS = 1000
 CASE_COMPARISONS = 40
@@ -25,9 +26,22 @@ WHOLE_RUN, ANY = "a whole run", "any variant"
 ONE_SIDED = 0.05  # of pytest-benchmark's rules that are tried: median:5% and mean:5%
 
 Pair = Mapping[Case, Row]
-# What a rule says of some cases, given the pairs to draw from: the cases that it calls slower, and
-# how many pairs it took.
-Trial = Callable[[Sequence[Case], list[Pair], random.Random], tuple[set[Case], int]]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a rule says of some cases: those that it calls slower, and those that it can't tell of.
+
+    ``pairs`` is how many pairs of processes it took.
+    """
+
+    slower: frozenset[Case]
+    undecided: frozenset[Case]
+    pairs: int
+
+
+# A rule, given some cases and the pairs to draw from.
+Trial = Callable[[Sequence[Case], list[Pair], random.Random], Outcome]
 
 
 class Exhausted(Exception):
@@ -44,6 +58,7 @@ class Rate:
         planted: percent of work added; 0 for unchanged code.
         slowdown: what the work came to, percent, as measured over all pairs, in turn.
         called: comparisons in which it did.
+        undecided: those in which it did not, and a case stayed in doubt.
         comparisons: all of them.
         pairs: of processes that a comparison took, on average.
     """
@@ -53,6 +68,7 @@ class Rate:
     planted: int
     slowdown: float
     called: int
+    undecided: int
     comparisons: int
     pairs: float
 
@@ -99,15 +115,22 @@ def tried(
     """A rule on one amount of work, on each of the lists of cases again and again."""
     generator = random.Random(f"{of} {planted}")
     times = UNCHANGED_COMPARISONS if of == WHOLE_RUN else CASE_COMPARISONS
-    called = taken = done = 0
+    outcomes = []
     for some in asked * times:
         try:
-            slower, count = rule(some, rotated(pairs, generator), generator)
-        except Exhausted:  # undecided: nothing was called slower
-            slower, count = set(), len(pairs)
-        called, taken, done = called + bool(slower), taken + count, done + 1
-    slowdown = median_change(pairs, [case for some in asked for case in some])
-    return Rate(name, of, planted, slowdown, called, done, taken / max(1, done))
+            outcomes.append(rule(some, rotated(pairs, generator), generator))
+        except Exhausted:
+            outcomes.append(Outcome(frozenset(), frozenset(some), len(pairs)))
+    return Rate(
+        rule=name,
+        of=of,
+        planted=planted,
+        slowdown=median_change(pairs, [case for some in asked for case in some]),
+        called=sum(bool(one.slower) for one in outcomes),
+        undecided=sum(bool(one.undecided and not one.slower) for one in outcomes),
+        comparisons=len(outcomes),
+        pairs=sum(one.pairs for one in outcomes) / max(1, len(outcomes)),
+    )
 
 
 def median_change(pairs: list[Pair], cases: Sequence[Case]) -> float:
@@ -121,8 +144,16 @@ def merged(each: Sequence[Rate], slowdown: float) -> Rate:
     """The rates of all variants as one."""
     done = sum(rate.comparisons for rate in each)
     taken = sum(rate.pairs * rate.comparisons for rate in each)
-    called = sum(rate.called for rate in each)
-    return Rate(each[0].rule, ANY, each[0].planted, slowdown, called, done, taken / max(1, done))
+    return Rate(
+        rule=each[0].rule,
+        of=ANY,
+        planted=each[0].planted,
+        slowdown=slowdown,
+        called=sum(rate.called for rate in each),
+        undecided=sum(rate.undecided for rate in each),
+        comparisons=done,
+        pairs=taken / max(1, done),
+    )
 
 
 def rotated(pairs: list[Pair], generator: random.Random) -> list[Pair]:
@@ -131,15 +162,21 @@ def rotated(pairs: list[Pair], generator: random.Random) -> list[Pair]:
     return pairs[start:] + pairs[:start]
 
 
+def arithmetic(variant: str) -> str:
+    """What a variant multiplies in; float32 of one that is no longer there."""
+    known = all_variants().get(variant)
+    return known.arithmetic if known else "float32"
+
+
 def beside(tolerances: Tolerances) -> Trial:
     """Ours, of processes that take turns."""
 
-    def trial(
-        cases: Sequence[Case], pairs: list[Pair], generator: random.Random
-    ) -> tuple[set[Case], int]:
-        rules = {
-            case: rule for case in cases if (rule := rule_beside(case[0], tolerances)) is not None
-        }
+    def trial(cases: Sequence[Case], pairs: list[Pair], generator: random.Random) -> Outcome:
+        rules = {}
+        for case in cases:
+            rule = rule_beside(case[0], arithmetic(case[0]), tolerances)
+            if rule is not None:
+                rules[case] = rule
         return concluded(cases, pairs, rules, lambda row, pair: row.change)
 
     return trial
@@ -148,15 +185,13 @@ def beside(tolerances: Tolerances) -> Trial:
 def stored(tolerances: Tolerances, unchanged: list[Pair]) -> Trial:
     """Ours, against a stored run of this host: ratios of other processes."""
 
-    def trial(
-        cases: Sequence[Case], pairs: list[Pair], generator: random.Random
-    ) -> tuple[set[Case], int]:
+    def trial(cases: Sequence[Case], pairs: list[Pair], generator: random.Random) -> Outcome:
         before = rotated(unchanged, generator)[:STORED_PROCESSES]
         pairs = [pair for pair in pairs if pair not in before]
         rules = {}
         for case in cases:
             name = "probe_ratio" if case[0] == REFERENCE else "latency_ratio"
-            tolerance = tolerances.of(name, case[0])
+            tolerance = tolerances.of(name, case[0], arithmetic(case[0]))
             if tolerance is None:
                 continue
             samples = [base_ratio(pair[case]) for pair in before]
@@ -188,7 +223,7 @@ def concluded(
     pairs: list[Pair],
     rules: Mapping[Case, Rule],
     sample: Callable[[Row, Pair], float],
-) -> tuple[set[Case], int]:
+) -> Outcome:
     """What the gate's own code makes of pairs drawn one after another."""
     left = iter(pairs)
     taken = 0
@@ -202,29 +237,30 @@ def concluded(
         return {case: sample(pair[case], pair) for case in wanted}
 
     drawn: dict[Case, Samples] = sequential.run(cases, draw, rules)
-    slower = {
-        case
+    answers = {
+        case: sequential.conclude(drawn[case], rule.bound, rule.tolerance)
         for case, rule in rules.items()
-        if sequential.conclude(drawn[case], rule.bound, rule.tolerance) == "slower"
     }
-    return slower, taken
+
+    def answered(what: sequential.Answer) -> frozenset[Case]:
+        return frozenset(case for case, answer in answers.items() if answer == what)
+
+    return Outcome(answered("slower"), answered("doubtful"), taken)
 
 
 def alone(statistic: str, unchanged: list[Pair]) -> Trial:
     """pytest-benchmark's: a process now against a process of another time, by one statistic."""
 
-    def trial(
-        cases: Sequence[Case], pairs: list[Pair], generator: random.Random
-    ) -> tuple[set[Case], int]:
+    def trial(cases: Sequence[Case], pairs: list[Pair], generator: random.Random) -> Outcome:
         now = pairs[0]
         before = generator.choice([pair for pair in unchanged if pair is not now])
-        slower = {
+        slower = frozenset(
             case
             for case in cases
             if getattr(now[case], f"head_{statistic}")
             > (1 + ONE_SIDED) * getattr(before[case], f"base_{statistic}")
-        }
-        return slower, 1
+        )
+        return Outcome(slower, frozenset(), 1)
 
     return trial
 
@@ -232,12 +268,13 @@ def alone(statistic: str, unchanged: list[Pair]) -> Trial:
 def table(found: Sequence[Rate]) -> str:
     """The rates as two Markdown tables: of all variants, and of each by each rule."""
     lines = [
-        "| Rule | Of | Work added (%) | Measured (%) | Called slower | Pairs of processes |",
-        "| --- | --- | --: | --: | --: | --: |",
+        "| Rule | Of | Work added (%) | Measured (%) | Called slower | Undecided | Pairs |",
+        "| --- | --- | --: | --: | --: | --: | --: |",
     ]
     lines += [
         f"| {rate.rule} | {rate.of} | {rate.planted} | {rate.slowdown:.1f} | "
-        f"{share(rate):.1f} % ({rate.called} of {rate.comparisons}) | {rate.pairs:.1f} |"
+        f"{share(rate):.1f} % ({rate.called} of {rate.comparisons}) | {rate.undecided} | "
+        f"{rate.pairs:.1f} |"
         for rate in found
         if rate.of in (WHOLE_RUN, ANY)
     ]

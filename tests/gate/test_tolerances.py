@@ -14,15 +14,19 @@ def test_a_variants_own_tolerance_comes_before_the_metrics(tmp_path: Path) -> No
     (tmp_path / "tolerances.toml").write_text(
         LEVELS
         + "[latency_ratio]\ntolerance = 0.1\nother_host = 0.3\n"
+        + "[latency_ratio.arithmetic.int8]\ntolerance = 0.15\nother_class = 0.5\n"
         + "[latency_ratio.variants.static-int8]\ntolerance = 0.2\n"
     )
     found = read_tolerances(tmp_path, ["fp32", "static-int8"])
-    assert found.of("latency_ratio", "fp32") == 0.1
-    assert found.of("latency_ratio", "static-int8") == 0.2
-    assert found.of("latency_ratio", "static-int8", same_host=False) == 0.3
-    assert found.of("top1", "fp32", same_host=False) == 0.1
-    assert found.of("latency_ms", "fp32") is None
-    assert found.level("top1", "fp32") == 0.01
+    assert found.of("latency_ratio", "fp32", "float32") == 0.1
+    assert found.of("latency_ratio", "fx-int8", "int8") == 0.15
+    assert found.of("latency_ratio", "static-int8", "int8") == 0.2
+    assert found.of("latency_ratio", "static-int8", "int8", "another host") == 0.3
+    assert found.of("latency_ratio", "static-int8", "int8", "another class") == 0.5
+    assert found.of("latency_ratio", "fp32", "float32", "another class") is None
+    assert found.of("top1", "fp32", "float32", "another host") == 0.1
+    assert found.of("latency_ms", "fp32", "float32") is None
+    assert found.level("top1", "fp32", "float32") == 0.01
 
 
 @pytest.mark.parametrize(
@@ -34,7 +38,9 @@ def test_a_variants_own_tolerance_comes_before_the_metrics(tmp_path: Path) -> No
         (LEVELS + "[size_bytes]\ntolerance = -1\n", "tolerance -1"),
         (LEVELS + "[size_bytes]\ntolerance = nan\n", "tolerance nan"),
         (LEVELS + "[size_bytes]\ntolerance = true\n", "tolerance True"),
-        (LEVELS + "[size_bytes.variants.int3]\ntolerance = 1\n", "unknown variant 'int3'"),
+        (LEVELS + "[size_bytes.variants.int3]\ntolerance = 1\n", "names an unknown 'int3'"),
+        (LEVELS + "[size_bytes.arithmetic.int3]\ntolerance = 1\n", "names an unknown 'int3'"),
+        (LEVELS + "[size_bytes.arithmetic.int8]\nslack = 1\n", "unknown key 'slack'"),
         ("[top1]\ntolerance = 0.1\n", "top1 has no level"),
     ],
 )
@@ -54,6 +60,8 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 def test_the_shipped_ones_gate_every_variant() -> None:
     shipped = read_tolerances(ROOT / "baselines", variants.all_variants())
     for metric in ("top1", "top5_error", "size_bytes", "peak_bytes", "latency_change"):
-        assert shipped.of(metric, "static-int8") is not None
-    assert shipped.of("probe_ratio", "fp32") is not None
-    assert shipped.of("latency_ms", "fp32") is None
+        assert shipped.of(metric, "static-int8", "int8") is not None
+    for metric in ("top1", "sqnr_db", "int8_mac_fraction", "size_bytes", "operator_calls"):
+        assert shipped.of(metric, "static-int8", "int8", "another class") is not None
+    assert shipped.of("probe_ratio", "fp32", "float32") is not None
+    assert shipped.of("latency_ms", "fp32", "float32") is None

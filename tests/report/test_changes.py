@@ -1,12 +1,15 @@
 from pathlib import Path
 
+import pytest
+
 from qmodels import report
-from qmodels.gate import Baseline, Entry, Finding, Tolerances
+from qmodels.gate import Accepted, Baseline, Entry, Finding, Key, Tolerances
 from qmodels.gate.baseline import Made
+from qmodels.gate.verdict import Verdict
 from qmodels.metric import measured
 
 MADE = Made("2026-01-01", "abc123", {"torch": "2.15.0"}, "hosthosthost")
-NAME = "benches/bench_size.py::bench_size[fp32]"
+KEY = Key("digits-resnet34-w8", "bench_size", "fp32", 1)
 
 
 def test_a_baseline_is_who_made_it_and_a_line_a_metric() -> None:
@@ -14,7 +17,8 @@ def test_a_baseline_is_who_made_it_and_a_line_a_metric() -> None:
         "size_bytes": measured("size_bytes", 5.43e6),
         "latency_ratio": measured("latency_ratio", 0.25, samples=(-1.4, -1.3)),
     }
-    baseline = Baseline(Path("b.json"), {NAME: Entry("fp32", {}, metrics, MADE)})
+    entry = Entry(KEY, "bench_size[fp32]", "", "linux-x86_64-avx2", "float32", {}, metrics, MADE)
+    baseline = Baseline(Path("b.json"), {KEY: entry})
     lines = report.stored(baseline, Tolerances({"size_bytes": {"tolerance": 0.001}})).splitlines()
     assert lines[0] == "b.json"
     assert "2026-01-01 at abc123" in lines[1]
@@ -30,6 +34,37 @@ def test_a_baseline_is_who_made_it_and_a_line_a_metric() -> None:
     assert "shown only, 2 processes" in lines[3]
 
 
+def findings(*verdicts: Verdict) -> list[Finding]:
+    return [Finding(KEY, "m", verdict, "") for verdict in verdicts]
+
+
 def test_findings_are_counted_by_verdict() -> None:
-    found = [Finding("a", "m", verdict, "") for verdict in ("ok", "ok", "regressed", "missing")]
-    assert report.counted(found) == "2 ok, 1 regressed, 0 improved, 1 missing"
+    assert report.counted(findings("ok", "ok", "regressed", "missing", "new", "undecided")) == (
+        "2 ok, 1 regressed, 0 improved, 1 undecided, 1 new, 1 missing"
+    )
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "status"),
+    [
+        (["ok", "improved", "new"], 0),
+        (["ok", "missing", "undecided", "regressed"], 1),
+        (["ok", "missing"], 3),
+        (["ok", "undecided"], 3),
+        ([], 3),
+    ],
+)
+def test_no_answer_is_not_a_pass(verdicts: list[Verdict], status: int) -> None:
+    assert report.status(findings(*verdicts)) == status
+
+
+def test_what_storing_a_run_did_is_told_in_lines() -> None:
+    done = Accepted(Path("b.json"), (KEY,), 2, ("bench_size[gone]",), ("x not stored: y",))
+    assert report.accepted(done) == [
+        "baseline updated: b.json, 1 entries; partial run: 2 other entries kept as they were",
+        "dropped, as there are no such variants: bench_size[gone]",
+        "x not stored: y",
+    ]
+    assert report.accepted(Accepted(Path("b.json"), (), 2)) == [
+        "baseline not updated: b.json is as it was"
+    ]

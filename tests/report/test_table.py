@@ -1,20 +1,31 @@
 from typing import Any
 
 from qmodels import report
-from qmodels.gate import Entry
+from qmodels.gate import Entry, Key
 from qmodels.gate.baseline import Made
 from qmodels.metric import measured
 
 
 def benchmark(name: str, variant: str, batch_size: int, **metrics: float) -> dict[str, Any]:
     records = {key: measured(key, value).as_record() for key, value in metrics.items()}
-    extra_info = {"variant": variant, "batch_size": batch_size, "metrics": records}
-    return {"fullname": f"{name}[{variant}]", "extra_info": extra_info}
+    extra_info = {
+        "network": "n",
+        "bench": name,
+        "variant": variant,
+        "batch_size": batch_size,
+        "metrics": records,
+    }
+    shown = f"{name}[{variant}]"
+    return {"fullname": shown, "name": shown, "extra_info": extra_info}
 
 
-def stored(images: int | None = None, **metrics: float) -> Entry:
+def stored(key: Key, images: int | None = None, **metrics: float) -> Entry:
     values = {name: measured(name, value) for name, value in metrics.items()}
-    return Entry("fp32", {}, values, Made("", "", {}, ""), images)
+    made = Made("", "", {}, "")
+    return Entry(key, "", "", "", "float32", {}, values, made, images)
+
+
+SIZE, ACCURACY = Key("n", "size", "fp32", 1), Key("n", "accuracy", "fp32", 250)
 
 
 RUN = {
@@ -50,8 +61,8 @@ def test_every_line_is_as_wide_as_the_others() -> None:
 
 def test_changes_against_the_baseline_are_in_parentheses() -> None:
     before = {
-        "size[fp32]": stored(size_bytes=85.5e6),
-        "accuracy[fp32]": stored(top1=73.65),
+        SIZE: stored(SIZE, size_bytes=85.5e6),
+        ACCURACY: stored(ACCURACY, top1=73.65),
     }
     row = report.markdown(report.summarize(RUN, before)).splitlines()[2]
     assert "85.50 (=)" in row
@@ -60,6 +71,6 @@ def test_changes_against_the_baseline_are_in_parentheses() -> None:
 
 
 def test_accuracy_of_other_images_has_no_change() -> None:
-    before = {"accuracy[fp32]": stored(images=10_000, top1=73.65)}
+    before = {ACCURACY: stored(ACCURACY, images=10_000, top1=73.65)}
     row = report.markdown(report.summarize(RUN, before)).splitlines()[2]
     assert "73.15 |" in row
