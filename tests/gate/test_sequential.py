@@ -62,7 +62,9 @@ def test_doubt_is_worth_more_processes_up_to_a_bound() -> None:
     doubtful = CASES[0]
     drawn = sequential.run(
         CASES,
-        drawing(lambda case, at: (0.12 if at % 2 else -0.06) if case == doubtful else 0.0, asked),
+        drawing(
+            lambda case, at: (0.3 if at % 3 == 0 else -0.02) if case == doubtful else 0.0, asked
+        ),
         dict.fromkeys(CASES, RULE),
     )
     assert asked == [CASES] * SCREEN.first + [[doubtful]] * (SCREEN.most - SCREEN.first)
@@ -73,7 +75,7 @@ def test_a_suspicion_that_stays_in_doubt_is_doubtful() -> None:
     asked: list[list[Case]] = []
 
     def sample(case: Case, at: int) -> float:
-        return 0.05 if at <= SCREEN.first else (0.12 if at % 2 else -0.06)
+        return 0.05 if at <= SCREEN.first else (0.3 if at % 3 == 0 else -0.02)
 
     drawn = sequential.run(CASES[:1], drawing(sample, asked), {CASES[0]: RULE})
     assert len(asked) == SCREEN.first + CONFIRM.most
