@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import torch
 
-from qmodels import torch_ao
+from qmodels import __version__, torch_ao
 
 # Each is named where it is present and nothing above it is; int8 kernels differ between them.
 X86_FEATURES = (
@@ -22,7 +22,7 @@ X86_FEATURES = (
     ("avx2", "avx2"),
 )
 ARM_FEATURES = (("i8mm", "i8mm"), ("dotprod", "asimddp"), ("neon", "asimd"))
-RECORDED_PACKAGES = ("torch", "torchvision", "numpy", "pytest-benchmark", "qmodels")
+RECORDED_PACKAGES = ("torch", "torchvision", "numpy", "pytest-benchmark")
 
 
 @cache
@@ -135,7 +135,7 @@ def compilation_pays(device: torch.device) -> bool:
 
 def versions() -> dict[str, str]:
     """Versions of Python and the packages that the numbers depend on."""
-    found = {"python": platform.python_version()}
+    found = {"python": platform.python_version(), "qmodels": __version__}
     for package in RECORDED_PACKAGES:
         try:
             found[package] = version(package)
