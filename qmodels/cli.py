@@ -29,7 +29,7 @@ from qmodels import (
     variants,
 )
 from qmodels.checkpoints import Checkpoint
-from qmodels.data import Dataset
+from qmodels.data import Dataset, Split
 from qmodels.errors import Unavailable, UserError
 from qmodels.measure import layers
 from qmodels.recipes import FINE_TUNING, RECIPES, Recipe
@@ -38,6 +38,8 @@ from qmodels.training import Job, tuning
 
 PROGRESS = Console(stderr=True)
 CLOSED_PIPE = 128 + 13  # as shells tell of SIGPIPE
+# What training makes of a seed, a hundred thousand times as much, is one of torch's, of 64 bits.
+MOST_SEED = 2**32 - 1
 # Packages of the extras.
 EXTRAS = ("torchao", "onnx", "onnxscript", "onnxruntime", "openvino", "nncf")
 
@@ -141,8 +143,7 @@ def rank_layers(arguments: argparse.Namespace) -> None:
     In reference arithmetic, on images of the training split; needs no int8 kernels.
     """
     dataset, width = network(arguments)
-    if not 1 <= arguments.images <= len(dataset.train):
-        raise UserError(f"--images {arguments.images}: choose from 1 to {len(dataset.train)}")
+    check_images(arguments.images, dataset.train)
     checkpoint = training.find_or_train(dataset, arguments.architecture, width, console=PROGRESS)
     chosen = data.stratified_subset(dataset.train, arguments.images)
     with PROGRESS.status("observing") as status:
@@ -168,6 +169,12 @@ def rank_layers(arguments: argparse.Namespace) -> None:
     print(report.aligned(rows))
 
 
+def check_images(count: int, split: Split) -> None:
+    """Refuse to take no images of a split, or more than it has."""
+    if not 1 <= count <= len(split):
+        raise UserError(f"--images {count}: choose from 1 to {len(split)}")
+
+
 def show_noise(arguments: argparse.Namespace) -> None:
     """Show what quantization and the runtime cost, layer by layer.
 
@@ -175,7 +182,10 @@ def show_noise(arguments: argparse.Namespace) -> None:
     quantized network in reference arithmetic.
     """
     dataset, width = network(arguments)
-    (variant,) = variants.select(arguments.variant)
+    variant, *others = variants.select(arguments.variant)
+    if others:
+        raise UserError(f"{arguments.variant} are {1 + len(others)} variants: choose one of them")
+    check_images(arguments.images, dataset.test)
     checkpoint = training.find_or_train(dataset, arguments.architecture, width, console=PROGRESS)
     artifact = variants.build(variant, checkpoint, dataset, console=PROGRESS)
     found = layers.noise(
@@ -215,6 +225,8 @@ def study(arguments: argparse.Namespace) -> None:
 
 def train(arguments: argparse.Namespace) -> None:
     """Train a network into the cache; killed, the same command goes on from the last epoch."""
+    if not 0 <= arguments.seed <= MOST_SEED:
+        raise UserError(f"--seed {arguments.seed}: choose from 0 to {MOST_SEED}")
     job = fine_tuning(arguments) if arguments.qat or arguments.parent else scratch(arguments)
     trained = training.train(job, console=PROGRESS)
     if silent():

@@ -16,7 +16,7 @@ from filelock import FileLock
 from torch import Tensor
 
 from qmodels import store
-from qmodels.errors import UserError
+from qmodels.errors import UserError, first_line
 
 DATASETS = ("cifar100", "digits")
 CIFAR100_FOLDER = "cifar-100-python"  # as torchvision names it
@@ -226,8 +226,3 @@ def for_tuning(dataset: Dataset) -> Dataset:
         train=dataset.train.take(order[held_out:]),
         test=dataset.train.take(order[:held_out]),
     )
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's text, for use within a line of ours."""
-    return (str(error) or type(error).__name__).splitlines()[0]

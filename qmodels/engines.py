@@ -10,9 +10,10 @@ import platform
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cache
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, distribution, requires, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,18 +21,17 @@ from pathlib import Path
 import torch
 from packaging.requirements import Requirement
 
-from qmodels import machine, store
+from qmodels import machine, sources, store
 from qmodels.child import HERE
 from qmodels.errors import UserError
-from qmodels.runtimes import inductor, onnxruntime, openvino, tensorrt
+from qmodels.obstacles import Obstacle
 
-# Engines beside torch's own, and how each is asked whether it saturates.
-PROBES: dict[str, Callable[[], bool]] = {
-    "inductor": inductor.saturates,
-    "onnxruntime": onnxruntime.saturates,
-    "openvino": openvino.saturates,
-    "tensorrt": tensorrt.saturates,
-}
+# Engines beside torch's own. The module of each in qmodels.runtimes tells whether it saturates, and
+# is imported when it is asked: what one needs does not concern the others.
+RUNTIMES = ("inductor", "onnxruntime", "openvino", "tensorrt")
+# torch's own, and those of them whose kernels are of x86 processors with AVX2.
+TORCH_ENGINES = ("x86", "fbgemm", "onednn", "qnnpack")
+X86_ENGINES = TORCH_ENGINES[:3]
 GPU_ENGINES = ("cuda", "triton", "tensorrt")
 PROBE_SECONDS = 120
 VERDICT_FILE = "verdict.json"
@@ -54,8 +54,9 @@ def saturates(engine: str) -> bool:
 
     False for engines without int8 kernels.
     """
-    if engine in PROBES:
-        return PROBES[engine]()
+    if engine in RUNTIMES:
+        answer: bool = import_module(f"qmodels.runtimes.{engine}").saturates()
+        return answer
     if engine in torch.backends.quantized.supported_engines:
         return machine.int8_saturates(engine)
     return False
@@ -81,7 +82,7 @@ def weight_range(engine: str) -> tuple[int, int]:
 @cache
 def ask(engine: str, modules: tuple[str, ...] = ()) -> Verdict:
     """Whether an engine works, with the modules that a variant needs, and saturates."""
-    known = engine in PROBES or engine in torch.backends.quantized.supported_engines
+    known = engine in RUNTIMES or engine in torch.backends.quantized.supported_engines
     if not modules:  # it is torch's own
         return Verdict(None, saturates(engine) if known else None)
     try:
@@ -93,7 +94,9 @@ def ask(engine: str, modules: tuple[str, ...] = ()) -> Verdict:
                 "machine_class": machine.machine_class(),
                 "versions": machine.versions(),
                 "isa": {name: value for name, value in os.environ.items() if name.endswith("_ISA")},
-                "source": store.digest_file(Path(__file__)),
+                "sources": sources.imported(
+                    [f"qmodels.runtimes.{engine}", "qmodels.engines"], {"qmodels": HERE.root}
+                ),
             },
             lambda folder: in_a_process(engine, modules, folder / VERDICT_FILE),
             root=store.cache_dir("engines"),
@@ -148,10 +151,25 @@ def version_of(module: str) -> str:
         return "unknown"
 
 
-def wrong_version(modules: Iterable[str], extra: str) -> str | None:
-    """The first of some modules whose version an extra of qmodels does not allow, with both."""
+def unsupported(engine: str) -> Obstacle | None:
+    """Why this torch lacks one of its own engines; None where it has it, and for other engines."""
+    supported = torch.backends.quantized.supported_engines
+    if engine != "none" and (engine not in TORCH_ENGINES or engine in supported):
+        return None
+    x86 = platform.machine().lower() in ("x86_64", "amd64") and "avx2" in machine.cpu_flags()
+    if engine in X86_ENGINES and not x86:
+        return Obstacle(
+            f"engine {engine} is of x86 processors with AVX2: run it on one", mendable=False
+        )
+    return Obstacle(
+        f"this build of torch has no quantized engine {engine}: install it from PyPI", mendable=True
+    )
+
+
+def wrong_version(modules: Iterable[str], extra: str, of: str) -> str | None:
+    """The first of some modules whose version a distribution's extra does not allow, with both."""
     try:
-        wanted = [Requirement(line) for line in requires("qmodels") or []]
+        wanted = [Requirement(line) for line in requires(of) or []]
     except PackageNotFoundError:  # not installed, but run from its folder
         return None
     for one in wanted:
@@ -182,14 +200,6 @@ def main(arguments: list[str]) -> None:
         __import__(module)
     verdict = Verdict(None, saturates(engine))
     store.write_text(Path(answer), json.dumps(asdict(verdict)))
-
-
-def no_compiler() -> str | None:
-    """Why Inductor can't build here, in a line with the remedy."""
-    if inductor.compiler():
-        return None
-    remedy = "xcode-select --install" if platform.system() == "Darwin" else "apt-get install g++"
-    return f"no C++ compiler: {remedy}, or name one in CXX"
 
 
 if __name__ == "__main__":

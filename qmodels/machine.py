@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import torch
 
-from qmodels import torch_ao
+from qmodels import __version__, torch_ao
 
 # Instruction sets, the best first, and the flags that each needs. A processor is of the first that
 # it has all flags of. Each step changes which kernels run, and so what int8 computes.
@@ -25,7 +25,7 @@ X86_LEVELS = {
 }
 ARM_LEVELS = {"i8mm": ("i8mm", "bf16"), "dotprod": ("asimddp",), "neon": ("asimd",)}
 BFLOAT16_LEVELS = ("amx", "avx512_bf16", "i8mm")
-RECORDED_PACKAGES = ("torch", "torchvision", "numpy", "pytest-benchmark", "qmodels")
+RECORDED_PACKAGES = ("torch", "torchvision", "numpy", "pytest-benchmark")
 
 
 @cache
@@ -142,7 +142,7 @@ def compilation_pays(device: torch.device) -> bool:
 
 def versions() -> dict[str, str]:
     """Versions of Python and the packages that the numbers depend on."""
-    found = {"python": platform.python_version()}
+    found = {"python": platform.python_version(), "qmodels": __version__}
     for package in RECORDED_PACKAGES:
         try:
             found[package] = version(package)

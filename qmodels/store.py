@@ -24,6 +24,8 @@ from safetensors import SafetensorError
 from qmodels.errors import UserError
 
 MANIFEST = "manifest.json"
+# Of manifests. Folders of another format have other names, so that nobody reads them.
+FORMAT = 1
 
 
 def cache_dir(*parts: str) -> Path:
@@ -128,7 +130,8 @@ def build_folder(
 
     Args:
         name: readable first part of the folder's name.
-        inputs: JSON value of everything the result depends on; its digest names the folder.
+        inputs: JSON value of everything the result depends on; its digest, with the format of
+            manifests, names the folder.
         build: writes the folder's files into the empty scratch folder it is given.
         root: where such folders live; the cache's ``artifacts`` by default.
 
@@ -136,7 +139,8 @@ def build_folder(
     match their digests is built again, with a warning.
     """
     root = root or cache_dir("artifacts")
-    folder = root / f"{name}-{digest_value(inputs)[:16]}"
+    key = digest_value({"format": FORMAT, "inputs": inputs})
+    folder = root / f"{name}-{key[:16]}"
     with lock(folder):
         if folder.exists():
             damage = damaged_file(folder)
@@ -155,7 +159,8 @@ def build_folder(
                 for path in sorted(scratch.rglob("*"))
                 if path.is_file()
             }
-            write_text(scratch / MANIFEST, json.dumps({"inputs": inputs, "files": files}, indent=2))
+            manifest = {"format": FORMAT, "inputs": inputs, "files": files}
+            write_text(scratch / MANIFEST, json.dumps(manifest, indent=2))
             scratch.rename(folder)
         except OSError as error:
             raise UserError(
@@ -168,12 +173,18 @@ def build_folder(
 
 
 def damaged_file(folder: Path) -> Path | None:
-    """The first file of a built folder that is missing or differs from its digest, if any."""
+    """The first file of a built folder that is missing or differs from its digest, if any.
+
+    A manifest of another format is taken for damaged.
+    """
     try:
-        files: dict[str, str] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        if manifest["format"] != FORMAT:
+            return folder / MANIFEST
+        files: dict[str, str] = manifest["files"]
         for name, digest in files.items():
             if digest_file(folder / name) != digest:
                 return folder / name
-    except (OSError, ValueError, KeyError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return folder / MANIFEST
     return None

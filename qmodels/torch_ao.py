@@ -66,7 +66,7 @@ def quietly() -> Iterator[None]:
     """Hide the deprecation notices that using this seam brings, which no user can act on."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*(deprecated|TypedStorage)")
-        # Structure is built without data where only its shape is wanted: see variants.formats.
+        # Structure is built without data where only its shape is wanted: see runtimes.eager.
         warnings.filterwarnings("ignore", message=".*must run observer before")
         warnings.filterwarnings("ignore", message=".*Please use quant_min and quant_max")
         # Scales are constants of a converted model: tracing them as such is what is wanted.

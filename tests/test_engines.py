@@ -1,4 +1,5 @@
 import os
+import platform
 import subprocess
 import sys
 import textwrap
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from qmodels import engines, machine, variants
+from qmodels.obstacles import Obstacle
 from qmodels.runtimes import inductor
 
 VNNI = {"avx512_vnni", "avx_vnni"} & machine.cpu_flags()
@@ -84,19 +86,47 @@ def test_a_variant_of_a_broken_runtime_is_missing_with_the_remedy(
     )
     variant = variants.all_variants()["onnx-fp32"]
     monkeypatch.setattr("qmodels.variants.registry.find_spec", lambda module: object())
-    said = variant.missing()
-    assert said == (
+    assert variant.obstacle() == Obstacle(
         "onnxruntime is installed and does not work (it died of SIGILL): "
-        "pip install --force-reinstall 'qmodels[onnx]'"
+        "pip install --force-reinstall -e '.[onnx]' -c baselines/constraints.txt",
+        mendable=True,
     )
 
 
 def test_another_version_than_the_extra_allows_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = {"of": ["numpy>=2", "onnxruntime>=1.22; extra == 'onnx'"]}
+    monkeypatch.setattr(engines, "requires", wanted.get)
     monkeypatch.setattr(engines, "version", lambda module: "0.9.0")
-    wrong = engines.wrong_version(("onnxruntime",), "onnx")
-    assert wrong is not None
-    assert wrong.startswith("onnxruntime 0.9.0 is installed, and onnxruntime>=")
-    assert engines.wrong_version(("numpy",), "onnx") is None
+    wrong = engines.wrong_version(("onnxruntime",), "onnx", "of")
+    assert wrong == "onnxruntime 0.9.0 is installed, and onnxruntime>=1.22 is needed"
+    assert engines.wrong_version(("numpy",), "onnx", "of") is None
+    assert engines.wrong_version(("onnxruntime",), "onnx", "another") is None
+
+
+def test_run_from_its_folder_no_version_is_wrong() -> None:
+    assert engines.wrong_version(("onnxruntime",), "onnx", "a-package-that-nobody-has") is None
+
+
+@pytest.mark.parametrize(
+    ("processor", "flags", "mendable", "said"),
+    [
+        ("aarch64", {"asimd"}, False, "engine fbgemm is of x86 processors with AVX2: run it on"),
+        ("x86_64", {"sse2"}, False, "engine fbgemm is of x86 processors with AVX2: run it on"),
+        ("x86_64", {"avx2"}, True, "this build of torch has no quantized engine fbgemm: install"),
+    ],
+)
+def test_an_engine_that_torch_lacks_is_the_processors_fault_or_the_builds(
+    processor: str, flags: set[str], mendable: bool, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch._C, "_supported_qengines", lambda: [2])  # qnnpack
+    monkeypatch.setattr(platform, "machine", lambda: processor)
+    monkeypatch.setattr(machine, "cpu_flags", lambda: frozenset(flags))
+    obstacle = variants.all_variants()["dynamic-fp16"].obstacle()
+    assert obstacle is not None
+    assert obstacle.mendable == mendable
+    assert obstacle.reason.startswith(said)
+    assert engines.unsupported("qnnpack") is None
+    assert engines.unsupported("openvino") is None
 
 
 @pytest.mark.parametrize("engine", ["x86", "onednn", "inductor"])
@@ -105,7 +135,7 @@ def test_weights_get_seven_bits_where_the_probe_says_so(
 ) -> None:
     for saturates, weights in ((True, (-64, 63)), (False, (-128, 127))):
         monkeypatch.setattr(machine, "int8_saturates", lambda engine, it=saturates: it)
-        monkeypatch.setitem(engines.PROBES, "inductor", lambda it=saturates: it)
+        monkeypatch.setattr(inductor, "saturates", lambda it=saturates: it)
         if engine == "inductor" or engine in torch.backends.quantized.supported_engines:
             assert engines.weight_range(engine) == weights
 

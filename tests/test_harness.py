@@ -26,7 +26,7 @@ registry.all_variants()
 FATTER = (
     PLANTED
     + """
-from qmodels.variants.formats import Format
+from qmodels.runtimes.format import Format
 fp32 = registry._VARIANTS["fp32"]
 def save(model, structure, folder):
     fp32.format.save(model, structure, folder)

@@ -9,7 +9,7 @@ from torch import Tensor
 from qmodels.data import Dataset, Split
 from qmodels.evaluation import accuracy, predict, ranks
 from qmodels.metric import Metric, measured
-from qmodels.variants.formats import Runnable
+from qmodels.runtimes.dispatch import Runnable
 
 Z95 = 1.959964
 LOOK = 1000

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from qmodels import machine
 from qmodels.metric import Metric, measured
-from qmodels.variants.formats import Runnable
+from qmodels.runtimes.dispatch import Runnable
 
 BATCH_SIZES = (1, 8, 256)
 ROUNDS = 50

@@ -17,8 +17,9 @@ from qmodels.evaluation import sqnr_db
 from qmodels.fusion import fuse
 from qmodels.resnet import BasicBlock, Resnet34
 from qmodels.runtimes import dispatch, onnx_graph, onnxruntime
+from qmodels.runtimes.eager import SCRIPT, WEIGHTS
+from qmodels.runtimes.onnxruntime import ONNX
 from qmodels.variants import Artifact
-from qmodels.variants.formats import ONNX, SCRIPT, WEIGHTS
 
 if TYPE_CHECKING:
     from onnx import ModelProto

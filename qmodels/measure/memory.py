@@ -13,8 +13,8 @@ from torch import Tensor
 
 from qmodels import child
 from qmodels.metric import Metric, measured
+from qmodels.runtimes.dispatch import Runnable
 from qmodels.variants.artifact import Artifact
-from qmodels.variants.formats import Runnable
 
 # The profiler logs its start and stop to stderr unless told not to before it first starts.
 os.environ.setdefault("KINETO_LOG_LEVEL", "5")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from qmodels import machine, torch_ao
-from qmodels.variants.formats import Runnable
+from qmodels.runtimes.dispatch import Runnable
 
 # Channels and side of the image. Where a process happens to put tensors and compiled code moves
 # the time of one kernel by some percent; of many, less.

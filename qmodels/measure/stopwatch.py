@@ -26,8 +26,8 @@ from qmodels.errors import UserError
 from qmodels.measure import ceiling
 from qmodels.measure.probe import probe
 from qmodels.resnet import random_images
+from qmodels.runtimes.dispatch import Runnable
 from qmodels.variants import Artifact, all_variants
-from qmodels.variants.formats import Runnable
 
 PROBE = "probe"
 # Makes a model, in the process that it will run in.

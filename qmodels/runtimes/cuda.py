@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from qmodels import integer_network, machine
 from qmodels.fusion import fuse
 from qmodels.integer import Arithmetic, Convolution
+from qmodels.obstacles import Obstacle
 from qmodels.runtimes import eager
 from qmodels.runtimes.dispatch import Kernel, Runnable, kernels
 from qmodels.runtimes.format import Format, Restructure
@@ -30,22 +31,26 @@ MOST_GRAPHS = 8
 WARM_UP_FORWARDS = 3
 
 
-def missing() -> str | None:
-    """Why nothing runs on a GPU here, in a line with the remedy; None where it does."""
-    if torch.version.cuda is None:
-        return "this torch is built without CUDA: install one with it, where an NVIDIA GPU is"
-    if machine.gpu_class() is None:
-        return "no NVIDIA GPU: run it on a machine with one"
+def missing() -> Obstacle | None:
+    """Why nothing runs on a GPU here; None where it does."""
+    # A torch without CUDA sees no GPU; this program comes with the GPU's driver.
+    if torch.version.cuda is None and shutil.which("nvidia-smi"):
+        return Obstacle("this torch is built without CUDA: install one with it", mendable=True)
+    if torch.version.cuda is None or machine.gpu_class() is None:
+        return Obstacle("no NVIDIA GPU: run it on a machine with one", mendable=False)
     if torch.cuda.get_device_capability() < LEAST_CAPABILITY:
         least = ".".join(map(str, LEAST_CAPABILITY))
-        return f"{machine.gpu_class()} is too old: run it on compute capability {least} or higher"
+        return Obstacle(
+            f"{machine.gpu_class()} is too old: run it on compute capability {least} or higher",
+            mendable=False,
+        )
     return None
 
 
-def no_compiler() -> str | None:
+def no_compiler() -> Obstacle | None:
     """Why Triton, and with it ``torch.compile``, can't launch kernels here; None where it can."""
     if missing() is None and not any(shutil.which(name) for name in ("cc", "gcc", "clang")):
-        return "no C compiler: apt-get install gcc"
+        return Obstacle("no C compiler: apt-get install gcc", mendable=True)
     return missing()
 
 

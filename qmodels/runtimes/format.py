@@ -41,6 +41,8 @@ class Format:
         reference: what ``quantize`` made, in reference arithmetic: the same integers and scales,
             multiplied in floating point. Against it a runtime's own errors show, as saturation.
         torch_allocates: whether its memory comes from torch's allocator, which the profiler sees.
+        machine_code: whether the files hold code for this very processor, with all of its
+            instructions.
     """
 
     save: Callable[[Any, Structure, Path], None]
@@ -48,3 +50,4 @@ class Format:
     kernels: Callable[[Runnable, Path, Tensor], list[Kernel]] = dispatched
     reference: Callable[[Any], Runnable] = dispatch.reference
     torch_allocates: bool = True
+    machine_code: bool = False

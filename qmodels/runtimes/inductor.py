@@ -6,6 +6,7 @@ torch's dispatcher, so the proof that they ran is what oneDNN says of itself.
 
 import ctypes
 import os
+import platform
 import re
 import shutil
 import sys
@@ -21,7 +22,8 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from qmodels.errors import UserError
+from qmodels.errors import UserError, first_line
+from qmodels.obstacles import Obstacle
 from qmodels.resnet import random_images
 from qmodels.runtimes.dispatch import Kernel, Runnable
 from qmodels.runtimes.format import Format, Restructure, Structure
@@ -76,6 +78,14 @@ def compiler() -> str | None:
     return next((path for name in (named, "g++", "clang++") if (path := shutil.which(name))), None)
 
 
+def no_compiler() -> Obstacle | None:
+    """Why Inductor can't build here; None where it can."""
+    if compiler():
+        return None
+    remedy = "xcode-select --install" if platform.system() == "Darwin" else "apt-get install g++"
+    return Obstacle(f"no C++ compiler: {remedy}, or name one in CXX", mendable=True)
+
+
 def save(exported: Exported, structure: Structure, folder: Path) -> None:
     """Compile each graph into a package.
 
@@ -96,7 +106,7 @@ def save(exported: Exported, structure: Structure, folder: Path) -> None:
                 shutil.copyfile(package, folder / name)
         except (RuntimeError, OSError) as error:
             raise UserError(
-                f"torch could not compile the model ({str(error).splitlines()[0]}): "
+                f"torch could not compile the model ({first_line(error)}): "
                 "install a C++ compiler that works, as with apt-get install g++"
             ) from None
 
@@ -203,4 +213,4 @@ def saturates() -> bool:
     return bool((out != 64 * 255 * 127).any())
 
 
-PACKAGE = Format(save, load, kernels, reference)
+PACKAGE = Format(save, load, kernels, reference, machine_code=True)

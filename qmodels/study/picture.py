@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from qmodels import store
+from qmodels import obstacles, store
 from qmodels.errors import Unavailable
 from qmodels.study.evaluate import ANY, WHOLE_RUN, Rate, share
 
@@ -19,7 +19,7 @@ def draw(rates: Sequence[Rate], path: Path) -> None:
         import matplotlib as mpl
     except ImportError:
         raise Unavailable(
-            "matplotlib is not installed, so no picture was drawn: pip install 'qmodels[study]'"
+            f"matplotlib is not installed, so no picture was drawn: {obstacles.install('study')}"
         ) from None
     mpl.use("svg")
     mpl.rcParams["svg.hashsalt"] = "qmodels"  # the same picture for the same rates

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from qmodels.measure import stopwatch
 from qmodels.measure.stopwatch import Loader
-from qmodels.variants.formats import Runnable
+from qmodels.runtimes.dispatch import Runnable
 
 WORK = "work"
 # Floats of a unit of work: they stay in the first-level cache.

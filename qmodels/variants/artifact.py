@@ -1,10 +1,8 @@
 """Build a variant of a checkpoint into the store, once, and load it from there."""
 
-import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,31 +11,15 @@ from rich.console import Console
 from safetensors.torch import load_file
 from torch import Tensor
 
-import qmodels
-from qmodels import child, data, engines, store, torch_ao
+from qmodels import child, data, engines, machine, sources, store, torch_ao
 from qmodels.checkpoints import Checkpoint
 from qmodels.data import Dataset
 from qmodels.errors import Unavailable, UserError
-from qmodels.variants.formats import Runnable
-from qmodels.variants.making import REFERENCE_FILE, make
+from qmodels.runtimes.dispatch import Runnable
+from qmodels.variants.making import REFERENCE_FILE, REFERENCE_IMAGES, make, unbuildable
 from qmodels.variants.registry import Variant
 
 CALIBRATION_IMAGES = 1000
-# What decides an artifact's bytes: editing any of these builds anew.
-SOURCES = (
-    "resnet.py",
-    "fusion.py",
-    "fake_quantize.py",
-    "sensitivity.py",
-    "calibration.py",
-    "integer.py",
-    "integer_network.py",
-    "torch_ao.py",
-    "machine.py",
-    "engines.py",
-    "runtimes/*.py",
-    "variants/*.py",
-)
 # Files of an artifact's folder that would not be deployed.
 NOT_DEPLOYED = (store.MANIFEST, REFERENCE_FILE)
 
@@ -60,7 +42,8 @@ class Artifact:
 
         Raises:
             UserError: a file is missing or damaged, or it was made for another machine class,
-                other versions, or a machine that does not saturate.
+                for instructions that this processor lacks, other versions, or a machine that does
+                not saturate.
         """
         damage = store.damaged_file(self.folder)
         if damage is not None:
@@ -94,6 +77,9 @@ class Artifact:
         here = conditions(self.variant)
         if made["machine_class"] != here["machine_class"]:
             return f"was made on {made['machine_class']}, and this is {here['machine_class']}"
+        lacking = sorted(set(made["cpu_flags"] or ()) - set(here["cpu_flags"] or ()))
+        if lacking:
+            return f"is code for a processor with {', '.join(lacking)}, which this one lacks"
         for package, version in here["versions"].items():
             then = made["versions"].get(package)
             if then != version:
@@ -118,7 +104,45 @@ def conditions(variant: Variant) -> dict[str, Any]:
         "machine_class": engines.machine_class(variant.engine),
         "saturates": bool(int8 and engines.ask(variant.engine, variant.requires).saturates),
         "versions": engines.versions(("torch", *variant.requires)),
+        "cpu_flags": sorted(machine.cpu_flags()) if variant.format.machine_code else None,
     }
+
+
+def inputs(variant: Variant, checkpoint: Checkpoint, dataset: Dataset) -> dict[str, Any]:
+    """All that an artifact is made from; its digest is what the artifact is found by.
+
+    Args:
+        checkpoint: the weights that are quantized.
+    """
+    reference = dataset.test.first(REFERENCE_IMAGES).images if variant.int8_share > 0 else None
+    return {
+        "variant": variant.name,
+        "engine": variant.engine,
+        "checkpoint": checkpoint.sha256,
+        "calibration": images_digest(dataset, calibration_images(variant, dataset)),
+        "reference": images_digest(dataset, reference),
+        **conditions(variant),
+        "sources": sources.of(makers(variant)),
+    }
+
+
+def makers(variant: Variant) -> list[Callable[..., Any]]:
+    """The functions that make an artifact of a variant."""
+    return [make, variant.quantize, *filter(callable, vars(variant.format).values())]
+
+
+def calibration_images(variant: Variant, dataset: Dataset) -> Tensor | None:
+    """The images (N, 3, 32, 32) uint8 that a variant looks at, if it does."""
+    count = min(CALIBRATION_IMAGES, len(dataset.train))
+    return data.stratified_subset(dataset.train, count).images if variant.calibrates else None
+
+
+def images_digest(dataset: Dataset, images: Tensor | None) -> str | None:
+    """SHA-256 of images (N, 3, 32, 32) uint8 and of how they are normalized; None without any."""
+    if images is None:
+        return None
+    normalization = json.dumps([dataset.mean, dataset.std]).encode()
+    return store.digest_bytes(images.numpy().tobytes() + normalization)
 
 
 def build(
@@ -131,7 +155,8 @@ def build(
 
     Raises:
         Unavailable: this machine can't run the variant, or there is no such sibling.
-        UserError: the checkpoint is damaged, the runtime failed, or the cache can't be written.
+        UserError: the checkpoint is damaged, quantizing or storing failed, or the cache can't be
+            written.
     """
     missing = variant.missing()
     if missing:
@@ -140,42 +165,28 @@ def build(
         from qmodels import training  # brings in torch's compiler, which takes seconds
 
         checkpoint = training.find_or_fine_tune(checkpoint, dataset, console=console)
-    count = min(CALIBRATION_IMAGES, len(dataset.train))
-    inputs = {
-        "variant": variant.name,
-        "engine": variant.engine,
-        "checkpoint": checkpoint.sha256,
-        "calibration": [dataset.name, count] if variant.calibrates else None,
-        **conditions(variant),
-        "source": source_digest(variant),
-    }
 
     def write(folder: Path) -> None:
+        images = calibration_images(variant, dataset)
         if not variant.isolated:
-            calibration = data.stratified_subset(dataset.train, count).images
-            make(variant, checkpoint, dataset, calibration if variant.calibrates else None, folder)
+            make(variant, checkpoint, dataset, images, folder)
             return
         request = {
             "variant": variant.name,
             "checkpoint": str(checkpoint.path),
             "dataset": dataset.name,
-            "calibration": count if variant.calibrates else None,
+            "calibration": None if images is None else len(images),
             "folder": str(folder),
         }
-        with child.start("qmodels.variants.making") as process:
-            process.ask(request)
+        try:
+            with child.start("qmodels.variants.making") as process:
+                failure = process.ask(request)
+        except UserError as error:  # it died
+            raise unbuildable(variant, str(error)) from None
+        if "unavailable" in failure:
+            raise Unavailable(failure["unavailable"])
+        if "failed" in failure:
+            raise UserError(failure["failed"])
 
     name = f"{checkpoint.dataset}-{checkpoint.architecture}-w{checkpoint.width}-{variant.name}"
-    return Artifact(variant, store.build_folder(name, inputs, write))
-
-
-@cache
-def source_digest(variant: Variant) -> str:
-    """Digest of the code that makes artifacts, with the modules that define the variant."""
-    package = Path(qmodels.__file__).parent
-    paths = {path for pattern in SOURCES for path in package.glob(pattern)}
-    for function in (variant.quantize, variant.format.save, variant.format.load):
-        source = inspect.getsourcefile(function)
-        if source and Path(source).exists():
-            paths.add(Path(source))
-    return store.digest_bytes(b"".join(path.read_bytes() for path in sorted(paths)))
+    return Artifact(variant, store.build_folder(name, inputs(variant, checkpoint, dataset), write))

@@ -7,12 +7,12 @@ for a single image, each with its weights: see ``runtimes.inductor.export``.
 import torch
 from torch import Tensor, nn
 
-from qmodels import engines, machine
+from qmodels import machine
 from qmodels.fusion import fuse
+from qmodels.obstacles import Obstacle
 from qmodels.resnet import Resnet34
 from qmodels.runtimes import inductor
-from qmodels.runtimes.inductor import Exported
-from qmodels.variants.formats import PACKAGE
+from qmodels.runtimes.inductor import PACKAGE, Exported
 from qmodels.variants.registry import variant
 
 
@@ -29,11 +29,14 @@ class Bfloat16(nn.Module):
         return logits
 
 
-def no_bfloat16() -> str | None:
+def no_bfloat16() -> Obstacle | None:
     """Why bfloat16 is of no use here."""
     if machine.multiplies_bfloat16():
-        return engines.no_compiler()
-    return "this processor has no bfloat16 instructions: run it on one with AVX512-BF16 or AMX"
+        return inductor.no_compiler()
+    return Obstacle(
+        "this processor has no bfloat16 instructions: run it on one with AVX512-BF16 or AMX",
+        mendable=False,
+    )
 
 
 @variant(
@@ -41,7 +44,7 @@ def no_bfloat16() -> str | None:
     engine="inductor",
     summary="fused and compiled, for one image and for any number",
     format=PACKAGE,
-    here=engines.no_compiler,
+    here=inductor.no_compiler,
 )
 def fp32_compiled(model: Resnet34, calibration: Tensor | None) -> Exported:
     """Batch norms folded, weights frozen and laid out for oneDNN."""

@@ -6,8 +6,8 @@ from torch import Tensor
 from qmodels import integer_network
 from qmodels.fusion import fuse
 from qmodels.resnet import Resnet34
-from qmodels.runtimes.cuda import InPrecision, no_compiler
-from qmodels.variants.formats import CUDA_FLOAT, CUDA_INT8, Runnable
+from qmodels.runtimes.cuda import CUDA_FLOAT, CUDA_INT8, InPrecision, no_compiler
+from qmodels.runtimes.dispatch import Runnable
 from qmodels.variants.registry import variant
 
 

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from qmodels import machine, torch_ao
 from qmodels.resnet import Resnet34
-from qmodels.variants.formats import WEIGHTS, Runnable
+from qmodels.runtimes.dispatch import Runnable
+from qmodels.runtimes.eager import WEIGHTS
 from qmodels.variants.registry import variant
 
 ENGINE = machine.quantized_engine()

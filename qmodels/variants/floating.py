@@ -3,7 +3,8 @@
 from torch import Tensor
 
 from qmodels.resnet import Resnet34
-from qmodels.variants.formats import WEIGHTS, Runnable
+from qmodels.runtimes.dispatch import Runnable
+from qmodels.runtimes.eager import WEIGHTS
 from qmodels.variants.registry import variant
 
 

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from qmodels import machine, torch_ao
 from qmodels.resnet import BasicBlock, Resnet34, random_images
-from qmodels.variants.formats import SCRIPT, Runnable
+from qmodels.runtimes.dispatch import Runnable
+from qmodels.runtimes.eager import SCRIPT
 from qmodels.variants.registry import variant
 from qmodels.variants.static import KERNELS, freeze, qconfig
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from qmodels import checkpoints, child, data, torch_ao
 from qmodels.checkpoints import Checkpoint
 from qmodels.data import Dataset
+from qmodels.errors import Unavailable, UserError, described
 from qmodels.runtimes.format import Structure
 from qmodels.variants.registry import Variant, all_variants
 
@@ -33,18 +34,37 @@ def make(
     Args:
         calibration: images (N, 3, 32, 32) uint8, for variants that look at them.
         folder: where the files go.
+
+    Raises:
+        Unavailable: the variant can't be made of this network.
+        UserError: the checkpoint is damaged, or quantizing or storing failed.
     """
     model = checkpoints.load_model(checkpoint)
     structure = Structure(checkpoint.architecture, checkpoint.width, checkpoint.classes)
     normalized = None if calibration is None else dataset.normalize(calibration)
-    with torch_ao.quietly():
-        made = variant.quantize(model, normalized)
-        variant.format.save(made, structure, folder)
-        if variant.int8_share > 0:
-            reference = torch_ao.on_engine(variant.engine, variant.format.reference(made))
-            with torch.inference_mode():
-                logits = reference(reference_images(dataset))
-            save_file({"logits": logits.contiguous()}, folder / REFERENCE_FILE)
+    try:
+        with torch_ao.quietly():
+            made = variant.quantize(model, normalized)
+            variant.format.save(made, structure, folder)
+            if variant.int8_share > 0:
+                reference = torch_ao.on_engine(variant.engine, variant.format.reference(made))
+                with torch.inference_mode():
+                    logits = reference(reference_images(dataset))
+                save_file({"logits": logits.contiguous()}, folder / REFERENCE_FILE)
+    except Unavailable:
+        raise
+    except UserError as error:
+        raise UserError(f"{variant.name} can't be built: {error}") from error
+    except Exception as error:
+        raise unbuildable(variant, described(error)) from error
+
+
+def unbuildable(variant: Variant, reason: str) -> UserError:
+    """The line for a variant whose build failed."""
+    remedy = f"mend {variant.quantize.__module__}, or leave the variant out"
+    if "No space left" in reason:
+        remedy = "free the disk or set QMODELS_CACHE_DIR"
+    return UserError(f"{variant.name} can't be built ({reason}): {remedy}")
 
 
 def reference_images(dataset: Dataset) -> Tensor:
@@ -52,20 +72,28 @@ def reference_images(dataset: Dataset) -> Tensor:
     return dataset.normalize(dataset.test.first(REFERENCE_IMAGES).images)
 
 
-def answer(request: Mapping[str, Any]) -> bool:
+def answer(request: Mapping[str, Any]) -> dict[str, str]:
     """Make what is asked for.
 
     Args:
         request: ``variant``, the path of a ``checkpoint``, ``dataset``, how many images of
             ``calibration`` (or none), and the ``folder``.
+
+    Returns:
+        Empty where it is stored, else why not: as ``unavailable`` or as ``failed``.
     """
     dataset = data.load(request["dataset"])
     count = request["calibration"]
     calibration = None if count is None else data.stratified_subset(dataset.train, count).images
     variant = all_variants()[request["variant"]]
     checkpoint = checkpoints.named(request["checkpoint"])
-    make(variant, checkpoint, dataset, calibration, Path(request["folder"]))
-    return True
+    try:
+        make(variant, checkpoint, dataset, calibration, Path(request["folder"]))
+    except Unavailable as error:
+        return {"unavailable": str(error)}
+    except UserError as error:
+        return {"failed": str(error)}
+    return {}
 
 
 if __name__ == "__main__":

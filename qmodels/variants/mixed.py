@@ -6,8 +6,9 @@ from torch import Tensor
 
 from qmodels import machine, sensitivity
 from qmodels.resnet import Resnet34
+from qmodels.runtimes.dispatch import Runnable
+from qmodels.runtimes.eager import SCRIPT
 from qmodels.variants import fx
-from qmodels.variants.formats import SCRIPT, Runnable
 from qmodels.variants.registry import variant
 from qmodels.variants.static import KERNELS, freeze
 

@@ -16,7 +16,7 @@ from qmodels import engines
 from qmodels.fusion import fuse
 from qmodels.resnet import Resnet34
 from qmodels.runtimes import onnx_graph
-from qmodels.variants.formats import ONNX
+from qmodels.runtimes.onnxruntime import ONNX
 from qmodels.variants.registry import variant
 
 if TYPE_CHECKING:

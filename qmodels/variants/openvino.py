@@ -9,7 +9,7 @@ from qmodels import engines
 from qmodels.fusion import fuse
 from qmodels.resnet import Resnet34
 from qmodels.runtimes import onnx_graph
-from qmodels.variants.formats import IR
+from qmodels.runtimes.openvino import IR
 from qmodels.variants.registry import variant
 
 REQUIRES = ("openvino", "nncf", "onnx", "onnxscript")

@@ -14,8 +14,7 @@ from qmodels import engines, fake_quantize
 from qmodels.fusion import fuse
 from qmodels.resnet import Resnet34
 from qmodels.runtimes import inductor
-from qmodels.runtimes.inductor import Exported
-from qmodels.variants.formats import PACKAGE
+from qmodels.runtimes.inductor import PACKAGE, Exported
 from qmodels.variants.registry import variant
 
 ENGINE = "inductor"
@@ -31,7 +30,7 @@ ENGINE = "inductor"
     calibrates=True,
     requires=("torchao",),
     extra="pt2e",
-    here=engines.no_compiler,
+    here=inductor.no_compiler,
 )
 def pt2e_int8(model: Resnet34, calibration: Tensor | None) -> Exported:
     """Export, calibrate and convert; weights get seven bits where oneDNN saturates."""
@@ -51,7 +50,7 @@ def pt2e_int8(model: Resnet34, calibration: Tensor | None) -> Exported:
     quantization_aware=True,
     requires=("torchao",),
     extra="pt2e",
-    here=engines.no_compiler,
+    here=inductor.no_compiler,
 )
 def pt2e_qat_int8(model: Resnet34, calibration: Tensor | None) -> Exported:
     """Put the trained ranges in the place of observed ones, and convert."""

@@ -4,7 +4,8 @@ from torch import Tensor
 
 from qmodels import fake_quantize
 from qmodels.resnet import Resnet34
-from qmodels.variants.formats import SCRIPT, Runnable
+from qmodels.runtimes.dispatch import Runnable
+from qmodels.runtimes.eager import SCRIPT
 from qmodels.variants.registry import variant
 from qmodels.variants.static import ENGINE, KERNELS, freeze
 

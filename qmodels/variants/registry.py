@@ -5,20 +5,22 @@ images to something that maps images to logits, decorated with ``variant``. Anot
 one by naming such a module in its entry-point group ``qmodels.variants``.
 """
 
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
-from qmodels import engines
-from qmodels.errors import UserError
+from qmodels import engines, obstacles
+from qmodels.errors import UserError, described
+from qmodels.obstacles import Obstacle
 from qmodels.resnet import Resnet34
-from qmodels.variants.formats import Format
+from qmodels.runtimes.format import Format
 
 # In the order that tables show; the reference comes first.
 FAMILIES = (
@@ -36,6 +38,8 @@ FAMILIES = (
     "cuda",
     "tensorrt",
 )
+
+GROUP = "qmodels.variants"  # of entry points
 
 Arithmetic = Literal["float32", "float16", "bfloat16", "int8"]
 Quantize = Callable[[Resnet34, Tensor | None], Any]
@@ -62,8 +66,8 @@ class Variant:
             quantization-aware sibling instead of the float one.
         kernels: operators that a profile of one forward must show, as proof that they ran.
         requires: packages that must be importable.
-        extra: the extra of qmodels that installs them.
-        here: why this machine can't run it all the same, in a line with the remedy.
+        extra: the extra that installs them, of qmodels or of the package that defines the variant.
+        here: why this machine can't run it all the same; None where it can.
     """
 
     name: str
@@ -78,7 +82,7 @@ class Variant:
     kernels: tuple[str, ...]
     requires: tuple[str, ...]
     extra: str | None
-    here: Callable[[], str | None]
+    here: Callable[[], Obstacle | None]
 
     @property
     def isolated(self) -> bool:
@@ -87,42 +91,70 @@ class Variant:
         Other runtimes set global state, Inductor's passes among it, and a crash of theirs is not
         to be ours.
         """
-        return self.engine in engines.PROBES
+        return self.engine in engines.RUNTIMES
 
     @property
     def on_gpu(self) -> bool:
         """Whether a GPU executes it."""
         return self.engine in engines.GPU_ENGINES
 
-    def missing(self) -> str | None:
-        """Why this variant can't run here, in a line with the remedy; None where it can.
+    def obstacle(self) -> Obstacle | None:
+        """Why this variant can't run here; None where it can.
 
         The machine comes first: what it can't run is not worth installing.
         """
-        reason = self.here()
-        if reason:
-            return reason
-        extra = f"'qmodels[{self.extra}]'" if self.extra else " ".join(self.requires)
+        unfit = self.here() or engines.unsupported(self.engine)
+        if unfit:
+            return unfit
         for module in self.requires:
             if find_spec(module) is None:
-                return f"{module} is not installed: pip install {extra}"
-        wrong = engines.wrong_version(self.requires, self.extra or "")
+                return Obstacle(f"{module} is not installed: {self.install()}", mendable=True)
+        wrong = engines.wrong_version(self.requires, self.extra or "", self.distribution or "")
         if wrong:
-            return f"{wrong}: pip install --upgrade {extra}"
-        supported = torch.backends.quantized.supported_engines
-        if self.engine == "none" or (self.engine in TORCH_ENGINES and self.engine not in supported):
-            return (
-                f"this build of torch has no quantized engine {self.engine}: install it from PyPI"
+            return Obstacle(f"{wrong}: {self.install('--upgrade')}", mendable=True)
+        broken = engines.ask(self.engine, self.requires).broken if self.isolated else None
+        if broken:
+            return Obstacle(
+                f"{self.engine} is installed and does not work ({broken}): "
+                f"{self.install('--force-reinstall')}",
+                mendable=True,
             )
-        if self.isolated:
-            broken = engines.ask(self.engine, self.requires).broken
-            if broken:
-                remedy = f"pip install --force-reinstall {extra or 'torch'}"
-                return f"{self.engine} is installed and does not work ({broken}): {remedy}"
         return None
 
+    def missing(self) -> str | None:
+        """Why this variant can't run here, in a line with the remedy; None where it can."""
+        obstacle = self.obstacle()
+        return obstacle.reason if obstacle else None
 
-TORCH_ENGINES = ("x86", "fbgemm", "onednn", "qnnpack")
+    @property
+    def distribution(self) -> str | None:
+        """The distribution that defines it: qmodels', or that of an entry point to its package."""
+        package = self.quantize.__module__.partition(".")[0]
+        if package == __name__.partition(".")[0]:
+            return obstacles.DISTRIBUTION
+        return next(
+            (
+                one.dist.name
+                for one in entry_points(group=GROUP)
+                if one.dist and one.value.partition(":")[0].partition(".")[0] == package
+            ),
+            None,
+        )
+
+    def install(self, *options: str) -> str:
+        """The command that installs what it needs.
+
+        Args:
+            options: of pip.
+        """
+        if self.distribution == obstacles.DISTRIBUTION and self.extra:
+            return obstacles.install(self.extra, *options)
+        what = " ".join(self.requires)
+        if self.distribution and self.distribution != obstacles.DISTRIBUTION:
+            what = f"'{self.distribution}[{self.extra}]'" if self.extra else self.distribution
+        return " ".join(["pip", "install", *options, what])
+
+
 _VARIANTS: dict[str, Variant] = {}
 
 
@@ -139,7 +171,7 @@ def variant(
     kernels: Iterable[str] = (),
     requires: Iterable[str] = (),
     extra: str | None = None,
-    here: Callable[[], str | None] = lambda: None,
+    here: Callable[[], Obstacle | None] = lambda: None,
 ) -> Callable[[Quantize], Quantize]:
     """Register a function as a variant; see ``Variant`` for the arguments.
 
@@ -175,14 +207,33 @@ def all_variants() -> dict[str, Variant]:
     ours = [f"qmodels.variants.{family}" for family in FAMILIES]
     for module in ours:  # importing one registers its variants; a second import does nothing
         import_module(module)
-    for entry_point in entry_points(group="qmodels.variants"):
-        entry_point.load()
+    for entry_point in entry_points(group=GROUP):
+        load(entry_point)
 
     def rank(one: Variant) -> int:
         module = one.quantize.__module__
         return ours.index(module) if module in ours else len(ours)
 
     return {one.name: one for one in sorted(_VARIANTS.values(), key=rank)}
+
+
+@cache
+def load(entry_point: EntryPoint) -> None:
+    """Import what an entry point names, once; one that is broken costs its variants and a line."""
+    before = set(_VARIANTS)
+    try:
+        entry_point.load()
+    except (Exception, SystemExit) as error:
+        # Of the modules that were run, those that failed are gone, and so are their variants.
+        for name in _VARIANTS.keys() - before:
+            if _VARIANTS[name].quantize.__module__ not in sys.modules:
+                del _VARIANTS[name]
+        package = entry_point.dist.name if entry_point.dist else "unknown"
+        print(
+            f"qmodels: entry point {entry_point.name} of package {package} is broken and its "
+            f"variants are left out ({described(error)}): mend or uninstall {package}",
+            file=sys.stderr,
+        )
 
 
 def select(names: str | None) -> list[Variant]:

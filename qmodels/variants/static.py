@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from qmodels import engines, machine, torch_ao
 from qmodels.fusion import fuse
 from qmodels.resnet import IMAGE_SIZE, Resnet34
-from qmodels.variants.formats import SCRIPT, WEIGHTS, Runnable
+from qmodels.runtimes.dispatch import Runnable
+from qmodels.runtimes.eager import SCRIPT, WEIGHTS
 from qmodels.variants.registry import variant
 
 ENGINE = machine.quantized_engine()

@@ -8,7 +8,7 @@ from qmodels import calibration as observation
 from qmodels.fusion import fuse
 from qmodels.resnet import Resnet34
 from qmodels.runtimes import cuda, qdq
-from qmodels.variants.formats import PLAN
+from qmodels.runtimes.tensorrt import PLAN
 from qmodels.variants.registry import variant
 
 if TYPE_CHECKING:

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from qmodels.fusion import fuse
 from qmodels.resnet import Resnet34
-from qmodels.runtimes.packed import Rounded, multiplied
-from qmodels.variants.formats import PACKED
+from qmodels.runtimes.packed import PACKED, Rounded, multiplied
 from qmodels.variants.registry import variant
 
 BATCH = 100

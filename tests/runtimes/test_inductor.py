@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from qmodels import engines
 from qmodels.errors import UserError
 from qmodels.measure import kernels
 from qmodels.resnet import random_images
@@ -139,4 +138,7 @@ def test_a_compiler_that_fails_is_one_line(tmp_path: Path, monkeypatch: pytest.M
 
 def test_without_a_compiler_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inductor.shutil, "which", lambda name: None)
-    assert "no C++ compiler" in str(engines.no_compiler())
+    obstacle = inductor.no_compiler()
+    assert obstacle is not None
+    assert obstacle.reason.startswith("no C++ compiler: ")
+    assert obstacle.mendable

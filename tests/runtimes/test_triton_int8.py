@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from qmodels import integer
+from qmodels import integer, obstacles
 from qmodels.calibration import Scale
 from qmodels.errors import UserError
 from qmodels.integer import Convolution
 
-pytest.importorskip("triton", reason="the kernels are Triton's: pip install 'qmodels[cuda]'")
+pytest.importorskip("triton", reason=f"the kernels are Triton's: {obstacles.install('cuda')}")
 
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
 IMAGES, RESULTS, RESIDUAL = Scale(0.02, -5), Scale(0.2, -100), Scale(0.15, 12)

@@ -28,7 +28,7 @@ from qmodels.fusion import fuse
 from qmodels.integer_network import IntegerResnet
 from qmodels.resnet import Resnet34
 from qmodels.runtimes import cuda
-from qmodels.variants.formats import Structure
+from qmodels.runtimes.format import Structure
 
 FLOAT = {
     "cuda-fp32": torch.float32,
@@ -187,6 +187,7 @@ def test_preactivation_blocks_are_refused_in_a_line(images: Tensor) -> None:
     ("changes", "reason"),
     [
         ({"version": None}, "built without CUDA: install one"),
+        ({"version": None, "driver": None}, "no NVIDIA GPU: run it on a machine with one"),
         ({"gpu": None}, "no NVIDIA GPU: run it on a machine with one"),
         ({"capability": (7, 5)}, "cuda-sm75 is too old: run it on compute capability 8.0"),
         ({"compiler": None}, "no C compiler: apt-get install gcc"),
@@ -196,18 +197,25 @@ def test_preactivation_blocks_are_refused_in_a_line(images: Tensor) -> None:
 def test_what_is_missing_is_one_line_with_the_remedy(
     changes: dict[str, object], reason: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here = {"version": "13.0", "gpu": "cuda-sm90", "capability": (9, 0), "compiler": "cc"}
-    here.update(changes)
+    here: dict[str, object] = {"version": "13.0", "gpu": "cuda-sm90", "capability": (9, 0)}
+    here |= {"compiler": "cc", "driver": "nvidia-smi", **changes}
     if here["gpu"] and here["capability"] == (7, 5):
         here["gpu"] = "cuda-sm75"
     monkeypatch.setattr(torch.version, "cuda", here["version"])
     monkeypatch.setattr(machine, "gpu_class", lambda: here["gpu"])
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: here["capability"])
-    monkeypatch.setattr(cuda.shutil, "which", lambda name: here["compiler"])
+    monkeypatch.setattr(
+        cuda.shutil, "which", lambda name: here["driver" if name == "nvidia-smi" else "compiler"]
+    )
     for name in FLOAT:
-        missing = variants.all_variants()[name].missing()
-        assert (missing is None) if reason is None else (reason in str(missing))
-        assert "\n" not in str(missing)
+        obstacle = variants.all_variants()[name].obstacle()
+        if reason is None:
+            assert obstacle is None
+            continue
+        assert obstacle is not None
+        assert reason in obstacle.reason
+        assert "\n" not in obstacle.reason
+        assert obstacle.mendable == ("install" in obstacle.reason)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without an NVIDIA GPU")

@@ -142,4 +142,7 @@ def test_bfloat16_stays_close_to_float32(digits: Dataset, digits_model: Resnet34
 
 def test_bfloat16_needs_a_processor_that_multiplies_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "cpu_flags", lambda: frozenset({"avx2"}))
-    assert "no bfloat16 instructions" in str(variants.all_variants()["bf16"].missing())
+    obstacle = variants.all_variants()["bf16"].obstacle()
+    assert obstacle is not None
+    assert "no bfloat16 instructions" in obstacle.reason
+    assert not obstacle.mendable

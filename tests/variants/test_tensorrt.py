@@ -9,14 +9,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from qmodels import checkpoints, data, evaluation, training, variants
+from qmodels import checkpoints, data, evaluation, obstacles, training, variants
 from qmodels.checkpoints import Checkpoint
 from qmodels.data import Dataset
 from qmodels.errors import UserError
+from qmodels.obstacles import Obstacle
 from qmodels.resnet import Resnet34
 from qmodels.runtimes import onnxruntime, tensorrt
 
-onnx = pytest.importorskip("onnx", reason="graphs are onnx's: pip install 'qmodels[tensorrt]'")
+onnx = pytest.importorskip("onnx", reason=f"graphs are onnx's: {obstacles.install('tensorrt')}")
 
 
 @pytest.fixture(scope="module")
@@ -207,7 +208,7 @@ def test_the_package_is_asked_for_where_there_is_a_gpu(monkeypatch: pytest.Monke
     variant = variants.all_variants()["tensorrt-int8"]
     monkeypatch.setattr(registry, "find_spec", lambda name: None if name == "tensorrt" else name)
     here = registry.Variant(**{**vars(variant), "here": lambda: None})
-    assert here.missing() == ("tensorrt is not installed: pip install 'qmodels[tensorrt]'")
+    assert here.missing() == f"tensorrt is not installed: {obstacles.install('tensorrt')}"
 
 
 def test_what_the_machine_cannot_run_is_not_worth_installing(
@@ -217,7 +218,9 @@ def test_what_the_machine_cannot_run_is_not_worth_installing(
 
     monkeypatch.setattr(registry, "find_spec", lambda name: None)
     variant = variants.all_variants()["tensorrt-int8"]
-    here = registry.Variant(**{**vars(variant), "here": lambda: "no GPU: find one"})
+    here = registry.Variant(
+        **{**vars(variant), "here": lambda: Obstacle("no GPU: find one", False)}
+    )
     assert here.missing() == "no GPU: find one"
 
 

@@ -22,6 +22,7 @@ from qmodels import (
     evaluation,
     fake_quantize,
     machine,
+    obstacles,
     resnet,
     store,
     torch_ao,
@@ -32,10 +33,12 @@ from qmodels.checkpoints import Checkpoint
 from qmodels.data import Dataset
 from qmodels.errors import Unavailable, UserError
 from qmodels.measure import kernels, memory, stopwatch
+from qmodels.obstacles import Obstacle
 from qmodels.resnet import Resnet34
 from qmodels.runtimes import dispatch
-from qmodels.variants import Artifact, Runnable, making, registry, static, weight_only
-from qmodels.variants.formats import WEIGHTS, Structure
+from qmodels.runtimes.eager import WEIGHTS
+from qmodels.runtimes.format import Format, Structure
+from qmodels.variants import Artifact, Runnable, artifact, making, registry, static, weight_only
 
 STUDY = ("fp32", "dynamic-fp16", "dynamic-int8", "static-int8", "static-int8-jit")
 # All that torch runs operator by operator; the others are in test_other_runtimes.py.
@@ -236,6 +239,10 @@ def test_a_variant_that_saturates_is_caught(digits_checkpoint: Checkpoint, tmp_p
     [
         ({"machine_class": "linux-x86_64-avx2"}, "was made on linux-x86_64-avx2, and this is"),
         ({"versions": {"torch": "2.0.0"}}, "was made with torch 2.0.0, and"),
+        (
+            {"cpu_flags": ["an_instruction", "another"]},
+            "is code for a processor with an_instruction, another, which this one lacks",
+        ),
     ],
 )
 def test_an_artifact_of_elsewhere_is_refused(
@@ -485,7 +492,96 @@ def test_a_variant_without_its_runtime_says_what_to_install(
         return model
 
     variant = variants.all_variants()["elsewhere"]
-    with pytest.raises(Unavailable, match=r"pip install 'qmodels\[elsewhere\]'"):
+    nobody = "a_package_that_nobody_has is not installed: pip install a_package_that_nobody_has"
+    with pytest.raises(Unavailable, match=f"elsewhere: {nobody}"):
         variants.build(variant, digits_checkpoint, digits)
     with pytest.raises(UserError, match="defined twice"):
         variants.variant("elsewhere", engine="x", summary="", format=WEIGHTS)(elsewhere)
+
+
+def test_what_is_ours_to_install_is_an_extra_of_the_checkout(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(registry, "find_spec", lambda name: None)
+    obstacle = variants.all_variants()["onnx-int8"].obstacle()
+    command = "pip install -e '.[onnx]' -c baselines/constraints.txt"
+    assert obstacle == Obstacle(f"onnx is not installed: {command}", mendable=True)
+    monkeypatch.setattr(obstacles, "CHECKOUT", tmp_path)  # installed without one
+    said = variants.all_variants()["onnx-int8"].missing()
+    assert said == "onnx is not installed: pip install 'pytest-qmodels[onnx]'"
+
+
+def fails(model: Resnet34, calibration: Tensor | None) -> Runnable:
+    raise ValueError("no such layer\nand a page of it")
+
+
+def test_a_quantizer_that_raises_is_one_line(
+    digits: Dataset, digits_checkpoint: Checkpoint
+) -> None:
+    failing = dataclasses.replace(variants.all_variants()["fp32"], name="mine", quantize=fails)
+    with pytest.raises(UserError) as caught:
+        variants.build(failing, digits_checkpoint, digits)
+    assert str(caught.value) == (
+        f"mine can't be built (ValueError: no such layer): mend {fails.__module__}, "
+        "or leave the variant out"
+    )
+
+
+def test_what_cannot_be_stored_is_one_line(digits: Dataset, digits_checkpoint: Checkpoint) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    fp32 = variants.all_variants()["fp32"]
+    broken = dataclasses.replace(fp32, format=Format(full, fp32.format.load))
+    with pytest.raises(UserError, match=r"^fp32 can't be built \(OSError: .*\): free the disk"):
+        variants.build(broken, digits_checkpoint, digits)
+
+
+def test_what_a_runtime_or_the_network_refuses_is_told_apart(
+    digits: Dataset, digits_checkpoint: Checkpoint
+) -> None:
+    def refuses(model: Resnet34, calibration: Tensor | None) -> Runnable:
+        raise Unavailable("mine has no such blocks: choose resnet34")
+
+    fp32 = variants.all_variants()["fp32"]
+    with pytest.raises(Unavailable, match="^mine has no such blocks: choose resnet34$"):
+        variants.build(dataclasses.replace(fp32, quantize=refuses), digits_checkpoint, digits)
+
+
+def test_a_key_holds_the_images_that_are_looked_at(
+    digits: Dataset, digits_checkpoint: Checkpoint
+) -> None:
+    def keys(dataset: Dataset) -> dict[str, str]:
+        return {
+            name: store.digest_value(artifact.inputs(known[name], digits_checkpoint, dataset))
+            for name in ("fp32", "dynamic-int8", "static-int8", "qat-int8", "weight-int4")
+        }
+
+    known = variants.all_variants()
+    before = keys(digits)
+    images = digits.train.images ^ 1
+    other = dataclasses.replace(digits, train=dataclasses.replace(digits.train, images=images))
+    assert changed(before, keys(other)) == {"static-int8", "weight-int4"}
+    whiter = dataclasses.replace(digits, std=(0.3, 0.3, 0.3))
+    assert changed(before, keys(whiter)) == {"static-int8", "qat-int8", "weight-int4"}
+    renamed = dataclasses.replace(digits, name="the same images")
+    assert changed(before, keys(renamed)) == set()
+
+
+def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
+    return {name for name in before if before[name] != after[name]}
+
+
+def test_machine_code_is_keyed_by_the_instructions_it_may_use(
+    digits: Dataset, digits_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def keys() -> dict[str, str]:
+        return {
+            name: store.digest_value(artifact.inputs(one, digits_checkpoint, digits))
+            for name, one in variants.all_variants().items()
+        }
+
+    before, flags = keys(), machine.cpu_flags()
+    monkeypatch.setattr(machine, "cpu_flags", lambda: flags | {"an_instruction"})
+    compiled = {"fp32-compiled", "bf16", "pt2e-int8", "pt2e-qat-int8"}
+    assert changed(before, keys()) == compiled
