@@ -78,8 +78,11 @@ def find(architecture: str, width: int, dataset: str) -> Checkpoint | None:
 
 
 def find_quantization_aware(parent: Checkpoint) -> Checkpoint | None:
-    """The first known checkpoint that was trained quantization-aware from another, or None."""
-    for one in known():
+    """The first checkpoint that was trained quantization-aware from another, or None.
+
+    Looked for beside the other one first.
+    """
+    for one in (*reversed(read_index(parent.folder)), *known()):
         if one.quantization_aware and one.parent == parent.sha256:
             return one
     return None
@@ -101,8 +104,12 @@ def named(name: str) -> Checkpoint:
 
     Raises:
         UserError: there is none; lists those that there are.
+
+    A path may lead outside of the known folders, to one that has an index too.
     """
-    everything = known()
+    folder = Path(name).parent
+    beside = read_index(folder) if (folder / INDEX).is_file() else []
+    everything = [*known(), *beside]
     for one in everything:
         if name in (one.file, Path(one.file).stem) or Path(name).resolve() == one.path.resolve():
             return one

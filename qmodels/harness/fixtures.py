@@ -58,6 +58,8 @@ def dataset(pytestconfig: pytest.Config, settings: Settings) -> Dataset:
 def checkpoint(pytestconfig: pytest.Config, settings: Settings, dataset: Dataset) -> Checkpoint:
     """The trained weights: from the cache, else shipped, else trained now where that is quick."""
     with users_to_mend(pytestconfig):
+        if pytestconfig.option.qmodels_checkpoint:
+            return checkpoints.named(pytestconfig.option.qmodels_checkpoint)
         return training.find_or_train(
             dataset, settings.architecture, settings.width, console=Console(stderr=True)
         )
@@ -177,7 +179,7 @@ def latencies(
         with users_to_mend(pytestconfig), Console(stderr=True).status("latencies, in turn"):
             base_folders = {}
             if settings.base:
-                base_folders = checkouts.artifacts(settings.base, checkpoint, list(folders))
+                base_folders = checkouts.build(settings.base, checkpoint, list(folders)).folders
             # What is new has no base, and is held against the stored run.
             for known in (True, False):
                 some = {
@@ -206,7 +208,10 @@ def latencies(
             pytest.skip("latency is not measured under --benchmark-disable")
         if is_worker(pytestconfig):
             pytest.skip("latency can't share the machine: run it without -n")
-        return measured()[name, batch_size]
+        timings = measured()[name, batch_size]
+        if timings.failure is not None:
+            raise UserError(timings.failure)
+        return timings
 
     return of
 

@@ -57,6 +57,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--qmodels-width", type=int, help="channels of the stem: 8 for digits, 16 for CIFAR-100"
     )
+    group.addoption(
+        "--qmodels-checkpoint",
+        metavar="NAME|FILE",
+        help="these weights, as `qmodels doctor` names them, instead of the shipped ones",
+    )
     group.addoption("--qmodels-variants", metavar="A,B,...", help="only these variants")
     group.addoption(
         "--qmodels-threads", type=int, default=1, help="for latency and memory; 1 by default"
