@@ -172,7 +172,7 @@ def test_a_build_is_of_the_checkpoint_of_this_code(
     digits_checkpoint: Checkpoint, digits_model: Resnet34, tmp_path: Path
 ) -> None:
     state = digits_model.state_dict()
-    state["fc.bias"] += 1
+    state["head.fc.bias"] += 1
     other = checkpoints.save(state, replace(digits_checkpoint, folder=tmp_path))
     assert other.sha256 != digits_checkpoint.sha256
     built = checkouts.build(HERE, other, ["fp32", "cuda-fp32"])
@@ -183,9 +183,7 @@ def test_a_build_is_of_the_checkpoint_of_this_code(
 
 
 def test_the_benches_of_a_checkout_are_run_without_latency(digits_checkpoint: Checkpoint) -> None:
-    record = checkouts.measured(
-        HERE, digits_checkpoint, ["fp32"], threads=1, accuracy_images="100"
-    )
+    record = checkouts.measured(HERE, digits_checkpoint, ["fp32"], threads=1, accuracy_images="100")
     names = {one["name"] for one in record["benchmarks"]}
     assert {"bench_accuracy[fp32]", "bench_size[fp32]", "bench_kernels[fp32]"} <= names
     assert not any("latency" in name for name in names)
