@@ -1,20 +1,43 @@
-"""Another state of this code, to be measured beside this one."""
+"""Another state of this code: found, and asked to build and to measure beside this one.
+
+It is asked by `qmodels serve` alone, never by one of its files; see ``protocol``.
+"""
 
 import io
 import json
 import subprocess
 import sys
 import tarfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from qmodels import store
 from qmodels.checkpoints import Checkpoint
 from qmodels.child import HERE, Checkout
 from qmodels.errors import UserError
+from qmodels.protocol import PROTOCOL, Hello, conversation
 
-NEEDED = "qmodels/measure/stopwatch.py"
-# Of a revision: the code, and the checkpoints that it ships.
-PARTS = ("qmodels", "baselines/checkpoints", "pyproject.toml")
+# Of a revision: what its benches need, and its stored runs.
+PARTS = ("qmodels", "benches", "conftest.py", "pyproject.toml", "baselines")
+# What its deterministic metrics come from.
+SOURCES = ("qmodels", "benches", "conftest.py", "pyproject.toml", "baselines/tolerances.toml")
+RECORD = "run.json"
+# Of all variants of a wide network; then it hangs.
+BUILD_SECONDS, MEASURE_SECONDS = 4 * 3600.0, 12 * 3600.0
+
+
+@dataclass(frozen=True)
+class Built:
+    """What came of building variants: folders of artifacts, and lines that tell why there are none.
+
+    Both are by variant; those that the checkout does not know are in neither.
+    """
+
+    folders: dict[str, str]
+    failures: dict[str, str]
 
 
 def find(base: str) -> Checkout:
@@ -24,19 +47,21 @@ def find(base: str) -> Checkout:
     this Python.
 
     Raises:
-        UserError: it is neither, or too old to be measured beside this code.
+        UserError: it is neither, or does not speak this code's protocol.
     """
     folder = Path(base)
     if folder.is_dir():
-        own = folder / ".tox" / "benches" / "bin" / "python"
+        own = folder.resolve() / ".tox" / "benches" / "bin" / "python"
         found = Checkout(folder.resolve(), own if own.exists() else Path(sys.executable))
     else:
         found = Checkout(revision(base), Path(sys.executable))
-    if not (found.root / NEEDED).is_file():
+    try:
+        hello(found)
+    except UserError as error:
         raise UserError(
-            f"base {base} has no {NEEDED}, so it can't be measured in turn: "
-            "leave out --qmodels-base, or name a later commit"
-        )
+            f"base {base} speaks no protocol {PROTOCOL} ({error}): "
+            "name a later commit, or leave out --qmodels-base"
+        ) from None
     return found
 
 
@@ -56,7 +81,8 @@ def revision(name: str) -> Path:
         with tarfile.open(fileobj=io.BytesIO(git("archive", sha, "--", *present))) as archive:
             archive.extractall(folder, filter="data")
 
-    return store.build_folder("checkout", {"commit": sha}, write, root=store.cache_dir("checkouts"))
+    inputs = {"commit": sha, "parts": PARTS}
+    return store.build_folder("checkout", inputs, write, root=store.cache_dir("checkouts"))
 
 
 def git(*arguments: str) -> bytes:
@@ -66,36 +92,86 @@ def git(*arguments: str) -> bytes:
     ).stdout
 
 
-def artifacts(checkout: Checkout, checkpoint: Checkpoint, variants: list[str]) -> dict[str, str]:
-    """Folders of the variants that a checkout knows, built by its own code where they are missing.
+@cache
+def hello(checkout: Checkout) -> Hello:
+    """What a checkout says of itself.
 
     Raises:
-        UserError: it can't build one.
+        UserError: it does not speak this code's protocol.
     """
-    known = {one["name"] for one in command(checkout, "variants", "--json")}
-    chosen = [name for name in variants if name in known]
-    if not chosen:
-        return {}
-    network = [
-        f"--dataset={checkpoint.dataset}",
-        f"--architecture={checkpoint.architecture}",
-        f"--width={checkpoint.width}",
-    ]
-    built = command(checkout, "build", "--json", *network, f"--variants={','.join(chosen)}")
-    return {one["variant"]: one["folder"] for one in built}
+    with conversation(checkout) as (_, said):
+        return said
 
 
-def command(checkout: Checkout, *arguments: str) -> list[dict[str, str]]:
-    """What a command of a checkout answers in JSON."""
-    child = subprocess.run(
-        [checkout.python, "-m", "qmodels", *arguments],
-        cwd=checkout.root,
-        env=checkout.environment(),
-        capture_output=True,
-        text=True,
-    )
-    if child.returncode != 0:
-        said = (child.stderr.strip() or f"exit status {child.returncode}").splitlines()[-1]
-        raise UserError(f"`qmodels {arguments[0]}` failed in {checkout.root}: {said}")
-    answer: list[dict[str, str]] = json.loads(child.stdout)
-    return answer
+def variants(checkout: Checkout) -> tuple[str, ...]:
+    """Names of the variants that a checkout knows, whether they run here or not."""
+    return hello(checkout).variants
+
+
+def build(checkout: Checkout, checkpoint: Checkpoint, names: Sequence[str]) -> Built:
+    """Quantize a checkpoint of this code by the code of another, where that was not done before.
+
+    Raises:
+        UserError: it failed as a whole.
+    """
+    known = [name for name in names if name in variants(checkout)]
+    if not known:
+        return Built({}, {})
+    request = {"request": "build", "checkpoint": str(checkpoint.path.resolve()), "variants": known}
+    with conversation(checkout) as (one, _):
+        return Built(**one.ask(request, limit=BUILD_SECONDS))
+
+
+def measured(
+    checkout: Checkout,
+    checkpoint: Checkpoint,
+    names: Sequence[str],
+    *,
+    threads: int,
+    accuracy_images: str | None,
+) -> dict[str, Any]:
+    """The run record of a checkout's own benches, without latency: measured once, then kept.
+
+    Args:
+        names: of variants; those that it does not know are left out.
+        accuracy_images: as in the option of that name; None for the default.
+
+    Raises:
+        UserError: it measured nothing.
+    """
+    known = [name for name in names if name in variants(checkout)]
+    if not known:
+        return {"benchmarks": []}
+    asked = {"variants": known, "threads": threads, "accuracy_images": accuracy_images}
+    inputs = {
+        "source": source_digest(checkout.root),
+        "checkpoint": checkpoint.sha256,
+        "dataset": checkpoint.dataset,
+        "conditions": hello(checkout).conditions,
+        **asked,
+    }
+
+    def write(folder: Path) -> None:
+        request = {
+            "request": "measure",
+            "checkpoint": str(checkpoint.path.resolve()),
+            "file": str(folder / RECORD),
+            **asked,
+        }
+        with conversation(checkout) as (one, _):
+            one.ask(request, limit=MEASURE_SECONDS)
+
+    folder = store.build_folder("base", inputs, write, root=store.cache_dir("bases"))
+    record: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    return record
+
+
+def source_digest(root: Path) -> str:
+    """Digest of the files, committed or not, that a checkout's metrics come from."""
+    files = {}
+    for part in SOURCES:
+        path = root / part
+        for one in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if one.is_file() and "__pycache__" not in one.parts:
+                files[one.relative_to(root).as_posix()] = store.digest_file(one)
+    return store.digest_value(files)

@@ -2,17 +2,22 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from qmodels.errors import UserError
 
+# For whatever takes no longer than minutes, even on a busy machine.
+ANSWER_SECONDS = 1800.0
 # Allocations that glibc hands back to the system cost page faults in the next forward, more or
 # fewer by what else the process has allocated: a forward of eight images took 7 % more or less
 # time by it, and 1.3 % with these. Other allocators ignore them.
@@ -41,58 +46,80 @@ HERE = Checkout(Path(__file__).parents[1], Path(sys.executable))
 
 @dataclass(frozen=True)
 class Child:
-    """A running module: it reads requests from its standard input and answers each with a line."""
+    """A running command: it reads requests from its standard input and answers each with a line."""
 
-    module: str
+    command: str
     checkout: Checkout
     process: subprocess.Popen[str]
     errors: IO[str]
 
-    def ask(self, request: object) -> Any:
+    def ask(self, request: object, *, limit: float = ANSWER_SECONDS) -> Any:
         """The child's answer to a request.
 
+        Args:
+            limit: seconds after which it is ended instead.
+
         Raises:
-            UserError: it ended instead, or printed something else.
+            UserError: it gave none in time, ended, or printed something else.
         """
         assert self.process.stdin is not None
         assert self.process.stdout is not None
+        alarm = threading.Timer(limit, self.end)
+        alarm.start()
+        started = time.monotonic()
         try:
             self.process.stdin.write(json.dumps(request) + "\n")
             self.process.stdin.flush()
             return json.loads(self.process.stdout.readline())
         except (ValueError, BrokenPipeError):
-            self.process.kill()
-            self.process.wait()
-            self.errors.seek(0)
-            said = self.errors.read().strip() or f"exit status {self.process.returncode}"
-            raise UserError(
-                f"{self.module} failed in {self.checkout.root}: {said.splitlines()[-1]}"
-            ) from None
+            late = time.monotonic() - started >= limit
+            self.end()
+            with suppress(BrokenPipeError):  # what it did not read is still to be written
+                self.process.stdin.close()
+            said = f"no answer within {limit:g} s" if late else self.last_words()
+            raise UserError(f"{self.command} failed in {self.checkout.root}: {said}") from None
+        finally:
+            alarm.cancel()
+
+    def end(self) -> None:
+        """End it, and the processes that it started."""
+        with suppress(ProcessLookupError, PermissionError):  # they ended before
+            os.killpg(self.process.pid, signal.SIGKILL)
+
+    def last_words(self) -> str:
+        """What a child that has ended died of, in part of a line."""
+        status = self.process.wait()
+        self.errors.seek(0)
+        said = self.errors.read().strip() or f"exit status {status}"
+        return said.splitlines()[-1]
 
 
 @contextmanager
-def start(module: str, *, checkout: Checkout = HERE, steady_heap: bool = False) -> Iterator[Child]:
-    """Run ``python -m module`` while the block lasts.
+def start(*command: str, checkout: Checkout = HERE, steady_heap: bool = False) -> Iterator[Child]:
+    """Run ``python -m command`` while the block lasts.
 
     Args:
+        command: a module and its arguments.
         steady_heap: keep freed memory in the process: see ``STEADY_HEAP``.
     """
     environment = {**checkout.environment(), **(STEADY_HEAP if steady_heap else {})}
     with tempfile.TemporaryFile("w+", encoding="utf-8") as errors:
         process = subprocess.Popen(
-            [checkout.python, "-m", module],
+            [checkout.python, "-m", *command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
             env=environment,
             cwd=checkout.root,
+            start_new_session=True,  # so that it can be ended with all that it started
         )
+        one = Child(" ".join(command), checkout, process, errors)
         with process:
             try:
-                yield Child(module, checkout, process, errors)
+                yield one
             finally:
-                process.kill()
+                one.end()
 
 
 def serve(answer: Callable[[Any], Any]) -> None:

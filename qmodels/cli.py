@@ -24,6 +24,7 @@ from qmodels import (
     report,
     resnet,
     sensitivity,
+    serving,
     store,
     training,
     variants,
@@ -467,6 +468,11 @@ def show_report(arguments: argparse.Namespace) -> int:
     return report.status(found)
 
 
+def serve(arguments: argparse.Namespace) -> None:
+    """Answer another state of this code, in lines of JSON."""
+    serving.main()
+
+
 def parser() -> argparse.ArgumentParser:
     """All commands and their options."""
     top = argparse.ArgumentParser(
@@ -566,6 +572,8 @@ def parser() -> argparse.ArgumentParser:
     sub = command("report", show_report, "qmodels report run.json > report.md")
     sub.add_argument("run", type=Path, metavar="RUN.json", help="written by --benchmark-json")
     sub.add_argument("--baseline", type=Path, help="default: the stored run that fits")
+    # Without help it is not listed: nobody types it.
+    commands.add_parser("serve", description=serve.__doc__).set_defaults(action=serve)
     return top
 
 

@@ -58,6 +58,11 @@ def gpu_class() -> str | None:
     return f"cuda-sm{major}{minor}"
 
 
+def gpu_name() -> str | None:
+    """The name of this machine's first NVIDIA GPU; None without one that torch can use."""
+    return torch.cuda.get_device_name() if gpu_class() else None
+
+
 def host() -> str:
     """An opaque digest of this boot of this machine, which names nothing.
 

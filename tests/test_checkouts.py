@@ -1,13 +1,45 @@
+import json
 import subprocess
 import sys
+import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from qmodels import checkouts
+from qmodels import checkouts, checkpoints
 from qmodels.checkpoints import Checkpoint
 from qmodels.child import HERE, Checkout
 from qmodels.errors import UserError
+from qmodels.resnet import Resnet34
+
+# Another state of this code, without torch: what it says at first, and benches that take no time.
+SERVE = """
+    import json, os, sys
+    from pathlib import Path
+
+    if sys.argv[1:] != ["serve"]:
+        sys.exit("no such command")
+    for line in sys.stdin:
+        request = json.loads(line)
+        with open(os.environ["ASKED"], "a") as asked:
+            asked.write(line)
+        answer = None
+        if "protocol" in request:
+            answer = {
+                "protocol": 1,
+                "version": "0",
+                "root": str(Path(__file__).parents[1]),
+                "variants": ["fp32", "int8"],
+                "conditions": {"machine_class": os.environ.get("CLASS", "here")},
+            }
+        elif request["request"] == "measure":
+            Path(request["file"]).write_text(json.dumps({"benchmarks": request["variants"]}))
+        elif request["request"] == "build":
+            answer = {"folders": {"fp32": "a"}, "failures": {"int8": "int8: no compiler"}}
+        print(json.dumps(answer), flush=True)
+"""
+MAIN = Path("qmodels", "__main__.py")
 
 
 def git(folder: Path, *arguments: str) -> None:
@@ -17,35 +49,51 @@ def git(folder: Path, *arguments: str) -> None:
 
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A repository with one commit that can be measured and an older one that can't."""
-    monkeypatch.setattr(checkouts, "HERE", Checkout(tmp_path, Path(sys.executable)))
-    git(tmp_path, "init", "-b", "main")
-    (tmp_path / "qmodels").mkdir()
-    (tmp_path / "qmodels" / "__init__.py").write_text("")
-    git(tmp_path, "add", ".")
-    git(tmp_path, "commit", "-m", "old")
-    stopwatch = tmp_path / checkouts.NEEDED
-    stopwatch.parent.mkdir()
-    stopwatch.write_text("this commit")
-    git(tmp_path, "add", ".")
-    git(tmp_path, "commit", "-m", "new")
-    return tmp_path
+    """A repository with a commit that answers and an older one that does not."""
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    monkeypatch.setattr(checkouts, "HERE", Checkout(folder, Path(sys.executable)))
+    monkeypatch.setenv("ASKED", str(tmp_path / "asked"))
+    (tmp_path / "asked").touch()
+    git(folder, "init", "-b", "main")
+    (folder / "qmodels").mkdir()
+    (folder / "qmodels" / "__init__.py").write_text("")
+    (folder / MAIN).write_text("raise SystemExit('invalid choice: serve')")
+    git(folder, "add", ".")
+    git(folder, "commit", "-m", "old")
+    (folder / MAIN).write_text(textwrap.dedent(SERVE))
+    (folder / "baselines" / "avx2").mkdir(parents=True)
+    (folder / "baselines" / "avx2" / "digits.json").write_text("{}")
+    (folder / "baselines" / "tolerances.toml").write_text("")
+    git(folder, "add", ".")
+    git(folder, "commit", "-m", "new")
+    return folder
+
+
+def requests(repository: Path, name: str) -> list[object]:
+    """The requests of a name that were made so far."""
+    asked = (repository.parent / "asked").read_text().splitlines()
+    return [one for one in map(json.loads, asked) if one.get("request") == name]
 
 
 def test_a_revision_is_laid_out_as_it_was_committed(repository: Path) -> None:
-    (repository / checkouts.NEEDED).write_text("not committed")
+    (repository / "qmodels" / "__init__.py").write_text("not committed")
     found = checkouts.find("main")
-    assert (found.root / checkouts.NEEDED).read_text() == "this commit"
+    assert (found.root / "qmodels" / "__init__.py").read_text() == ""
+    assert (found.root / "baselines" / "avx2" / "digits.json").is_file()
     assert found.python == Path(sys.executable)
     assert checkouts.find("main") == found, "from the cache"
 
 
-def test_a_folder_is_taken_as_it_is_with_the_python_of_its_environment(repository: Path) -> None:
+def test_a_folder_is_taken_as_it_is_with_the_python_of_its_environment(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert checkouts.find(str(repository)) == Checkout(repository, Path(sys.executable))
     own = repository / ".tox" / "benches" / "bin" / "python"
     own.parent.mkdir(parents=True)
-    own.write_text("")
-    assert checkouts.find(str(repository)).python == own
+    own.symlink_to(sys.executable)
+    monkeypatch.chdir(repository.parent)
+    assert checkouts.find("repository").python == own
 
 
 @pytest.mark.parametrize(
@@ -53,7 +101,7 @@ def test_a_folder_is_taken_as_it_is_with_the_python_of_its_environment(repositor
     [
         ("no-such-branch", "neither a folder nor a commit"),
         ("--output=/tmp/x", "neither a folder nor a commit"),
-        ("main~1", "can't be measured in turn"),
+        ("main~1", "base main~1 speaks no protocol 1 .*invalid choice.*: name a later commit"),
     ],
 )
 def test_what_is_no_base_is_refused_in_one_line(repository: Path, base: str, said: str) -> None:
@@ -62,8 +110,83 @@ def test_what_is_no_base_is_refused_in_one_line(repository: Path, base: str, sai
     assert "\n" not in str(caught.value)
 
 
-def test_a_checkout_builds_the_variants_that_it_knows(digits_checkpoint: Checkpoint) -> None:
-    built = checkouts.artifacts(HERE, digits_checkpoint, ["fp32", "no-such-variant"])
-    assert list(built) == ["fp32"]
-    assert Path(built["fp32"], "manifest.json").is_file()
-    assert checkouts.artifacts(HERE, digits_checkpoint, ["no-such-variant"]) == {}
+def test_another_protocol_is_refused_in_one_line(repository: Path) -> None:
+    text = (repository / MAIN).read_text()
+    (repository / MAIN).write_text(text.replace('"protocol": 1', '"protocol": 2'))
+    with pytest.raises(UserError, match=r"speaks no protocol 1 \(it speaks protocol 2\)") as caught:
+        checkouts.find(str(repository))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_without_the_package_is_not_this_code_again(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its Python finds the package that is installed, or that PYTHONPATH leads to."""
+    monkeypatch.setenv("PYTHONPATH", str(repository))
+    with pytest.raises(UserError, match="there is no package qmodels") as caught:
+        checkouts.find(str(repository.parent))
+    assert "\n" not in str(caught.value)
+
+
+def test_what_can_not_be_built_is_a_line_for_its_variant(
+    repository: Path, digits_checkpoint: Checkpoint
+) -> None:
+    base = checkouts.find(str(repository))
+    built = checkouts.build(base, digits_checkpoint, ["fp32", "int8", "unknown"])
+    assert built == checkouts.Built({"fp32": "a"}, {"int8": "int8: no compiler"})
+    (request,) = requests(repository, "build")
+    assert request["variants"] == ["fp32", "int8"]  # type: ignore[index]
+    assert checkouts.build(base, digits_checkpoint, ["unknown"]) == checkouts.Built({}, {})
+
+
+def test_a_base_is_measured_once(
+    repository: Path, digits_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measured(base: str, *names: str, threads: int = 1) -> object:
+        checkouts.hello.cache_clear()
+        return checkouts.measured(
+            checkouts.find(base), digits_checkpoint, names, threads=threads, accuracy_images=None
+        )["benchmarks"]
+
+    def count() -> int:
+        return len(requests(repository, "measure"))
+
+    assert measured("main", "fp32", "unknown") == ["fp32"]
+    assert measured("main", "fp32") == ["fp32"]
+    assert count() == 1, "a folder with the same code is no other"
+    assert measured(str(repository), "fp32") == ["fp32"]
+    assert count() == 1, "a folder with the same code is no other"
+    assert measured("main", "unknown") == []
+    assert count() == 1
+    assert measured("main", "fp32", "int8") == ["fp32", "int8"]
+    measured("main", "fp32", threads=2)
+    monkeypatch.setenv("CLASS", "another")
+    measured("main", "fp32")
+    monkeypatch.delenv("CLASS")
+    (repository / "qmodels" / "resnet.py").write_text("edited, not committed")
+    measured(str(repository), "fp32")
+    assert count() == 5
+
+
+def test_a_build_is_of_the_checkpoint_of_this_code(
+    digits_checkpoint: Checkpoint, digits_model: Resnet34, tmp_path: Path
+) -> None:
+    state = digits_model.state_dict()
+    state["head.fc.bias"] += 1
+    other = checkpoints.save(state, replace(digits_checkpoint, folder=tmp_path))
+    assert other.sha256 != digits_checkpoint.sha256
+    built = checkouts.build(HERE, other, ["fp32", "cuda-fp32"])
+    manifest = json.loads(Path(built.folders["fp32"], "manifest.json").read_text())
+    assert manifest["inputs"]["checkpoint"] == other.sha256
+    assert set(built.folders) | set(built.failures) == {"fp32", "cuda-fp32"}
+    assert all("\n" not in line for line in built.failures.values())
+
+
+def test_the_benches_of_a_checkout_are_run_without_latency(digits_checkpoint: Checkpoint) -> None:
+    record = checkouts.measured(HERE, digits_checkpoint, ["fp32"], threads=1, accuracy_images="100")
+    names = {one["name"] for one in record["benchmarks"]}
+    assert {"bench_accuracy[fp32]", "bench_size[fp32]", "bench_kernels[fp32]"} <= names
+    assert not any("latency" in name for name in names)
+    (accuracy,) = [one for one in record["benchmarks"] if "accuracy" in one["name"]]
+    assert accuracy["extra_info"]["metrics"]["top1"]["value"] > 90
+    assert accuracy["extra_info"]["checkpoint"] == digits_checkpoint.sha256[:16]

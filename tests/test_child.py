@@ -1,7 +1,9 @@
 import sys
 import textwrap
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from qmodels import child
@@ -10,6 +12,9 @@ from qmodels.errors import UserError
 
 ECHO = """
     import os
+    import subprocess
+    import sys
+    import time
     from qmodels.errors import UserError
     from qmodels.child import serve
 
@@ -23,6 +28,12 @@ ECHO = """
             os.system("echo neither is this")
         if request == "vanish":
             os._exit(3)
+        if request == "arguments":
+            return sys.argv[1:]
+        if request == "grandchild":
+            return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]).pid
+        if request == "hang":
+            time.sleep(60)
         if request == "heap":
             return os.environ.get("MALLOC_TRIM_THRESHOLD_")
         return request
@@ -43,9 +54,32 @@ def test_a_child_answers_until_the_block_ends(checkout: Checkout) -> None:
         assert one.ask("again") == "again"
         assert one.ask("chatter") == "chatter"
         assert one.ask("heap") is None
+        assert one.ask("arguments") == []
     assert one.process.poll() is not None
-    with child.start("echo", checkout=checkout, steady_heap=True) as one:
+    with child.start("echo", "aloud", checkout=checkout, steady_heap=True) as one:
         assert one.ask("heap") is not None
+        assert one.ask("arguments") == ["aloud"]
+
+
+def test_a_child_that_hangs_is_ended_with_what_it_started(checkout: Checkout) -> None:
+    with child.start("echo", checkout=checkout) as one:
+        grandchild = one.ask("grandchild")
+        with pytest.raises(UserError, match=r"echo failed in .*: no answer within 0.5 s"):
+            one.ask("hang", limit=0.5)
+        with pytest.raises(UserError, match="echo failed in"):
+            one.ask("again")
+    deadline = time.monotonic() + 10
+    while running(grandchild) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not running(grandchild)
+
+
+def running(pid: int) -> bool:
+    """Whether a process has not ended; one that nobody has waited for has."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,7 @@ class Timings:
         changes: by the same model's in the base's process beside it.
         x_ceiling: of its multiply-accumulates a second, by those of the machine's limit.
         screened: how many of these were drawn before there was a suspicion.
+        failure: the line that tells why there are no more; the others then say nothing.
     """
 
     seconds: list[float] = field(default_factory=list)
@@ -50,6 +51,7 @@ class Timings:
     changes: list[float] = field(default_factory=list)
     x_ceiling: list[float] = field(default_factory=list)
     screened: int = 0
+    failure: str | None = None
 
     def metrics(self) -> dict[str, Metric]:
         """The metrics of the case."""
@@ -95,6 +97,8 @@ def measure(
 ) -> dict[Case, Timings]:
     """Time every case in fresh processes, as many as the rules ask for.
 
+    A case of which a model fails, its own or one that it is held against, is given up.
+
     Args:
         base: what to take turns with; the rules are then about changes against it.
         rules: of the cases that are judged.
@@ -103,42 +107,53 @@ def measure(
         to_store: no rules but a fixed number of processes, as a baseline wants them.
 
     Raises:
-        UserError: a process failed.
+        UserError: the process of a whole side failed.
     """
     timings = {case: Timings() for case in cases}
+    rules = dict(rules)
+
+    def models(case: Case, others: Sequence[str]) -> list[str]:
+        """What has to run for a case."""
+        limit = [limits[case].model] if case in limits and not base else []
+        return [*others, *limit, case[0]]
 
     def draw(wanted: Sequence[Case]) -> dict[Case, float]:
+        alive = [case for case in wanted if timings[case].failure is None]
+        if not alive:
+            return {}
         # Beside a base only the first processes are for ratios too.
-        ratios = base is None or not timings[wanted[0]].x_probe
+        ratios = base is None or not timings[alive[0]].x_probe
         others = [PROBE, REFERENCE] if ratios else []
-        models = {
+        by_size = {
             size: list(
                 dict.fromkeys(
-                    [
-                        *others,
-                        *(limits[case].model for case in wanted if case in limits and not base),
-                        *(name for name, of in wanted if of == size),
-                    ]
+                    name for case in alive if case[1] == size for name in models(case, others)
                 )
             )
-            for size in dict.fromkeys(size for _, size in wanted)
+            for size in dict.fromkeys(size for _, size in alive)
         }
-        found = latency.measure([side for side in (head, base) if side], models, threads)
+        found = latency.measure([side for side in (head, base) if side], by_size, threads)
         samples = {}
-        for case in wanted:
+        for case in alive:
             name, size = case
-            into, seconds = timings[case], found[0][case]
+            into = timings[case]
+            for needed in models(case, others):
+                into.failure = into.failure or found.failures.get(needed)
+            if into.failure:
+                rules.pop(case, None)  # without one it is not drawn again
+                continue
+            times, seconds = found.sides[0], found.sides[0][case]
             into.seconds += seconds.ravel().tolist()
             if ratios:
-                into.x_probe.append(latency.log_ratio(seconds, found[0][PROBE, size]))
+                into.x_probe.append(latency.log_ratio(seconds, times[PROBE, size]))
             if ratios and name != REFERENCE:
-                into.x_fp32.append(latency.log_ratio(seconds, found[0][REFERENCE, size]))
+                into.x_fp32.append(latency.log_ratio(seconds, times[REFERENCE, size]))
             limit = limits.get(case)
             if limit and not base:
-                speed = latency.log_ratio(found[0][limit.model, size], seconds)
+                speed = latency.log_ratio(times[limit.model, size], seconds)
                 into.x_ceiling.append(math.log(limit.work) + speed)
             if base:
-                into.changes.append(latency.log_ratio(seconds, found[1][case]))
+                into.changes.append(latency.log_ratio(seconds, found.sides[1][case]))
             samples[case] = (into.changes or into.x_fp32 or into.x_probe)[-1]
         return samples
 

@@ -189,7 +189,7 @@ def latencies(
         with exit_on_user_error(pytestconfig), Console(stderr=True).status("latencies, in turn"):
             base_folders = {}
             if settings.base:
-                base_folders = checkouts.artifacts(settings.base, checkpoint, list(folders))
+                base_folders = checkouts.build(settings.base, checkpoint, list(folders)).folders
             # What is new has no base.
             for known in (True, False):
                 some = {
@@ -218,7 +218,10 @@ def latencies(
             pytest.skip("latency is not measured under --benchmark-disable")
         if is_worker(pytestconfig):
             pytest.skip("latency can't share the machine: run it without -n")
-        return measured()[name, batch_size]
+        timings = measured()[name, batch_size]
+        if timings.failure is not None:
+            raise UserError(timings.failure)
+        return timings
 
     return of
 

@@ -95,20 +95,24 @@ def held_against(
         if settings.base is None:
             return settings.baseline
         with exit_on_user_error(pytestconfig):
-            return base_run(settings, checkpoint)
+            return base_run(settings, checkpoint, pytestconfig.option.qmodels_accuracy_images)
 
     return found
 
 
-def base_run(settings: Settings, checkpoint: Checkpoint) -> gate.Baseline:
-    """The base's own run of its deterministic benches on this machine."""
+def base_run(settings: Settings, checkpoint: Checkpoint, images: str | None) -> gate.Baseline:
+    """The base's own run of its deterministic benches on this machine.
+
+    Args:
+        images: the value of ``--qmodels-accuracy-images``.
+    """
     assert settings.base is not None
     run = checkouts.measured(
         settings.base,
         checkpoint,
-        variants=settings.variants,
+        settings.variants,
         threads=settings.threads,
-        accuracy_images=settings.accuracy_images,
+        accuracy_images=images,
     )
     return gate.Baseline(settings.base.root, gate.entries_of(run), beside=True)
 

@@ -21,10 +21,10 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from qmodels import child
+from qmodels import protocol
 from qmodels.child import Checkout, Child
+from qmodels.errors import UserError
 
-MODULE = "qmodels.measure.stopwatch"
 # For each batch size and process, all models together.
 BUDGET_SECONDS = 1.0
 LEAST_ROUNDS, MOST_ROUNDS = 6, 100
@@ -40,11 +40,33 @@ Seconds = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Side:
-    """What one process runs: its code, the module that serves, and the first request to it."""
+    """What one process runs: its code, what it is asked to load, and the command that serves."""
 
     checkout: Checkout
     request: Mapping[str, Any]
-    module: str = MODULE
+    command: tuple[str, ...] = protocol.COMMAND
+
+
+@dataclass(frozen=True)
+class Times:
+    """What came of timing models.
+
+    Attributes:
+        sides: for each side, seconds by model and batch size: an array (rounds, forwards of a
+            visit). A model that failed is on none of them.
+        failures: the line that tells what went wrong, by model.
+    """
+
+    sides: tuple[dict[tuple[str, int], Seconds], ...]
+    failures: dict[str, str]
+
+
+class Broken(UserError):
+    """A model failed; the text is the line that tells how."""
+
+    def __init__(self, model: str, line: str) -> None:
+        super().__init__(line)
+        self.model = model
 
 
 @dataclass(frozen=True)
@@ -70,32 +92,55 @@ def cpus(turn: int, threads: int) -> list[int]:
     return sorted({usable[(first + index) % len(usable)] for index in range(threads)})
 
 
-def measure(
-    sides: Sequence[Side], models: Mapping[int, Sequence[str]], threads: int
-) -> list[dict[tuple[str, int], Seconds]]:
+def measure(sides: Sequence[Side], models: Mapping[int, Sequence[str]], threads: int) -> Times:
     """Time models in a fresh process for each side, all in turn.
 
     Args:
         models: by batch size, names of variants, of the probe, or of what else the sides serve.
 
-    Returns:
-        For each side, seconds by model and batch size: an array (rounds, forwards of a visit).
-
     Raises:
-        UserError: a process failed.
+        UserError: a whole side failed.
     """
+    failures: dict[str, str] = {}
+    found: list[dict[tuple[str, int], Seconds]] = [{} for _ in sides]
     with ExitStack() as stack:
-        children = [
-            stack.enter_context(child.start(side.module, checkout=side.checkout, steady_heap=True))
-            for side in sides
-        ]
-        for one, side in zip(children, sides, strict=True):
-            one.ask({**side.request, "threads": threads})
-        found: list[dict[tuple[str, int], Seconds]] = [{} for _ in sides]
+        children = []
+        for side in sides:
+            one, _ = stack.enter_context(
+                protocol.conversation(side.checkout, command=side.command, steady_heap=True)
+            )
+            loaded = one.ask({"request": "load", "threads": threads, **side.request})
+            failures |= {name: wrong for name, wrong in loaded.items() if wrong is not None}
+            children.append(one)
         for size, names in models.items():
-            for into, seconds in zip(found, in_turn(children, names, size, threads), strict=True):
+            rows = of_those_that_work(children, names, size, threads, failures)
+            for into, seconds in zip(found, rows, strict=True):
                 into.update({(name, size): np.asarray(rows) for name, rows in seconds.items()})
-        return found
+    for one_side in found:
+        for model, size in list(one_side):
+            if model in failures:
+                del one_side[model, size]
+    return Times(tuple(found), failures)
+
+
+def of_those_that_work(
+    children: Sequence[Child],
+    models: Sequence[str],
+    batch_size: int,
+    threads: int,
+    failures: dict[str, str],
+) -> list[dict[str, list[list[float]]]]:
+    """As ``in_turn``, once more without a model that fails.
+
+    Args:
+        failures: by model; those that have failed before are left out, and new ones are added.
+    """
+    while working := [name for name in models if name not in failures]:
+        try:
+            return in_turn(children, working, batch_size, threads)
+        except Broken as error:
+            failures[error.model] = str(error)
+    return [{} for _ in children]
 
 
 def in_turn(
@@ -117,9 +162,14 @@ def in_turn(
 def visit(
     one: Child, model: str, batch_size: int, forwards: Visit, on: Sequence[int]
 ) -> list[float]:
-    """Seconds of the timed forwards of a visit."""
-    seconds: list[float] = one.ask(
+    """Seconds of the timed forwards of a visit.
+
+    Raises:
+        Broken: the model failed.
+    """
+    found: list[float] | str = one.ask(
         {
+            "request": "visit",
             "model": model,
             "batch_size": batch_size,
             "untimed": forwards.untimed,
@@ -127,7 +177,9 @@ def visit(
             "cpus": on,
         }
     )
-    return seconds
+    if isinstance(found, str):
+        raise Broken(model, found)
+    return found
 
 
 def warm_up(

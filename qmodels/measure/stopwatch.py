@@ -1,11 +1,8 @@
-"""Run as a process of its own: load artifacts, then time forwards of them as told.
-
-The first request says what to load and how to run it, each further one which model to run how
-often; see ``measure.latency``, which asks.
+"""Load artifacts, then time forwards of them as told; ``measure.latency`` asks.
 
 Every model lives in a process of its own, forked from this one before it ran anything: what a
 runtime sets for a whole process (quantized engine, thread pools, the floating-point unit's modes)
-can't reach another model's times.
+can't reach another model's times, and one that breaks costs no other.
 """
 
 import contextlib
@@ -14,14 +11,15 @@ import multiprocessing
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from qmodels import child
 from qmodels.errors import UserError
 from qmodels.measure import ceiling
 from qmodels.measure.probe import probe
@@ -30,6 +28,8 @@ from qmodels.runtimes.dispatch import Runnable
 from qmodels.variants import Artifact, all_variants
 
 PROBE = "probe"
+# What takes longer hangs, even on a busy machine.
+LOAD_SECONDS, VISIT_SECONDS = 600.0, 300.0
 # Makes a model, in the process that it will run in.
 Loader = Callable[[], Runnable]
 
@@ -75,10 +75,13 @@ def load(request: Mapping[str, Any]) -> dict[str, Loader]:
     return {PROBE: probe, **ceiling.limits(), **models}
 
 
-def run(loader: Loader, threads: int, pipe: Connection, others: Sequence[Connection]) -> None:
+def run(
+    name: str, loader: Loader, threads: int, pipe: Connection, others: Sequence[Connection]
+) -> None:
     """In a model's own process: load it, then serve visits until there are no more.
 
-    Answers: None when it is loaded, else what went wrong; then seconds.
+    Answers: None when it is loaded, then seconds; where something goes wrong the line that tells
+    it, and no more.
 
     Args:
         others: ends of pipes that it has inherited and must not hold open: processes end when the
@@ -87,25 +90,29 @@ def run(loader: Loader, threads: int, pipe: Connection, others: Sequence[Connect
     for other in others:
         other.close()
     images: dict[int, Tensor] = {}
-    with quiet(threads):
-        try:
+    try:
+        with quiet(threads):
             forward = loader()
-        except UserError as error:
-            pipe.send(str(error))
-            return
-        pipe.send(None)
-        while True:
-            try:
+            pipe.send(None)
+            while True:
                 request = pipe.recv()
-            except EOFError:
-                return
-            move_to(request["cpus"])
-            size = request["batch_size"]
-            if size not in images:
-                images[size] = random_images(size)
-            for _ in range(request["untimed"]):
-                forward(images[size])
-            pipe.send([timed(forward, images[size]) for _ in range(request["timed"])])
+                move_to(request["cpus"])
+                size = request["batch_size"]
+                if size not in images:
+                    images[size] = random_images(size)
+                for _ in range(request["untimed"]):
+                    forward(images[size])
+                pipe.send([timed(forward, images[size]) for _ in range(request["timed"])])
+    except (EOFError, ConnectionError):
+        return
+    except Exception as error:  # whatever a runtime raises
+        pipe.send(line(name, error))
+
+
+def line(name: str, error: Exception) -> str:
+    """What went wrong with a model, in a line that names it."""
+    said = str(error).strip().splitlines() or [""]
+    return said[0] if isinstance(error, UserError) else f"{name}: {type(error).__name__}: {said[0]}"
 
 
 def move_to(cpus: list[int]) -> None:
@@ -118,56 +125,76 @@ def move_to(cpus: list[int]) -> None:
             os.sched_setaffinity(int(task.name), cpus)
 
 
-def start(loader: Loader, threads: int, started: Sequence[Connection]) -> Connection:
-    """Start a model's process, after others; returns this end of the pipe to it."""
+@dataclass
+class Model:
+    """A model in a process of its own, and this end of the pipe to it.
+
+    Attributes:
+        wrong: the line that tells what went wrong, once something did.
+    """
+
+    name: str
+    process: BaseProcess
+    pipe: Connection
+    wrong: str | None = None
+
+    def ask(self, request: Mapping[str, Any]) -> Any:
+        """What it answers, or what went wrong."""
+        if self.wrong is None:
+            with contextlib.suppress(ConnectionError):  # then it gives no answer either
+                self.pipe.send(request)
+        return self.answer(time.monotonic(), VISIT_SECONDS)
+
+    def answer(self, since: float, limit: float) -> Any:
+        """What it says within some seconds since then; later it ends, and that is what is wrong."""
+        if self.wrong is not None:
+            return self.wrong
+        found: Any = f"{self.name} gave no answer within {limit:g} s"
+        try:
+            if self.pipe.poll(max(0.0, since + limit - time.monotonic())):
+                found = self.pipe.recv()
+        except (EOFError, ConnectionError):
+            found = f"{self.name} died: its runtime may be broken, see `qmodels doctor`"
+        if isinstance(found, str):
+            self.wrong = found
+            self.process.kill()
+        return found
+
+
+def start(name: str, loader: Loader, threads: int, started: Sequence[Model]) -> Model:
+    """Start a model's process, after others."""
     kinds = multiprocessing.get_all_start_methods()
     context: Any = multiprocessing.get_context("fork" if "fork" in kinds else "spawn")
     here, there = context.Pipe()
-    inherited = [*started, here]
-    context.Process(target=run, args=(loader, threads, there, inherited), daemon=True).start()
+    inherited = [*(model.pipe for model in started), here]
+    process = context.Process(
+        target=run, args=(name, loader, threads, there, inherited), daemon=True
+    )
+    process.start()
     there.close()
-    return here  # type: ignore[no-any-return]
+    return Model(name, process, here)
 
 
-def heard(name: str, pipe: Connection) -> Any:
-    """What a model's process answers.
+class Stopwatch:
+    """Models by name, which it loads and then visits."""
 
-    Raises:
-        UserError: it died.
-    """
-    try:
-        return pipe.recv()
-    except (EOFError, ConnectionError):
-        raise UserError(
-            f"{name} died while it ran: its runtime may be broken, see `qmodels doctor`"
-        ) from None
+    def __init__(self) -> None:
+        self.models: dict[str, Model] = {}
 
+    def load(self, loaders: Mapping[str, Loader], threads: int) -> dict[str, str | None]:
+        """Load models; of each None, or the line that tells what went wrong."""
+        # All at once: loading takes longer than anything else here.
+        for name, loader in loaders.items():
+            self.models[name] = start(name, loader, threads, list(self.models.values()))
+        started = time.monotonic()
+        return {name: model.answer(started, LOAD_SECONDS) for name, model in self.models.items()}
 
-def main(load: Callable[[Mapping[str, Any]], Mapping[str, Loader]]) -> None:
-    """Serve one set of models.
+    def visit(self, request: Mapping[str, Any]) -> list[float] | str:
+        """Seconds of forwards, or the line that tells what went wrong.
 
-    Requests: first ``threads`` and what ``load`` wants; then ``model``, ``batch_size``, how many
-    forwards to run ``untimed`` and then ``timed``, and on which ``cpus``. Answers: nothing, then
-    seconds.
-    """
-    pipes: dict[str, Connection] = {}
-
-    def answer(request: Mapping[str, Any]) -> Any:
-        if not pipes:
-            # All at once: loading takes longer than anything else here.
-            for name, loader in load(request).items():
-                pipes[name] = start(loader, request["threads"], list(pipes.values()))
-            for name, pipe in pipes.items():
-                wrong = heard(name, pipe)
-                if wrong is not None:
-                    raise UserError(wrong)
-            return []
-        pipe = pipes[request["model"]]
-        pipe.send(request)
-        return heard(request["model"], pipe)
-
-    child.serve(answer)
-
-
-if __name__ == "__main__":
-    main(load)
+        Args:
+            request: the ``model``, ``batch_size``, how many forwards to run ``untimed`` and then
+                ``timed``, and on which ``cpus``.
+        """
+        found: list[float] | str = self.models[request["model"]].ask(request)
+        return found

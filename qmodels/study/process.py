@@ -1,4 +1,4 @@
-"""Run as a process of its own: as ``measure.stopwatch``, with models slowed as the request says.
+"""Run as a process of its own: as `qmodels serve`, with models slowed as the request says.
 
 A model is slowed by work of a kind that it does itself, not by sleeping: the processor is kept
 busy, as by a regression.
@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from qmodels import serving
 from qmodels.measure import stopwatch
 from qmodels.measure.stopwatch import Loader
 from qmodels.runtimes.dispatch import Runnable
@@ -51,4 +52,4 @@ def load(request: Mapping[str, Any]) -> dict[str, Loader]:
 
 
 if __name__ == "__main__":
-    stopwatch.main(load)
+    serving.main(load)

@@ -5,7 +5,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
@@ -24,6 +24,7 @@ from qmodels.variants import Artifact
 
 BATCH_SIZES = (1, 8)
 THREADS = 1
+COMMAND = ("qmodels.study.process",)
 # Percent of work added, pair by pair: two pairs of the same code, then one with a slowed head.
 PLANTED = (0, 0, 3, 0, 0, 5, 0, 0, 10, 0, 0, 20)
 # A neighbour that comes and goes: seconds that it works, and rests, at most.
@@ -139,12 +140,7 @@ def planned_units(path: Path, folders: Mapping[str, str]) -> dict[int, dict[str,
     """Units of work by percentage, variant and batch size: measured once, then kept."""
     if not path.exists():
         names = [*folders, WORK]
-        request = {"artifacts": dict(folders), "units": {}}
-        (found,) = latency.measure(
-            [Side(HERE, request, "qmodels.study.process")],
-            dict.fromkeys(BATCH_SIZES, names),
-            THREADS,
-        )
+        (found,) = timed([serving(folders, {})], dict.fromkeys(BATCH_SIZES, names))
         seconds = {key: float(np.median(times)) for key, times in found.items()}
         plan = {
             str(percent): {
@@ -177,15 +173,32 @@ def measure_pair(
     planted: int,
 ) -> list[Row]:
     """Rows of one pair of fresh processes; the head's models are slowed where there are units."""
-    base = Side(HERE, {"artifacts": dict(folders)})
-    head = Side(HERE, {"artifacts": dict(folders), "units": units}, "qmodels.study.process")
     models = {size: [PROBE, *folders] for size in BATCH_SIZES}
-    found = latency.measure([base, head], models, THREADS)
+    base, head = timed([serving(folders, {}), serving(folders, units)], models)
     return [
-        row(pair, minute, name, size, planted, found[0], found[1])
+        row(pair, minute, name, size, planted, base, head)
         for name in folders
         for size in BATCH_SIZES
     ]
+
+
+def serving(folders: Mapping[str, str], units: Mapping[str, Mapping[int, int]]) -> Side:
+    """A process with models of this code, slowed where there are units."""
+    return Side(HERE, {"artifacts": dict(folders), "units": units}, COMMAND)
+
+
+def timed(
+    sides: Sequence[Side], models: Mapping[int, Sequence[str]]
+) -> tuple[dict[tuple[str, int], Seconds], ...]:
+    """Seconds by model and batch size, for each side.
+
+    Raises:
+        UserError: a model failed: a recording is of all of them.
+    """
+    found = latency.measure(sides, models, THREADS)
+    for line in found.failures.values():
+        raise UserError(line)
+    return found.sides
 
 
 def row(

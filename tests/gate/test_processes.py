@@ -60,6 +60,29 @@ def test_a_run_to_store_takes_a_fixed_number_of_processes(
     assert 1e-5 < timings.metrics()["ceiling_share"].value < 1e-1
 
 
+def test_a_model_that_fails_costs_its_case(side: Side) -> None:
+    folders = dict(side.request["artifacts"])
+    damaged = Side(HERE, {"artifacts": {**folders, "dynamic-int8": str(HERE.root)}})
+    rules = {case: Rule(lambda samples, level: (1.0, 1.0), 0.5) for case in CASES}
+    found = processes.measure(CASES, damaged, None, rules, threads=1, limits={}, to_store=False)
+    fp32, int8 = found[CASES[0]], found[CASES[1]]
+    assert fp32.failure is None
+    assert len(fp32.x_probe) == 2, "and confirmed"
+    assert "is damaged" in (int8.failure or "")
+    assert int8.x_probe == []
+    beside = processes.measure(CASES, side, damaged, rules, threads=1, limits={}, to_store=False)
+    assert beside[CASES[1]].failure == int8.failure
+    assert len(beside[CASES[0]].changes) == 2
+
+
+def test_a_reference_that_fails_costs_all_cases(side: Side) -> None:
+    damaged = {**side.request["artifacts"], "fp32": str(HERE.root)}
+    found = processes.measure(
+        CASES, Side(HERE, {"artifacts": damaged}), None, {}, 1, limits={}, to_store=True
+    )
+    assert all("is damaged" in (timings.failure or "") for timings in found.values())
+
+
 def test_a_metric_is_the_median_of_its_processes() -> None:
     ratios = [math.log(one) for one in (0.5, 0.4, 0.9)]
     metric = Timings([0.001, 0.002, 1.0], ratios, [0.0], screened=3).metrics()["latency_ratio"]

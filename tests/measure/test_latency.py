@@ -1,3 +1,4 @@
+import math
 from collections.abc import Iterator
 from itertools import cycle
 from typing import Any
@@ -16,13 +17,17 @@ class Clock:
         self.seconds = seconds
         self.speed = 1.0
         self.visits: list[tuple[str, str]] = []
+        # How many visits to all models each one lives to see.
+        self.breaks: dict[str, float] = {}
 
     def child(self, side: str, factor: float) -> Any:
         clock = self
 
         class Side:
-            def ask(self, request: dict[str, Any]) -> list[float]:
+            def ask(self, request: dict[str, Any]) -> list[float] | str:
                 clock.visits.append((side, request["model"]))
+                if clock.breaks.get(request["model"], math.inf) < len(clock.visits):
+                    return f"{request['model']} died"
                 clock.speed *= 1.001
                 one = clock.seconds[request["model"]] * factor * clock.speed
                 return [one * next(NOISE) for _ in range(request["timed"])]
@@ -52,6 +57,21 @@ def test_sides_take_turns_at_being_first() -> None:
     rounds = len(run(clock, ("base", 1.0), ("head", 1.0))[0]["fp32"])
     order = [side for side, _ in clock.visits][-2 * rounds :]
     assert order == ["base", "head", "head", "base"] * (rounds // 2)
+
+
+def test_a_model_that_breaks_costs_itself() -> None:
+    clock = Clock(fp32=0.010, int8=0.001, damaged=0.001)
+    clock.breaks = {"int8": 40}
+    children: list[Child] = [clock.child("base", 1.0), clock.child("head", 1.05)]
+    failures = {"damaged": "its artifact is damaged"}
+    base, head = latency.of_those_that_work(children, list(clock.seconds), 1, 1, failures)
+    assert failures == {"damaged": "its artifact is damaged", "int8": "int8 died"}
+    assert ("base", "damaged") not in clock.visits
+    assert list(base) == list(head) == ["fp32"]
+    change = latency.log_ratio(np.array(head["fp32"]), np.array(base["fp32"]))
+    assert change == pytest.approx(np.log(1.05), abs=2e-3)
+    clock.breaks["fp32"] = 0
+    assert latency.of_those_that_work(children, ["fp32"], 1, 1, failures) == [{}, {}]
 
 
 def test_small_models_get_more_forwards_and_slow_ones_fewer_rounds() -> None:
