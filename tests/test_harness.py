@@ -44,6 +44,47 @@ def copying(self):
 artifact.Artifact.load = copying
 """
 )
+NOISY = (
+    PLANTED
+    + """
+import torch
+load = artifact.Artifact.load
+def noisy(self):
+    forward = load(self)
+    torch.manual_seed(0)
+    return lambda images: (logits := forward(images)) + 5 * torch.randn_like(logits)
+artifact.Artifact.load = noisy
+"""
+)
+BROKEN_NUMBERS = (
+    PLANTED
+    + """
+import torch
+load = artifact.Artifact.load
+def broken(self):
+    forward = load(self)
+    if self.variant.name == "fp32":
+        return forward
+    def run(images):
+        logits = forward(images).clone()
+        logits[7, 3] = float("nan")
+        return logits
+    return run
+artifact.Artifact.load = broken
+"""
+)
+GONE = PLANTED + "registry._VARIANTS.pop('dynamic-int8')\n"
+UNBUILDABLE = (
+    PLANTED
+    + """
+def quantize(*inputs):
+    print("tried to build")
+    raise ValueError("no such axis")
+registry._VARIANTS["dynamic-int8"] = replace(
+    registry._VARIANTS["dynamic-int8"], quantize=quantize
+)
+"""
+)
 LOADED = "    return {PROBE: probe, **ceiling.limits(), **models}"
 # In a copy's own code, as a commit would: the processes that take times import it.
 SLOWER = """
@@ -55,6 +96,14 @@ SLOWER = """
 
     slowed = {name: slower(one) if name in SLOWED else one for name, one in models.items()}
     return {PROBE: probe, **ceiling.limits(), **slowed}"""
+
+
+DYING = """
+    def dying():
+        os.abort()
+
+    models["dynamic-int8"] = dying
+    return {PROBE: probe, **ceiling.limits(), **models}"""
 
 
 def slowing(repository: Path, *names: str) -> AbstractContextManager[None]:
@@ -128,9 +177,9 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     edit(folder / "qmodels/measure/latency.py", "BUDGET_SECONDS = 1.0", "BUDGET_SECONDS = 0.2")
     edit(folder / "qmodels/gate/processes.py", "STORED_PROCESSES = 12", "STORED_PROCESSES = 2")
     sequential = folder / "qmodels/gate/sequential.py"
-    edit(sequential, "Stage(first=4, most=12", "Stage(first=1, most=1")
+    edit(sequential, "Stage(first=4, most=24", "Stage(first=1, most=1")
     edit(folder / "baselines/tolerances.toml", "tolerance = 0.015", "tolerance = 0.2")
-    edit(sequential, "Stage(first=5, most=16", "Stage(first=1, most=1")
+    edit(sequential, "Stage(first=5, most=24", "Stage(first=1, most=1")
     return folder
 
 
@@ -166,7 +215,7 @@ def baseline(repository: Path, run: Run) -> Path:
     assert made.returncode == 0, made.stdout
     assert "baseline updated" in made.stdout
     return gate.baseline_path(
-        repository / "baselines", machine.machine_class(), "digits", "resnet34", 8
+        repository / "baselines", machine.machine_class(), "digits-resnet34-w8"
     )
 
 
@@ -188,16 +237,30 @@ def test_an_unchanged_run_is_green_and_prints_the_table(run: Run, baseline: Path
         "--benchmark-compare",
     )
     assert result.returncode == 0, result.stdout
-    assert "0 regressed, 0 improved, 0 missing" in result.stdout
+    assert "0 regressed, 0 improved, 0 undecided, 0 new, 0 missing" in result.stdout
     assert "| dynamic-int8 |" in result.stdout
     assert "(NOW)" in result.stdout, "pytest-benchmark's own comparison"
     assert "qmodels: digits (asked for), resnet34 width 8" in result.stdout
     assert baseline.read_bytes() == before, "a run must not move the baseline"
 
 
-def test_noise_in_the_weights_fails_accuracy(
-    run: Run, baseline: Path, repository: Path, tmp_path: Path
-) -> None:
+def test_noise_in_the_logits_fails_accuracy(run: Run, baseline: Path) -> None:
+    result = run("benches/bench_accuracy.py", VARIANTS, plugin=NOISY)
+    assert_red(result, "top1 of bench_accuracy[fp32] regressed", "--qmodels-update-baseline")
+
+
+def test_logits_that_are_not_finite_fail_accuracy_and_kernels(run: Run, baseline: Path) -> None:
+    selected = ("benches/bench_accuracy.py", "benches/bench_kernels.py", VARIANTS)
+    result = run(*selected, plugin=BROKEN_NUMBERS)
+    assert_red(
+        result,
+        "dynamic-int8: 3 of 596 images have logits that are not finite",
+        "dynamic-int8: 1 of 100 images have logits that are not finite",
+        "2 failed, 2 passed",
+    )
+
+
+def test_other_weights_have_no_stored_run(run: Run, baseline: Path, repository: Path) -> None:
     shipped = repository / "baselines" / "checkpoints"
     kept = {path: path.read_bytes() for path in shipped.iterdir()}
     digits = [one for one in checkpoints.read_index(shipped) if one.dataset == "digits"]
@@ -206,13 +269,185 @@ def test_noise_in_the_weights_fails_accuracy(
     torch.manual_seed(0)
     for parameter in model.parameters():
         parameter.data += 0.5 * parameter.std() * torch.randn_like(parameter)
-    checkpoints.save(model.state_dict(), dataclasses.replace(one, folder=shipped))
+    other = checkpoints.save(model.state_dict(), dataclasses.replace(one, folder=shipped))
     try:
-        result = run("benches/bench_accuracy.py", VARIANTS)
+        result = run("benches/bench_accuracy.py", VARIANTS, CI="true")
+        named = run("benches/bench_size.py", VARIANTS, "--qmodels-checkpoint", other.path.stem)
     finally:
         for path, content in kept.items():
             path.write_bytes(content)
-    assert_red(result, "top1 of bench_accuracy[fp32] regressed", "--qmodels-update-baseline")
+    said = f"no run is stored for digits-resnet34-w8 of {other.digest}"
+    assert_red(result, said, "baseline: nothing: no stored run of these weights fits")
+    assert other.digest != one.digest
+    assert named.returncode == 0
+    assert (
+        f"checkpoint: {other.path.stem}, top-1 {other.top1:.2f} %, {other.digest}" in named.stdout
+    )
+
+
+def test_what_was_trained_later_does_not_replace_the_shipped_weights(
+    run: Run, baseline: Path, repository: Path, tmp_path: Path
+) -> None:
+    shipped = repository / "baselines" / "checkpoints"
+    (one,) = [
+        one
+        for one in checkpoints.read_index(shipped)
+        if one.dataset == "digits" and one.parent is None
+    ]
+    folder = tmp_path / "checkpoints"
+    later = dataclasses.replace(one, folder=folder, file="later.safetensors", top1=11.0)
+    later = checkpoints.save(checkpoints.load_model(one).state_dict(), later)
+    size = ("benches/bench_size.py", "--qmodels-variants=fp32")
+    cache = {"QMODELS_CACHE_DIR": str(tmp_path), "CI": "true"}
+    default, named = run(*size, **cache), run(*size, "--qmodels-checkpoint=later", **cache)
+    assert default.returncode == 0, default.stdout
+    assert f"checkpoint: {one.path.stem}" in default.stdout
+    assert "checkpoint: later, top-1 11.00 %" in named.stdout
+
+
+@contextmanager
+def kept(path: Path) -> Iterator[None]:
+    """Restore a file after a while."""
+    whole = path.read_bytes()
+    try:
+        yield
+    finally:
+        path.write_bytes(whole)
+
+
+def test_a_variant_that_is_gone_fails_until_its_entries_are_dropped(
+    run: Run, baseline: Path
+) -> None:
+    some = ("benches/bench_size.py", "-k", "[fp32]")
+    line = "there is no variant dynamic-int8 any more"
+    assert_red(run(*some, plugin=GONE, CI="true"), "bench_size[dynamic-int8] is in the base", line)
+    asked = run(*some, "--qmodels-variants=fp32", plugin=GONE, CI="true")
+    assert asked.returncode == 0, asked.stdout
+    with kept(baseline):
+        dropped = run(*some, UPDATE, plugin=GONE)
+        assert dropped.returncode == 0, dropped.stdout
+        assert "dropped, as there are no such variants: bench_accuracy[dynamic" in dropped.stdout
+        after = run(*some, plugin=GONE, CI="true")
+    assert after.returncode == 0, after.stdout
+
+
+def test_a_latency_in_doubt_is_undecided(run: Run, baseline: Path) -> None:
+    record = json.loads(baseline.read_text())
+    for one in record["benchmarks"]:
+        for name in ("latency_ratio", "probe_ratio"):
+            if name in one["extra_info"]["metrics"]:
+                one["extra_info"]["metrics"][name]["samples"] = [-9.0, 9.0]
+    some = ("benches/bench_latency.py", VARIANTS, "-k", "dynamic-int8-b8")
+    with kept(baseline):
+        baseline.write_text(json.dumps(record))
+        strict, lenient = run(*some, CI="true"), run(*some)
+    assert_red(strict, "latency_ratio of bench_latency[dynamic-int8-b8] undecided", "1 undecided")
+    assert lenient.returncode == 0
+    assert "latency_ratio of bench_latency[dynamic-int8-b8] undecided" in lenient.stdout
+
+
+def test_a_variant_that_cannot_be_built_costs_itself(
+    run: Run, baseline: Path, tmp_path: Path
+) -> None:
+    result = run(
+        *("benches/bench_size.py", "benches/bench_accuracy.py", VARIANTS),
+        plugin=UNBUILDABLE,
+        QMODELS_CACHE_DIR=str(tmp_path),
+    )
+    assert_red(result, "2 passed, 2 errors")
+    assert result.stdout.count("dynamic-int8 can't be built (ValueError: no such axis)") >= 2
+    assert result.stdout.count("tried to build") == 1, "once"
+
+
+def test_a_broken_runtime_costs_its_latencies_alone(
+    run: Run, baseline: Path, repository: Path
+) -> None:
+    stopwatch = repository / "qmodels" / "measure" / "stopwatch.py"
+    with edited(stopwatch, LOADED, DYING):
+        result = run("benches/bench_latency.py", VARIANTS, "-k", "b1")
+    assert_red(result, "1 failed, 1 passed", "dynamic-int8")
+
+
+@pytest.mark.parametrize("value", ["0", "false", "False", ""])
+def test_ci_that_is_switched_off_is_none(run: Run, baseline: Path, value: str) -> None:
+    result = run("benches", VARIANTS, "-k", "nothing_is_called_this", CI=value)
+    assert result.returncode == 5, "pytest's own for no tests"
+
+
+@pytest.mark.parametrize(
+    "option", ["-pno:cacheprovider", "--co", "--fixtures", "--setup-plan", "-pno:capture", "--sw"]
+)
+def test_no_option_of_pytest_ends_in_an_internal_error(
+    run: Run, baseline: Path, option: str
+) -> None:
+    result = run("benches/bench_size.py", VARIANTS, option, CI="true")
+    assert result.returncode == 0, result.stdout
+    assert "INTERNALERROR" not in result.stdout
+
+
+def test_without_pytest_benchmark_one_line_says_so(run: Run, baseline: Path) -> None:
+    result = run("benches/bench_size.py", VARIANTS, "-p", "no:benchmark")
+    assert result.returncode == 4
+    assert "benches need pytest-benchmark" in result.stdout
+
+
+@contextmanager
+def of_another_class(baseline: Path) -> Iterator[Path]:
+    """The stored run as if it had been made on the oldest class of this architecture."""
+    here = machine.machine_class()
+    folder = baseline.parents[1] / f"{here.rpartition('-')[0]}-baseline"
+    shutil.copytree(baseline.parent, folder)
+    shutil.move(baseline.parent, baseline.parents[1] / "hidden")
+    other = folder / baseline.name
+    other.write_text(other.read_text().replace(here, folder.name))
+    try:
+        yield other
+    finally:
+        shutil.rmtree(folder)
+        shutil.move(baseline.parents[1] / "hidden", baseline.parent)
+
+
+def test_the_nearest_class_gates_what_both_compute_alike(run: Run, baseline: Path) -> None:
+    with of_another_class(baseline) as other:
+        result = run("benches", VARIANTS, CI="true")
+        with edited(other, '"size_bytes": {"value": ', '"size_bytes": {"value": 0.'):
+            fatter = run("benches/bench_size.py", VARIANTS, CI="true")
+    assert result.returncode == 0, result.stdout
+    assert f"baseline: baselines/{other.parent.name}/{other.name}, the nearest" in result.stdout
+    assert "latency: held against nothing: that of another class tells little" in result.stdout
+    assert "0 undecided, 0 new, 0 missing" in result.stdout
+    assert_red(fatter, "size_bytes of bench_size[fp32] regressed", "another class")
+
+
+def test_beside_a_base_what_it_does_not_know_is_new(
+    run: Run, baseline: Path, repository: Path, tmp_path: Path
+) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(repository, base)
+    dynamic = base / "qmodels" / "variants" / "dynamic.py"
+    edit(dynamic, '"dynamic-int8"', '"dynamic-int7"')
+    result = run("benches", VARIANTS, "--qmodels-base", str(base), "-k", "size", CI="true")
+    assert result.returncode == 0, result.stdout
+    assert "1 ok, 0 regressed, 0 improved, 0 undecided, 1 new" in result.stdout
+    assert "dynamic-int8] new" in result.stdout
+
+
+def test_beside_a_base_a_change_passes_where_the_stored_run_accepts_it(
+    run: Run, baseline: Path, repository: Path, tmp_path: Path
+) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(repository, base)
+    beside = ("benches/bench_size.py", "--qmodels-variants=fp32", "--qmodels-base", str(base))
+    caches = {"QMODELS_CACHE_DIR": str(tmp_path / "cache")}
+    assert_red(
+        run(*beside, plugin=FATTER, **caches), "size_bytes of bench_size[fp32] regressed", "base"
+    )
+    with kept(baseline):
+        stored = run(*beside[:2], UPDATE, plugin=FATTER, **caches)
+        assert stored.returncode == 0, stored.stdout
+        accepted = run(*beside, plugin=FATTER, CI="true", **caches)
+    assert accepted.returncode == 0, accepted.stdout
+    assert "1 ok, 0 regressed" in accepted.stdout
 
 
 def test_a_fatter_artifact_fails_size(run: Run, baseline: Path, tmp_path: Path) -> None:
@@ -281,7 +516,7 @@ def test_a_deleted_entry_fails_where_it_is_required_and_warns_elsewhere(
         if "bench_size.py::bench_size[fp32]" not in one["fullname"]
     ]
     baseline.write_text(json.dumps(record))
-    line = "size_bytes of bench_size[fp32] is not in the baseline"
+    line = "size_bytes of bench_size[fp32] missing"
     try:
         assert_red(run("benches/bench_size.py", VARIANTS, CI="true"), line)
         lenient = run("benches/bench_size.py", VARIANTS)
@@ -479,7 +714,8 @@ def test_a_changed_run_is_accepted_by_the_command(
     with edited(baseline, sizes, sizes + "0."):
         assert run("benches/bench_size.py", VARIANTS, f"--benchmark-json={record}").returncode == 1
         given = ["--baseline", str(baseline)]
-        cli.main(["baseline", "diff", str(record), *given])
+        with pytest.raises(SystemExit, match="^1$"):
+            cli.main(["baseline", "diff", str(record), *given])
         assert "0 ok, 2 regressed" in capsys.readouterr().out
         cli.main(["baseline", "accept", str(record), *given])
         assert "2 accepted, 10 kept" in capsys.readouterr().out
