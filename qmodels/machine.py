@@ -51,6 +51,11 @@ def gpu_class() -> str | None:
     return f"cuda-sm{major}{minor}"
 
 
+def gpu_name() -> str | None:
+    """What the driver calls this machine's first NVIDIA GPU; None where ``gpu_class`` is."""
+    return None if gpu_class() is None else torch.cuda.get_device_name()
+
+
 def host() -> str:
     """An opaque digest of this boot of this machine, which names nothing.
 
@@ -116,10 +121,11 @@ def int8_saturates(engine: str) -> bool:
 def bfloat16_pays(device: torch.device) -> bool:
     """Whether autocast to bfloat16 trains faster than float32: on GPUs, and CPUs with AMX tiles.
 
-    Other CPUs convert to float32 and back for every operation.
+    Other CPUs, and GPUs before compute capability 8.0, convert to float32 and back for every
+    operation.
     """
     if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return "amx_bf16" in cpu_flags()
 
 
