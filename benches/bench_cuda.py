@@ -6,8 +6,8 @@ Timed: every visit to the variant, as the mean of its forwards, by events in the
 from typing import Any
 
 import pytest
-import torch
 
+from qmodels import machine
 from qmodels.measure import cuda
 from qmodels.measure.replay import Replay
 from qmodels.resnet import random_images
@@ -45,5 +45,5 @@ def bench_cuda(
         cuda.metrics(speed, seconds[cuda.REFERENCE], memory),
         batch_size=batch_size,
         threads=0,
-        gpu=torch.cuda.get_device_name(),
+        gpu=machine.gpu_name(),
     )

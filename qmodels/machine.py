@@ -59,8 +59,8 @@ def gpu_class() -> str | None:
 
 
 def gpu_name() -> str | None:
-    """The name of this machine's first NVIDIA GPU; None without one that torch can use."""
-    return torch.cuda.get_device_name() if gpu_class() else None
+    """What the driver calls this machine's first NVIDIA GPU; None where ``gpu_class`` is."""
+    return None if gpu_class() is None else torch.cuda.get_device_name()
 
 
 def host() -> str:
@@ -128,10 +128,11 @@ def int8_saturates(engine: str) -> bool:
 def bfloat16_pays(device: torch.device) -> bool:
     """Whether autocast to bfloat16 trains faster than float32: on GPUs, and CPUs with AMX tiles.
 
-    Other CPUs convert to float32 and back for every operation.
+    Other CPUs, and GPUs before compute capability 8.0, convert to float32 and back for every
+    operation.
     """
     if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return "amx_bf16" in cpu_flags()
 
 

@@ -6,6 +6,7 @@ is hidden behind the forward before it. Models take turns, in an order that is t
 one round to the next (A B B A): clocks drift with temperature, and that hits all of them alike.
 """
 
+import gc
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -91,7 +92,7 @@ def metrics(speed: Speed, reference: NDArray[np.float64], peak_bytes: int) -> di
 
     Args:
         reference: seconds of ``REFERENCE`` in the same rounds, (rounds,).
-        peak_bytes: the most that lived on the GPU at a time, by torch's allocator.
+        peak_bytes: what the function of this name gives.
     """
     found = {
         "latency_ms": measured("latency_ms", speed.latency_ms),
@@ -167,16 +168,20 @@ def seconds_by_events(
 
 
 def peak_bytes(load: Callable[[], Runnable], images: Tensor, allocator: Any = torch.cuda) -> int:
-    """The most bytes of torch's that live at a time, from loading a model to its first logits.
+    """The most bytes that a model takes at a time, from loading it to its first logits.
+
+    Counted is what torch's allocator gives away: weights, all that lies between layers, and
+    buffers of graphs, TensorRT's too. Not what the driver keeps: its context and kernels.
 
     The model is loaded twice, and the second time counts: the first compiles and tunes, which
     takes more memory than running does. Forwards after that live in what the first captured.
 
     Args:
-        images: (N, 3, 32, 32) float32, on the CPU.
+        images: (N, 3, 32, 32) float32, on the GPU.
         allocator: what counts; ``torch.cuda`` does.
     """
     load()(images)
+    gc.collect()  # what is left of the first model must not be freed while the second loads
     allocator.synchronize()
     allocator.empty_cache()
     before: int = allocator.memory_allocated()

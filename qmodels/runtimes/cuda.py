@@ -8,7 +8,7 @@ are the weights as they run, in their precision.
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import torch
@@ -69,19 +69,49 @@ class InPrecision(nn.Module):
         return logits
 
 
+@cache
+def compiled(
+    precision: torch.dtype, shape: tuple[int, ...]
+) -> Callable[[nn.Module, Tensor], Tensor]:
+    """A compiled forward, of a network in a precision and images of one shape.
+
+    Dynamo keeps what it compiled with a function's code, and runs what comes after the first few
+    (``recompile_limit``) without compiling it. So each shape has code of its own, and what
+    exceeds the limit all the same, as many networks of other widths would, fails: ``fullgraph``.
+    """
+
+    def forward(network: nn.Module, images: Tensor) -> Tensor:
+        logits: Tensor = network(images)
+        return logits
+
+    forward.__code__ = forward.__code__.replace()
+    return torch.compile(forward, dynamic=False, fullgraph=True)
+
+
 @dataclass(frozen=True)
 class Graph:
-    """A captured forward: it reads ``images`` and writes ``logits``, where they are."""
+    """A captured forward: it reads ``images`` and writes ``logits``, where they are.
+
+    Attributes:
+        forward: what was captured. Its memory, weights and scratch, is read by every replay.
+    """
 
     graph: torch.cuda.CUDAGraph
     images: Tensor
     logits: Tensor
+    forward: Runnable
 
     def replay(self, images: Tensor) -> Tensor:
         """Logits of other images of the same shape, on their device, in memory of their own."""
         self.images.copy_(images)
         self.graph.replay()
         return self.logits.clone() if images.is_cuda else self.logits.cpu()
+
+
+@cache
+def side_stream() -> torch.cuda.Stream:
+    """The stream that captures, always the same one: cuBLAS keeps memory for each that it sees."""
+    return torch.cuda.Stream()
 
 
 def capture(forward: Runnable, shape: tuple[int, ...]) -> Graph:
@@ -91,7 +121,7 @@ def capture(forward: Runnable, shape: tuple[int, ...]) -> Graph:
         forward: from a tensor on the GPU to one there; it compiles and tunes before the capture.
     """
     images = torch.zeros(shape, device=DEVICE)
-    aside = torch.cuda.Stream()
+    aside = side_stream()
     aside.wait_stream(torch.cuda.current_stream())
     # float32 means float32: by default convolutions round their inputs to TF32.
     with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False):
@@ -100,9 +130,9 @@ def capture(forward: Runnable, shape: tuple[int, ...]) -> Graph:
                 forward(images)
         torch.cuda.current_stream().wait_stream(aside)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, stream=aside):
             logits = forward(images)
-    return Graph(graph, images, logits)
+    return Graph(graph, images, logits, forward)
 
 
 def as_graphs(
@@ -130,9 +160,13 @@ def as_graphs(
 def load_float(folder: Path, restructure: Restructure) -> Runnable:
     """Read the weights and compile for the GPU when the first images come."""
     network = eager.load_weights(folder, restructure)
-    assert isinstance(network, nn.Module)
-    compiled: Runnable = torch.compile(network.to(DEVICE))
-    return as_graphs(lambda: compiled)
+    assert isinstance(network, InPrecision)
+    network.to(DEVICE)
+
+    def forward(images: Tensor) -> Tensor:
+        return compiled(network.precision, tuple(images.shape))(network, images)
+
+    return as_graphs(lambda: forward)
 
 
 def float_kernels(forward: Runnable, folder: Path, images: Tensor) -> list[Kernel]:

@@ -103,6 +103,7 @@ def deserialized(path: Path) -> Any:
     import tensorrt
 
     runtime = tensorrt.Runtime(tensorrt.Logger(tensorrt.Logger.ERROR))
+    runtime.gpu_allocator = torch_allocator()
     engine = runtime.deserialize_cuda_engine(path.read_bytes())
     if engine is None:
         raise UserError(
@@ -112,12 +113,41 @@ def deserialized(path: Path) -> Any:
     return engine
 
 
+def torch_allocator() -> Any:
+    """What gives engines and contexts their memory on the GPU: torch's allocator, which counts it.
+
+    TensorRT's documentation wants all five methods; their arguments differ between versions.
+    """
+    import tensorrt
+
+    class Allocator(tensorrt.IGpuAllocator):  # type: ignore[misc]
+        def allocate(self, size: int, *_: Any) -> int:
+            return int(torch.cuda.caching_allocator_alloc(size))
+
+        def deallocate(self, address: int, *_: Any) -> bool:
+            torch.cuda.caching_allocator_delete(address)
+            return True
+
+        allocate_async, deallocate_async = allocate, deallocate
+
+        def reallocate(self, *_: Any) -> int:
+            return 0  # refused: what asks then allocates and copies
+
+    return Allocator()
+
+
 def running(engine: Any) -> Runnable:
     """An engine as what maps images on the GPU to logits there.
 
-    Of a context of its own: one that was captured for a shape must not see another.
+    Of a context of its own: one that was captured for a shape must not see another. The context
+    owns the memory between the layers, for as long as the forward lives.
+
+    Raises:
+        UserError: the GPU has not that much memory.
     """
     context = engine.create_execution_context()
+    if context is None:
+        raise UserError("TensorRT found no memory on the GPU: free it of other processes")
     classes = engine.get_tensor_shape(OUTPUT)[-1]
 
     def forward(images: Tensor) -> Tensor:
@@ -194,4 +224,4 @@ def saturates() -> bool:
     return False
 
 
-PLAN = Format(save, load, kernels, reference, torch_allocates=False)
+PLAN = Format(save, load, kernels, reference)

@@ -10,8 +10,15 @@ STATISTICS_BATCHES = 100
 
 
 def start(model: nn.Module, steps: float) -> AveragedModel:
-    """An exponential average over about so many steps, to be updated after each."""
-    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(1 - 1 / max(1.0, steps)))
+    """An exponential average over about so many steps, to be updated after each.
+
+    All of it, the count of updates too, is on the model's device: NCCL reaches no other.
+    """
+    return AveragedModel(
+        model,
+        device=next(model.parameters()).device,
+        multi_avg_fn=get_ema_multi_avg_fn(1 - 1 / max(1.0, steps)),
+    )
 
 
 def with_statistics(average: AveragedModel, batches: Iterable[Tensor]) -> nn.Module:

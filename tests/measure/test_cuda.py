@@ -1,5 +1,6 @@
 """Measuring on a GPU: the arithmetic, and what is asked of the card, with fakes for it."""
 
+import gc
 from types import SimpleNamespace
 
 import numpy as np
@@ -108,29 +109,30 @@ def test_events_time_the_timed_forwards_alone() -> None:
     assert clock[0] == 3 * (cuda.UNTIMED_FORWARDS + cuda.TIMED_FORWARDS)
 
 
+class Allocator:
+    live, most, cached = 500, 500, 0
+
+    def allocate(self, size: int) -> None:
+        self.live += size
+        self.most = max(self.most, self.live)
+
+    def synchronize(self) -> None:
+        pass
+
+    def empty_cache(self) -> None:
+        self.cached = 0
+
+    def memory_allocated(self) -> int:
+        return self.live
+
+    def max_memory_allocated(self) -> int:
+        return self.most
+
+    def reset_peak_memory_stats(self) -> None:
+        self.most = self.live
+
+
 def test_peak_memory_counts_the_second_load_from_where_it_began() -> None:
-    class Allocator:
-        live, most, cached = 500, 500, 0
-
-        def allocate(self, size: int) -> None:
-            self.live += size
-            self.most = max(self.most, self.live)
-
-        def synchronize(self) -> None:
-            pass
-
-        def empty_cache(self) -> None:
-            self.cached = 0
-
-        def memory_allocated(self) -> int:
-            return self.live
-
-        def max_memory_allocated(self) -> int:
-            return self.most
-
-        def reset_peak_memory_stats(self) -> None:
-            self.most = self.live
-
     allocator = Allocator()
     scratch = iter((10_000, 7))  # tuning takes much the first time
 
@@ -148,6 +150,31 @@ def test_peak_memory_counts_the_second_load_from_where_it_began() -> None:
         return forward
 
     assert cuda.peak_bytes(load, IMAGES, allocator) == 107
+
+
+def test_what_is_left_of_the_first_load_does_not_hide_what_the_second_takes() -> None:
+    """Models in cycles wait for the collector, which capturing calls."""
+    allocator = Allocator()
+
+    class Model:
+        def __init__(self) -> None:
+            self.itself = self
+            allocator.allocate(100)
+
+        def __call__(self, images: Tensor) -> Tensor:
+            gc.collect()
+            allocator.allocate(50)
+            allocator.allocate(-50)
+            return images
+
+        def __del__(self) -> None:
+            allocator.allocate(-100)
+
+    gc.disable()
+    try:
+        assert cuda.peak_bytes(Model, IMAGES, allocator) == 150
+    finally:
+        gc.enable()
 
 
 def test_metrics_are_of_the_same_rounds() -> None:

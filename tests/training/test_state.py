@@ -8,13 +8,14 @@ from torch import nn
 
 from qmodels.errors import UserError
 from qmodels.recipes import RECIPES
-from qmodels.training import averaging, loop, state
+from qmodels.training import averaging, loop, state, workers
 from qmodels.training.state import State
+from qmodels.training.workers import Workers
 
 
-def small(*, averaged: bool = False) -> State:
+def small(*, averaged: bool = False, device: torch.device | None = None) -> State:
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).to(
-        memory_format=torch.channels_last
+        device, memory_format=torch.channels_last
     )
     average = averaging.start(model, 3) if averaged else None
     return State(model, loop.sgd(model, RECIPES["digits"]), average)
@@ -48,6 +49,19 @@ def test_everything_comes_back_to_the_bit(tmp_path: Path, averaged: bool) -> Non
     assert any(name.startswith("average.") for name in ours) == averaged
     for name, value in ours.items():
         assert torch.equal(value, theirs[name]), name
+
+
+def test_everything_is_where_the_parameters_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NCCL, of which the processes of several GPUs make use, sends from no other device."""
+    device = torch.device("meta")
+    one = small(averaged=True, device=device)
+    sent: list[torch.device] = []
+    monkeypatch.setattr(
+        workers.distributed, "broadcast", lambda tensor, src: sent.append(tensor.device)
+    )
+    Workers(1, 2, device).equalize(list(one.tensors().values()))
+    assert len(sent) == len(one.tensors())
+    assert set(sent) == {device}
 
 
 @pytest.mark.parametrize("damage", ["cut", "other"])

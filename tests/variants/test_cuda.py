@@ -62,7 +62,7 @@ def integers(digits: Dataset, model: Resnet34) -> IntegerResnet:
 def on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Load onto the CPU, without compiling and without graphs."""
     monkeypatch.setattr(cuda, "DEVICE", torch.device("cpu"))
-    monkeypatch.setattr(torch, "compile", lambda network: network)
+    monkeypatch.setattr(torch, "compile", lambda forward, **options: forward)
     monkeypatch.setattr(cuda, "as_graphs", lambda forwards: forwards())
 
 
