@@ -166,8 +166,10 @@ def unsupported(engine: str) -> Obstacle | None:
     )
 
 
-def wrong_version(modules: Iterable[str], extra: str, of: str) -> str | None:
+def wrong_version(modules: Iterable[str], extra: str, of: str | None) -> str | None:
     """The first of some modules whose version a distribution's extra does not allow, with both."""
+    if of is None:
+        return None
     try:
         wanted = [Requirement(line) for line in requires(of) or []]
     except PackageNotFoundError:  # not installed, but run from its folder

@@ -1,3 +1,4 @@
+import json
 import multiprocessing
 import os
 import signal
@@ -44,7 +45,9 @@ def test_what_is_built_once_is_found_again(tmp_path: Path) -> None:
     assert store.build_folder("thing", {"a": 2}, build, root=tmp_path) != first
 
 
-@pytest.mark.parametrize("damage", ["changed", "truncated", "deleted", "no manifest"])
+@pytest.mark.parametrize(
+    "damage", ["changed", "truncated", "deleted", "no manifest", "no format", "another format"]
+)
 def test_what_is_damaged_is_built_again(tmp_path: Path, damage: str) -> None:
     def build(folder: Path) -> None:
         (folder / "file").write_text("content")
@@ -56,13 +59,30 @@ def test_what_is_damaged_is_built_again(tmp_path: Path, damage: str) -> None:
         (folder / "file").write_text("con")
     elif damage == "deleted":
         (folder / "file").unlink()
-    else:
+    elif damage == "no manifest":
         (folder / store.MANIFEST).write_text('{"inputs"')
+    else:
+        manifest = json.loads((folder / store.MANIFEST).read_text())
+        assert manifest.pop("format") == store.FORMAT
+        newer = {"format": store.FORMAT + 1} if damage == "another format" else {}
+        (folder / store.MANIFEST).write_text(json.dumps({**manifest, **newer}))
     assert store.damaged_file(folder) is not None
     with pytest.warns(UserWarning, match="damaged: building thing again"):
         again = store.build_folder("thing", {}, build, root=tmp_path)
     assert (again / "file").read_text() == "content"
     assert store.damaged_file(again) is None
+
+
+def test_manifests_of_another_format_have_folders_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build(folder: Path) -> None:
+        (folder / "file").write_text("content")
+
+    first = store.build_folder("thing", {}, build, root=tmp_path)
+    monkeypatch.setattr(store, "FORMAT", store.FORMAT + 1)
+    assert store.build_folder("thing", {}, build, root=tmp_path) != first
+    assert store.damaged_file(first) == first / store.MANIFEST
 
 
 def test_a_build_that_fails_leaves_nothing(tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ class Variant:
         for module in self.requires:
             if find_spec(module) is None:
                 return Obstacle(f"{module} is not installed: {self.install()}", mendable=True)
-        wrong = engines.wrong_version(self.requires, self.extra or "", self.distribution or "")
+        wrong = engines.wrong_version(self.requires, self.extra or "", self.distribution)
         if wrong:
             return Obstacle(f"{wrong}: {self.install('--upgrade')}", mendable=True)
         broken = engines.ask(self.engine, self.requires).broken if self.isolated else None
