@@ -41,6 +41,10 @@ class Format:
         reference: what ``quantize`` made, in reference arithmetic: the same integers and scales,
             multiplied in floating point. Against it a runtime's own errors show, as saturation.
         torch_allocates: whether its memory comes from torch's allocator, which the profiler sees.
+        served_by: the module that serves it in a process that has no more than it would where it
+            is deployed: its ``loader``, of a variant's name, the folder and how many threads,
+            starts the runtime and returns what loads the artifact, as a function from images
+            (N, 3, 32, 32) to logits (N, classes), float32 of numpy.
     """
 
     save: Callable[[Any, Structure, Path], None]
@@ -48,3 +52,4 @@ class Format:
     kernels: Callable[[Runnable, Path, Tensor], list[Kernel]] = dispatched
     reference: Callable[[Any], Runnable] = dispatch.reference
     torch_allocates: bool = True
+    served_by: str = "qmodels.measure.torch_service"
