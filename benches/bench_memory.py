@@ -15,15 +15,15 @@ from qmodels.resnet import random_images
 @pytest.mark.processor("cpu")
 @pytest.mark.benchmark(group="memory")
 def bench_memory(benchmark: Any, variant: Any, artifact: Any, settings: Any, record: Any) -> None:
-    """allocated_bytes, peak_bytes, operator_calls, rss_bytes; and that the kernels ran.
+    """allocated_bytes, peak_bytes, operator_calls, memory_bytes, rss_bytes; that the kernels ran.
 
-    Of a runtime that allocates by itself only the resident memory is known.
+    Of a runtime that allocates by itself only what its process holds is known.
     """
     images = random_images(1)
     if not variant.format.torch_allocates:
         benchmark.pedantic(artifact.load(), args=(images,), rounds=5)
-        resident = memory.rss(artifact, settings.threads)
-        record(resident, batch_size=1, threads=settings.threads)
+        held = memory.held(artifact, settings.threads)
+        record(held, batch_size=1, threads=settings.threads)
         return
     with stopwatch.quiet(settings.threads):
         forward = artifact.load()
@@ -38,7 +38,7 @@ def bench_memory(benchmark: Any, variant: Any, artifact: Any, settings: Any, rec
             pytrace=False,
         )
     record(
-        {**profiled.metrics(), **memory.rss(artifact, settings.threads)},
+        {**profiled.metrics(), **memory.held(artifact, settings.threads)},
         batch_size=1,
         threads=settings.threads,
         profile=[asdict(row) for row in profiled.rows[: memory.TOP_ROWS]],

@@ -30,6 +30,7 @@ METRICS: dict[str, tuple[str, Better]] = {
     "allocated_bytes": ("bytes", "lower"),
     "peak_bytes": ("bytes", "lower"),
     "operator_calls": ("calls", "lower"),
+    "memory_bytes": ("bytes", "lower"),
     "rss_bytes": ("bytes", "lower"),
 }
 

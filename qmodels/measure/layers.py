@@ -16,7 +16,7 @@ from qmodels.errors import UserError
 from qmodels.evaluation import sqnr_db
 from qmodels.fusion import fuse
 from qmodels.resnet import BasicBlock, Resnet34
-from qmodels.runtimes import dispatch, onnx_graph, onnxruntime
+from qmodels.runtimes import dispatch, onnx_graph, onnxruntime, onnxruntime_session
 from qmodels.runtimes.eager import SCRIPT, WEIGHTS
 from qmodels.runtimes.onnxruntime import ONNX
 from qmodels.variants import Artifact
@@ -51,7 +51,7 @@ def noise(artifact: Artifact, model: Resnet34, images: Tensor) -> list[LayerNois
             "static-int8-jit or onnx-int8"
         )
     if variant.format == ONNX:
-        return of_graph(artifact.folder / onnxruntime.FILE, model, images)
+        return of_graph(artifact.folder / onnxruntime_session.FILE, model, images)
     return of_operators(artifact.load(), model, images)
 
 

@@ -1,4 +1,4 @@
-"""Memory of one forward: the profiler's table, totals that mean the same everywhere, and RSS.
+"""Memory: of one forward by the profiler, and what a process holds for an artifact.
 
 The study's "memory" column adds rows of the profiler's table, one for fp32 and three for int8.
 The table is kept as it was; the totals beside it count every allocation once, for any variant.
@@ -116,16 +116,34 @@ def readable(size: int) -> str:
     return f"{size} b"
 
 
-def rss(artifact: Artifact, threads: int) -> dict[str, Metric]:
-    """Peak resident memory of a fresh process that loads an artifact and runs it.
+def held(artifact: Artifact, threads: int) -> dict[str, Metric]:
+    """What a fresh process that loads an artifact and runs it holds for it, and its peak in all.
+
+    ``memory_bytes`` is left out where the kernel does not tell.
+
+    Raises:
+        UserError: that process failed.
+    """
+    told = ask(artifact, threads)
+    found = {"rss_bytes": measured("rss_bytes", told["resident"])}
+    if told["anonymous"] is not None:
+        memory = told["anonymous"] + told["mapped"]
+        found["memory_bytes"] = measured("memory_bytes", memory)
+    return found
+
+
+def ask(artifact: Artifact, threads: int) -> dict[str, Any]:
+    """What ``footprint.answer`` tells of an artifact, in a process as its runtime is deployed.
 
     Raises:
         UserError: that process failed.
     """
     request = {
+        "module": artifact.variant.format.served_by,
         "variant": artifact.variant.name,
         "folder": str(artifact.folder),
         "threads": threads,
     }
-    with child.start("qmodels.measure.rss") as process:
-        return {"rss_bytes": measured("rss_bytes", process.ask(request))}
+    with child.start("qmodels.measure.footprint") as process:
+        told: dict[str, Any] = process.ask(request)
+    return told

@@ -29,6 +29,7 @@ COLUMNS = (
     Column("Int8 MACs (%)", "int8_mac_fraction", 0.01, 1),
     Column("SQNR (dB)", "sqnr_db", 1, 1),
     Column("Allocated (MB)", "allocated_bytes", 1e6, 2),
+    Column("Memory (MB)", "memory_bytes", 1e6, 1),
     Column("Peak RSS (MB)", "rss_bytes", 1e6, 0),
 )
 

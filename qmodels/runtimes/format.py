@@ -43,6 +43,10 @@ class Format:
         torch_allocates: whether its memory comes from torch's allocator, which the profiler sees.
         machine_code: whether the files hold code for this very processor, with all of its
             instructions.
+        served_by: the module that serves it in a process that has no more than it would where it
+            is deployed: its ``loader``, of a variant's name, the folder and how many threads,
+            starts the runtime and returns what loads the artifact, as a function from images
+            (N, 3, 32, 32) to logits (N, classes), float32 of numpy.
     """
 
     save: Callable[[Any, Structure, Path], None]
@@ -51,3 +55,4 @@ class Format:
     reference: Callable[[Any], Runnable] = dispatch.reference
     torch_allocates: bool = True
     machine_code: bool = False
+    served_by: str = "qmodels.measure.torch_service"

@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from qmodels.runtimes import onnx_graph
+from qmodels.runtimes import onnx_graph, onnxruntime_session
 from qmodels.runtimes.dispatch import Kernel, Runnable
 from qmodels.runtimes.format import Format, Restructure, Structure
+from qmodels.runtimes.onnxruntime_session import FILE
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-FILE = "model.onnx"
 # Kernels that multiply; those of integers have a name of their own.
 MULTIPLYING = re.compile(r"Conv|Gemm|MatMul")
 INTEGER = re.compile(r"^(QLinear|QGemm|Q.*MatMul|.*Integer)")
@@ -37,26 +37,14 @@ def load(folder: Path, restructure: Restructure) -> Runnable:
 
 
 def session(graph: str | bytes, **options: Any) -> Any:
-    """A session of a graph, in a file or serialized, with options set on it."""
-    import onnxruntime
-
-    chosen = onnxruntime.SessionOptions()
-    chosen.intra_op_num_threads = torch.get_num_threads()
-    chosen.inter_op_num_threads = 1
-    chosen.log_severity_level = 3
-    for name, value in options.items():
-        setattr(chosen, name, value)
-    return onnxruntime.InferenceSession(graph, chosen, providers=["CPUExecutionProvider"])
+    """A session of as many threads as torch has, of a graph in a file or serialized."""
+    return onnxruntime_session.session(graph, torch.get_num_threads(), **options)
 
 
 def running(opened: Any) -> Runnable:
     """A session as what maps images to logits."""
-
-    def forward(images: Tensor) -> Tensor:
-        feed = {onnx_graph.INPUT: images.numpy()}
-        return torch.from_numpy(opened.run(None, feed)[0])
-
-    return forward
+    forward = onnxruntime_session.running(opened)
+    return lambda images: torch.from_numpy(forward(images.numpy()))
 
 
 def kernels(forward: Runnable, folder: Path, images: Tensor) -> list[Kernel]:
@@ -116,4 +104,11 @@ def saturates() -> bool:
     return onnx_graph.saturated(sums)
 
 
-ONNX = Format(save, load, kernels, reference, torch_allocates=False)
+ONNX = Format(
+    save,
+    load,
+    kernels,
+    reference,
+    torch_allocates=False,
+    served_by=onnxruntime_session.__name__,
+)

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from qmodels.runtimes import onnx_graph
+from qmodels.runtimes import onnx_graph, openvino_network
 from qmodels.runtimes.dispatch import Kernel, Runnable
 from qmodels.runtimes.format import Format, Restructure, Structure
+from qmodels.runtimes.openvino_network import FILE
 
-FILE = "model.xml"  # beside it model.bin, the weights
 MULTIPLYING = ("Convolution", "FullyConnected", "MatMul")
 INTEGERS = ("u8", "i8")
 # Of a graph with fake-quantization: compute as it is written, without lowering it to integers.
@@ -32,31 +32,14 @@ def load(folder: Path, restructure: Restructure) -> Runnable:
 
 
 def compiled(model: Any, **options: Any) -> Any:
-    """A graph, in a file or memory, compiled for one request at a time.
-
-    Precision is asked for: by default the plugin computes in bfloat16 where the processor can.
-    """
-    import openvino
-
-    chosen: dict[str, Any] = {
-        "INFERENCE_PRECISION_HINT": "f32",
-        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-        "NUM_STREAMS": 1,
-        "ENABLE_CPU_PINNING": False,
-        **options,
-    }
-    return openvino.Core().compile_model(model, "CPU", chosen)
+    """A graph, in a file or memory, compiled for as many threads as torch has."""
+    return openvino_network.compiled(model, torch.get_num_threads(), **options)
 
 
 def running(network: Any) -> Runnable:
     """A compiled graph as what maps images to logits."""
-    request = network.create_infer_request()
-
-    def forward(images: Tensor) -> Tensor:
-        logits = request.infer([images.numpy()], share_inputs=True)[0]
-        return torch.from_numpy(logits.copy())  # the request's own memory changes with the next
-
-    return forward
+    forward = openvino_network.running(network)
+    return lambda images: torch.from_numpy(forward(images.numpy()))
 
 
 def kernels(forward: Runnable, folder: Path, images: Tensor) -> list[Kernel]:
@@ -92,12 +75,17 @@ def reference(model: Any) -> Runnable:
 
 def saturates() -> bool:
     """Whether its int8 convolution gives wrong sums at full range on this machine."""
-    import openvino
-
-    model = openvino.Core().read_model(onnx_graph.saturation_probe().SerializeToString())
+    model = openvino_network.core().read_model(onnx_graph.saturation_probe().SerializeToString())
     request = compiled(model).create_infer_request()
     sums = request.infer([np.full((1, 64, 8, 8), 255, np.float32)])[0]
     return onnx_graph.saturated(sums)
 
 
-IR = Format(save, load, kernels, reference, torch_allocates=False)
+IR = Format(
+    save,
+    load,
+    kernels,
+    reference,
+    torch_allocates=False,
+    served_by=openvino_network.__name__,
+)

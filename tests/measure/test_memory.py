@@ -1,3 +1,5 @@
+import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ from qmodels.checkpoints import Checkpoint
 from qmodels.data import Dataset
 from qmodels.errors import UserError
 from qmodels.gate import read_tolerances
-from qmodels.measure import memory
+from qmodels.measure import footprint, memory
 from qmodels.resnet import Resnet34, random_images
 from qmodels.variants import Artifact
 
@@ -69,20 +71,156 @@ def test_bytes_are_shown_as_the_profiler_does(size: int, shown: str) -> None:
     assert memory.readable(size) == shown
 
 
-def test_resident_memory_is_of_a_process_of_its_own(
+# A variant of each runtime, and bytes of each of its weights.
+BYTES = {
+    "fp32": 4,
+    "static-int8": 1,
+    "static-int8-jit": 1,
+    "pt2e-int8": 1,
+    "onnx-int8": 1,
+    "openvino-int8": 1,
+}
+# Loads what another module does, and as many bytes more as it is told.
+PLANTED = """
+    import os
+    from importlib import import_module
+
+    import numpy as np
+
+    def loader(variant, folder, threads):
+        load = import_module(os.environ["SERVED_BY"]).loader(variant, folder, threads)
+
+        def also_copy():
+            forward = load()
+            copy = np.ones(int(os.environ["COPIED"]), np.uint8)
+            return lambda images: (forward(images), copy)
+
+        return also_copy
+"""
+
+
+def built(name: str, checkpoint: Checkpoint, dataset: Dataset) -> Artifact:
+    variant = variants.all_variants()[name]
+    if variant.missing():
+        pytest.skip(str(variant.missing()))
+    return variants.build(variant, checkpoint, dataset)
+
+
+def served_by(artifact: Artifact, module: str) -> Artifact:
+    served = replace(artifact.variant.format, served_by=module)
+    return replace(artifact, variant=replace(artifact.variant, format=served))
+
+
+needs_smaps = pytest.mark.skipif(
+    not footprint.SMAPS.exists(), reason="the kernel does not tell what a process holds"
+)
+
+
+@needs_smaps
+@pytest.mark.parametrize("name", BYTES)
+def test_a_second_copy_of_the_weights_is_too_much(
+    name: str,
+    digits: Dataset,
+    digits_checkpoint: Checkpoint,
+    digits_model: Resnet34,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    artifact = built(name, digits_checkpoint, digits)
+    (tmp_path / "planted.py").write_text(textwrap.dedent(PLANTED))
+    weights = sum(one.numel() for one in digits_model.parameters())
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("SERVED_BY", artifact.variant.format.served_by)
+    monkeypatch.setenv("COPIED", str(weights * BYTES[name]))
+
+    stored = memory.held(artifact, threads=1)["memory_bytes"]
+    allowed = stored.slack(TOLERANCES.of("memory_bytes", name) or 0.0)
+    again = memory.held(artifact, threads=1)["memory_bytes"].value
+    assert abs(again - stored.value) <= allowed
+    twice = memory.held(served_by(artifact, "planted"), threads=1)["memory_bytes"].value
+    assert twice > stored.value + allowed
+
+
+@pytest.mark.parametrize(
+    ("name", "has_torch"), [("onnx-int8", False), ("openvino-int8", False), ("fp32", True)]
+)
+def test_a_runtime_is_measured_without_what_it_does_not_need(
+    name: str, has_torch: bool, digits: Dataset, digits_checkpoint: Checkpoint
+) -> None:
+    artifact = built(name, digits_checkpoint, digits)
+    told = memory.ask(artifact, threads=1)
+    assert told["torch"] == has_torch
+    assert 30e6 < told["resident"] < (3e9 if has_torch else 250e6)
+
+
+MAPPED = """
+    import mmap, os, shutil, sys
+    from pathlib import Path
+
+    def loader(variant, folder, threads):
+        def load():
+            path = folder / "weights"
+            if variant != "here":
+                path = shutil.copy(path, folder.parent / "unpacked")
+            file = open(path, "rb")
+            if variant == "gone":
+                os.unlink(path)
+            mapped = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+            sum(mapped[:: mmap.PAGESIZE])
+            return lambda images: mapped
+        return load
+"""
+
+
+@needs_smaps
+@pytest.mark.parametrize("where", ["here", "elsewhere", "gone"])
+def test_mapped_files_count_where_they_are_the_artifacts_own(
+    where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mapping.py").write_text(textwrap.dedent(MAPPED))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    folder = tmp_path / "artifact"
+    folder.mkdir()
+    (folder / "weights").write_bytes(bytes(8_000_000))
+    variant = replace(variants.all_variants()["fp32"], name=where)
+    mapping = served_by(Artifact(variant, folder), "mapping")
+    assert memory.ask(mapping, threads=1)["mapped"] == pytest.approx(8e6, rel=0.01)
+
+
+@needs_smaps
+@pytest.mark.parametrize("name", ["openvino-fp32", "fp32-compiled"])
+def test_what_runtimes_map_is_known_as_the_artifacts(
+    name: str, digits: Dataset, digits_checkpoint: Checkpoint, digits_model: Resnet34
+) -> None:
+    artifact = built(name, digits_checkpoint, digits)
+    weights = 4 * sum(one.numel() for one in digits_model.parameters())
+    assert memory.ask(artifact, threads=1)["mapped"] > 0.9 * weights
+
+
+def test_memory_of_this_process_does_not_count(
     digits: Dataset, digits_checkpoint: Checkpoint
 ) -> None:
-    artifact = variants.build(variants.all_variants()["static-int8"], digits_checkpoint, digits)
-    rss = memory.rss(artifact, threads=1)["rss_bytes"].value
+    artifact = built("static-int8", digits_checkpoint, digits)
     ballast = torch.ones(500_000_000, dtype=torch.uint8)  # in this process, not in that one
-    again = memory.rss(artifact, threads=1)["rss_bytes"].value
-    assert 50e6 < rss < 3e9
-    assert again == pytest.approx(rss, rel=0.1)
+    assert 50e6 < memory.held(artifact, threads=1)["rss_bytes"].value < 1e9
     assert int(ballast[0]) == 1
+
+
+@needs_smaps
+def test_where_the_kernel_does_not_tell_only_resident_memory_is_known(
+    monkeypatch: pytest.MonkeyPatch, digits: Dataset, digits_checkpoint: Checkpoint
+) -> None:
+    assert footprint.reading(lambda path: False) is not None
+    monkeypatch.setattr(footprint, "SMAPS", Path("/nowhere/smaps"))
+    assert footprint.reading(lambda path: False) is None
+    nothing = {"anonymous": None, "mapped": None, "resident": 1, "torch": False}
+    monkeypatch.setattr(memory, "ask", lambda artifact, threads: nothing)
+    artifact = built("fp32", digits_checkpoint, digits)
+    assert set(memory.held(artifact, threads=1)) == {"rss_bytes"}
 
 
 def test_a_process_that_fails_is_one_line(tmp_path: Path) -> None:
     nowhere = Artifact(variants.all_variants()["fp32"], tmp_path / "nowhere")
-    with pytest.raises(UserError, match="measure.rss failed.*is damaged") as caught:
-        memory.rss(nowhere, threads=1)
+    with pytest.raises(UserError, match="measure.footprint failed.*is damaged") as caught:
+        memory.held(nowhere, threads=1)
     assert "\n" not in str(caught.value)
