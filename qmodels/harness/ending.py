@@ -30,12 +30,15 @@ class Ledger:
     """
 
     benchmarks: list[dict[str, Any]] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
     deselected: list[str] = field(default_factory=list)
     findings: list[gate.Finding] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Of pytest: a part of a test is over."""
+        if report.failed:
+            self.failed.append(report.nodeid)
         measured = getattr(report, "qmodels", None)
         if measured is not None and report.when == "call":
             self.benchmarks.append(measured["benchmark"])
@@ -95,8 +98,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def vanished(config: pytest.Config, settings: Settings, ledger: Ledger) -> list[str]:
     """A line for each stored entry that should have been measured and was not.
 
-    What this machine can't run is excused, and noted; what the command line left out is not
-    looked at.
+    What this machine can't run is excused, and noted; what failed has told why, and what the
+    command line left out is not looked at.
     """
     if settings.baseline is None:
         return []
@@ -110,7 +113,8 @@ def vanished(config: pytest.Config, settings: Settings, ledger: Ledger) -> list[
     for key, entry in settings.baseline.entries.items():
         chosen = not settings.left_out or key.variant in settings.variants
         in_paths = any(path == "." or entry.nodeid.startswith(path) for path in asked)
-        if key in ran or not chosen or not in_paths or entry.nodeid in ledger.deselected:
+        told = entry.nodeid in ledger.deselected or entry.nodeid in ledger.failed
+        if key in ran or told or not chosen or not in_paths:
             continue
         if key.variant not in known:
             lines.append(

@@ -120,8 +120,6 @@ def pytest_configure(config: pytest.Config) -> None:
     """Of pytest: check the options, and find what they name."""
     if not runs_benches(config):
         return
-    if not config.pluginmanager.hasplugin("benchmark"):
-        raise pytest.UsageError("benches need pytest-benchmark: leave out -p no:benchmark")
     swallowed = config.option.benchmark_compare
     if isinstance(swallowed, str) and Path(swallowed).is_dir():
         raise pytest.UsageError(
