@@ -143,9 +143,8 @@ def rank_layers(arguments: argparse.Namespace) -> None:
 
     In reference arithmetic, on images of the training split; needs no int8 kernels.
     """
-    dataset, width = network(arguments)
+    dataset, checkpoint = trained_network(arguments)
     check_images(arguments.images, dataset.train)
-    checkpoint = training.find_or_train(dataset, arguments.architecture, width, console=PROGRESS)
     chosen = data.stratified_subset(dataset.train, arguments.images)
     with PROGRESS.status("observing") as status:
         layers = sensitivity.rank(
@@ -182,12 +181,11 @@ def show_noise(arguments: argparse.Namespace) -> None:
     SQNR of each layer's output: against the float network, and of the runtime against the same
     quantized network in reference arithmetic.
     """
-    dataset, width = network(arguments)
+    dataset, checkpoint = trained_network(arguments)
     variant, *others = variants.select(arguments.variant)
     if others:
         raise UserError(f"{arguments.variant} are {1 + len(others)} variants: choose one of them")
     check_images(arguments.images, dataset.test)
-    checkpoint = training.find_or_train(dataset, arguments.architecture, width, console=PROGRESS)
     artifact = variants.build(variant, checkpoint, dataset, console=PROGRESS)
     found = layers.noise(
         artifact,
@@ -208,8 +206,7 @@ def study(arguments: argparse.Namespace) -> None:
     It records pairs of processes of the same code and of slowed code, and tries the gate's rules
     on them, and those of pytest-benchmark. Killed, the same command goes on.
     """
-    dataset, width = network(arguments)
-    checkpoint = training.find_or_train(dataset, arguments.architecture, width, console=PROGRESS)
+    dataset, checkpoint = trained_network(arguments)
     artifacts = {
         variant.name: variants.build(variant, checkpoint, dataset, console=PROGRESS)
         for variant in variants.select(arguments.variants)
@@ -316,8 +313,7 @@ def tune(arguments: argparse.Namespace) -> None:
 def build(arguments: argparse.Namespace) -> None:
     """Quantize the checkpoint that benches would use, and say where the artifacts are."""
     chosen = variants.select(arguments.variants)
-    dataset, width = network(arguments)
-    checkpoint = training.find_or_train(dataset, arguments.architecture, width, console=PROGRESS)
+    dataset, checkpoint = trained_network(arguments)
     built = []
     for variant in chosen:
         missing = variant.missing()
@@ -348,6 +344,19 @@ def network(arguments: argparse.Namespace) -> tuple[Dataset, int]:
     width = training.DEFAULT_WIDTH[choice.name] if arguments.width is None else arguments.width
     resnet.check(arguments.architecture, width)
     return data.load(choice.name), width
+
+
+def trained_network(arguments: argparse.Namespace) -> tuple[Dataset, Checkpoint]:
+    """The data set and the weights of a command: those named, else those that benches would use."""
+    if arguments.checkpoint is None:
+        dataset, width = network(arguments)
+        return dataset, training.find_or_train(
+            dataset, arguments.architecture, width, console=PROGRESS
+        )
+    named = checkpoints.named(arguments.checkpoint)
+    if named.quantization_aware:
+        raise UserError(f"--checkpoint {named.path.stem} is quantized already: name its float one")
+    return data.load(named.dataset), named
 
 
 def show_baseline(arguments: argparse.Namespace) -> None:
@@ -507,6 +516,13 @@ def parser() -> argparse.ArgumentParser:
             "--width", type=int, help="channels of the stem (default: 8 for digits, else 16)"
         )
 
+    def add_checkpoint(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument(
+            "--checkpoint",
+            metavar="NAME|FILE",
+            help="these weights, as `qmodels doctor` names them (default: the shipped ones)",
+        )
+
     def add_recipe(sub: argparse.ArgumentParser, names: str) -> None:
         sub.add_argument("--recipe", help=f"{names} (default: by data set and device)")
         sub.add_argument("--epochs", type=int, help="stretch or shorten the recipe")
@@ -541,21 +557,25 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--json", action="store_true", help="print JSON")
     sub = command("sensitivity", rank_layers, "qmodels sensitivity --dataset cifar100")
     add_network(sub)
+    add_checkpoint(sub)
     sub.add_argument("--images", type=int, default=500, help="default: %(default)s")
     sub.add_argument("--json", action="store_true", help="print JSON")
     sub = command("layers", show_noise, "qmodels layers static-int8-jit")
     sub.add_argument("variant", help="one of TorchScript or ONNX, quantized")
     add_network(sub)
+    add_checkpoint(sub)
     sub.add_argument("--images", type=int, default=100, help="default: %(default)s")
     sub.add_argument("--json", action="store_true", help="print JSON")
     sub = command("study", study, "qmodels study quiet.csv --pairs 400")
     sub.add_argument("file", type=Path, metavar="FILE.csv", help="what is recorded; it grows")
     add_network(sub)
+    add_checkpoint(sub)
     sub.add_argument("--variants", metavar="A,B,...", help="default: all; fp32 among them")
     sub.add_argument("--pairs", type=int, default=400, help="of processes (default: %(default)s)")
     sub.add_argument("--busy", action="store_true", help="another process loads a core on and off")
     sub = command("build", build, "qmodels build --variants fp32,static-int8")
     add_network(sub)
+    add_checkpoint(sub)
     sub.add_argument("--variants", metavar="A,B,...", help="default: all that run here")
     sub.add_argument("--json", action="store_true", help="print JSON")
     nested = commands.add_parser(

@@ -65,18 +65,46 @@ def test_the_index_keeps_others_and_replaces_the_same(saved: Checkpoint) -> None
     ]
 
 
-def test_the_cache_comes_before_the_shipped_ones(
+def test_what_was_trained_here_does_not_replace_a_shipped_one_and_can_be_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shipped = checkpoints.find("resnet34", 8, "digits")
     assert shipped is not None
-    assert shipped.folder == checkpoints.shipped_dir()
     monkeypatch.setenv("QMODELS_CACHE_DIR", str(tmp_path))
-    mine = dataclasses.replace(shipped, folder=store.cache_dir("checkpoints"), seed=5)
-    checkpoints.save(checkpoints.load_model(shipped).state_dict(), mine)
-    found = checkpoints.find("resnet34", 8, "digits")
-    assert found is not None
-    assert found.seed == 5
+    folder = store.cache_dir("checkpoints")
+    mine = dataclasses.replace(shipped, folder=folder, file="mine.safetensors", seed=5)
+    mine = checkpoints.save(checkpoints.load_model(shipped).state_dict(), mine)
+    assert checkpoints.find("resnet34", 8, "digits") == shipped
+    assert checkpoints.named("mine") == mine
+
+
+def test_a_checkpoint_of_any_folder_is_named_by_its_path_and_has_its_sibling_there(
+    saved: Checkpoint,
+) -> None:
+    state = checkpoints.load_model(saved).state_dict()
+    sibling = dataclasses.replace(
+        saved, file="aware.safetensors", parent=saved.sha256, quantization_aware=True
+    )
+    sibling = checkpoints.save(state, sibling)
+    assert checkpoints.named(str(saved.path)) == saved
+    assert checkpoints.find_quantization_aware(saved) == sibling
+
+
+def test_an_index_without_a_format_is_read_and_gets_one(saved: Checkpoint) -> None:
+    index = saved.folder / checkpoints.INDEX
+    content = json.loads(index.read_text())
+    assert content["format"] == 1
+    index.write_text(json.dumps(content["checkpoints"]))
+    assert checkpoints.read_index(saved.folder) == [saved]
+    checkpoints.save(checkpoints.load_model(saved).state_dict(), saved)
+    assert json.loads(index.read_text()) == content
+
+
+def test_an_index_of_a_later_format_is_refused_in_one_line(saved: Checkpoint) -> None:
+    index = saved.folder / checkpoints.INDEX
+    index.write_text(index.read_text().replace('"format": 1', '"format": 2'))
+    with pytest.raises(UserError, match="has format 2, and this qmodels reads 1: use"):
+        checkpoints.read_index(saved.folder)
 
 
 def test_a_quantization_aware_checkpoint_comes_back_with_its_ranges(tmp_path: Path) -> None:
@@ -193,5 +221,5 @@ def test_the_shipped_cifar100_network_scores_at_least_65(
 
 
 def test_the_index_names_no_folder(saved: Checkpoint) -> None:
-    records = json.loads((saved.folder / checkpoints.INDEX).read_text())
+    records = json.loads((saved.folder / checkpoints.INDEX).read_text())["checkpoints"]
     assert "folder" not in records[0]

@@ -1,9 +1,14 @@
 import json
+import os
+import subprocess
+import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import pytest
 
-from qmodels import checkpoints, cli
+from qmodels import checkpoints, cli, gate, machine
+from qmodels.metric import measured
 
 
 def run(*arguments: str) -> None:
@@ -137,3 +142,91 @@ def test_a_run_that_is_not_ours_is_one_line(
     with pytest.raises(SystemExit):
         run("report", str(path))
     assert "damaged, or not of pytest-benchmark" in capsys.readouterr().err
+
+
+def recorded(path: Path, **values: float) -> Path:
+    """A run record of fp32's sizes and latencies, as the harness writes it."""
+    about = {
+        "network": "digits-resnet34-w8",
+        "bench": "bench_size",
+        "variant": "fp32",
+        "batch_size": 1,
+        "machine_class": machine.machine_class(),
+        "architecture": "resnet34",
+        "width": 8,
+        "dataset": "digits",
+        "checkpoint": "weights",
+        "arithmetic": "float32",
+        "versions": {"torch": "2.15.0"},
+        "made": {"date": "", "commit": "", "host": "h", "versions": {"torch": "2.15.0"}},
+        "metrics": {name: measured(name, value).as_record() for name, value in values.items()},
+    }
+    one = {
+        "fullname": "benches/bench_size.py::bench_size[fp32]",
+        "name": "bench_size[fp32]",
+        "group": "size",
+        "param": "fp32",
+        "params": {"variant": "fp32"},
+        "extra_info": about,
+        "stats": {},
+    }
+    path.write_text(json.dumps({"machine_info": {"machine_class": "any"}, "benchmarks": [one]}))
+    return path
+
+
+@pytest.mark.parametrize("command", ["baseline diff", "report"])
+@pytest.mark.parametrize(
+    ("now", "status"),
+    [
+        ({"size_bytes": 1e6}, 0),
+        ({"size_bytes": 1e6, "peak_bytes": 1.0}, 0),  # new
+        ({"size_bytes": 2e6}, 1),
+        ({"latency_ms": 5.0}, 3),  # nothing that is gated, and no size any more
+    ],
+)
+def test_the_exit_status_is_the_verdict(
+    command: str, now: dict[str, float], status: int, tmp_path: Path
+) -> None:
+    baseline = tmp_path / "baseline.json"
+    before = json.loads(recorded(tmp_path / "before.json", size_bytes=1e6).read_text())
+    gate.accept_into(baseline, before["benchmarks"])
+    run_record = recorded(tmp_path / "run.json", **now)
+    expected: AbstractContextManager[object] = nullcontext()
+    if status:
+        expected = pytest.raises(SystemExit, match=f"^{status}$")
+    with expected:
+        run(*command.split(), str(run_record), "--baseline", str(baseline))
+
+
+def test_what_no_run_is_stored_for_is_no_pass(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="^3$"):
+        run("report", str(recorded(tmp_path / "run.json", size_bytes=1e6)))
+
+
+def test_a_closed_pipe_is_no_traceback() -> None:
+    script = "import sys; from qmodels import cli; cli.main(['variants', '--json'])"
+    reading, writing = os.pipe()
+    os.close(reading)
+    child = subprocess.run(
+        [sys.executable, "-c", script],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path.cwd())},
+    )
+    os.close(writing)
+    assert child.stderr == ""
+    assert child.returncode == 141
+
+
+def test_other_weights_are_built_where_they_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("QMODELS_CACHE_DIR", str(tmp_path))
+    run("train", "--dataset", "digits", "--epochs", "1", "--json")
+    capsys.readouterr()
+    folders = []
+    for more in ([], ["--checkpoint", "digits-resnet34-w8-digits-1e-s0"]):
+        run("build", "--dataset", "digits", "--variants", "fp32", "--json", *more)
+        folders.append(json.loads(capsys.readouterr().out)[0]["folder"])
+    assert folders[0] != folders[1]

@@ -85,6 +85,16 @@ registry._VARIANTS["dynamic-int8"] = replace(
 )
 """
 )
+UNFIT = (
+    PLANTED
+    + """
+from qmodels.obstacles import Obstacle
+obstacle = Obstacle("it needs a harpsichord", mendable={mendable})
+registry._VARIANTS["dynamic-int8"] = replace(
+    registry._VARIANTS["dynamic-int8"], here=lambda: obstacle
+)
+"""
+)
 LOADED = "    return {PROBE: probe, **ceiling.limits(), **models}"
 # In a copy's own code, as a commit would: the processes that take times import it.
 SLOWER = """
@@ -329,6 +339,20 @@ def test_a_variant_that_is_gone_fails_until_its_entries_are_dropped(
         assert "dropped, as there are no such variants: bench_accuracy[dynamic" in dropped.stdout
         after = run(*some, plugin=GONE, CI="true")
     assert after.returncode == 0, after.stdout
+
+
+@pytest.mark.parametrize("mendable", [True, False])
+def test_only_what_the_machine_cannot_run_is_excused(
+    run: Run, baseline: Path, mendable: bool
+) -> None:
+    result = run(
+        "benches/bench_size.py", VARIANTS, plugin=UNFIT.format(mendable=mendable), CI="true"
+    )
+    if mendable:
+        assert_red(result, "FAILED bench_size[dynamic-int8] is in the baseline and was not")
+    else:
+        assert result.returncode == 0, result.stdout
+        assert "excused: dynamic-int8 can't run here: it needs a harpsichord" in result.stdout
 
 
 def test_a_latency_in_doubt_is_undecided(run: Run, baseline: Path) -> None:

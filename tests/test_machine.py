@@ -21,7 +21,11 @@ def test_machine_class_names_system_architecture_and_instructions_and_no_host() 
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [
-        ({"avx2", "avx512f", "avx512_vnni", "amx_int8"}, "linux-x86_64-amx"),
+        (
+            {"avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16"},
+            "linux-x86_64-amx",
+        ),
+        ({"avx2", "avx512f", "avx512_vnni", "avx512_bf16"}, "linux-x86_64-avx512_bf16"),
         ({"avx2", "avx512f", "avx512_vnni"}, "linux-x86_64-avx512_vnni"),
         ({"avx2", "avx_vnni"}, "linux-x86_64-avx2_vnni"),
         ({"avx2", "avx512f"}, "linux-x86_64-avx512"),
@@ -36,6 +40,19 @@ def test_the_best_instruction_set_names_the_class(
     monkeypatch.setattr(platform, "system", lambda: "Linux")
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
     assert machine.machine_class.__wrapped__() == expected
+
+
+@pytest.mark.parametrize(
+    ("flags", "multiplies"),
+    [({"avx512_vnni", "avx512_bf16"}, True), ({"avx512_vnni"}, False), ({"avx2"}, False)],
+)
+def test_the_class_tells_whether_bfloat16_is_multiplied(
+    flags: set[str], multiplies: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "cpu_flags", lambda: frozenset(flags))
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    assert machine.multiplies_bfloat16() == multiplies
+    assert (machine.instruction_set() == "avx512_bf16") == multiplies
 
 
 def test_the_engine_is_one_of_torch() -> None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from qmodels import obstacles
 from qmodels.gate import intervals, ranks, sequential
 from qmodels.gate.baseline import CONDITIONS, Baseline, Entry, Key
 from qmodels.gate.classes import MACHINE_CODE, kernel_library
@@ -21,7 +22,7 @@ Verdict = Literal["ok", "regressed", "improved", "undecided", "new", "missing"]
 VERDICTS: tuple[Verdict, ...] = ("ok", "regressed", "improved", "undecided", "new", "missing")
 
 ACCEPT = "accept it with --qmodels-update-baseline"
-PINNED = "install the pinned versions with `pip install -e '.[all]' -c baselines/constraints.txt`"
+PINNED = f"install the pinned versions with `{obstacles.install('all')}`"
 OF_ANSWERS: Mapping[sequential.Answer, Verdict] = {
     "slower": "regressed",
     "faster": "improved",

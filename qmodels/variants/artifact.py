@@ -105,6 +105,8 @@ def conditions(variant: Variant) -> dict[str, Any]:
         "saturates": bool(int8 and engines.ask(variant.engine, variant.requires).saturates),
         "versions": engines.versions(("torch", *variant.requires)),
         "cpu_flags": sorted(machine.cpu_flags()) if variant.format.machine_code else None,
+        # Kernels are chosen and built for one kind of card, of which a class has several.
+        "gpu": machine.gpu_name() if variant.on_gpu else None,
     }
 
 

@@ -38,6 +38,15 @@ def test_what_claims_int8_and_runs_float_is_doubted() -> None:
     assert kernels.doubt(STATIC, shown(100, 40)) is None
 
 
+def test_logits_that_are_not_finite_are_doubted() -> None:
+    logits = FP32.clone()
+    logits[:3, 5] = torch.nan
+    said = kernels.doubt(
+        STATIC, kernels.proof([Kernel("a", "int8", 100, True)], 100, logits, FP32, FP32)
+    )
+    assert said == "static-int8: 3 of 50 images have logits that are not finite"
+
+
 def test_a_runtime_that_adds_more_noise_than_quantization_is_doubted() -> None:
     assert kernels.doubt(STATIC, shown(100, 24)) is None, "within the margin"
     said = kernels.doubt(STATIC, shown(100, 12))
