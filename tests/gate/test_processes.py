@@ -1,4 +1,5 @@
 import math
+from collections.abc import Sequence
 
 import pytest
 
@@ -60,10 +61,16 @@ def test_a_run_to_store_takes_a_fixed_number_of_processes(
     assert 1e-5 < timings.metrics()["ceiling_share"].value < 1e-1
 
 
+def slower(samples: Sequence[float], level: float) -> tuple[float, float]:
+    """Whatever the samples: but there have to be some."""
+    assert samples
+    return (1.0, 1.0)
+
+
 def test_a_model_that_fails_costs_its_case(side: Side) -> None:
     folders = dict(side.request["artifacts"])
     damaged = Side(HERE, {"artifacts": {**folders, "dynamic-int8": str(HERE.root)}})
-    rules = {case: Rule(lambda samples, level: (1.0, 1.0), 0.5) for case in CASES}
+    rules = {case: Rule(slower, 0.5) for case in CASES}
     found = processes.measure(CASES, damaged, None, rules, threads=1, limits={}, to_store=False)
     fp32, int8 = found[CASES[0]], found[CASES[1]]
     assert fp32.failure is None
