@@ -61,7 +61,8 @@ def test_the_engine_is_one_of_torch() -> None:
 
 def test_the_probe_leaves_the_engine_as_it_was() -> None:
     before = torch.backends.quantized.engine
-    for engine in torch.backends.quantized.supported_engines:
+    # Some torches count the lack of an engine among them.
+    for engine in set(torch.backends.quantized.supported_engines) - {"none"}:
         machine.int8_saturates(engine)
     assert torch.backends.quantized.engine == before
 

@@ -1,64 +1,97 @@
 import math
-from collections.abc import Sequence
+import sys
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pytest
 
-from qmodels.checkpoints import Checkpoint
-from qmodels.child import HERE
-from qmodels.data import Dataset
+from qmodels.child import HERE, Checkout
 from qmodels.gate import processes, sequential
 from qmodels.gate.processes import Limit, Timings
 from qmodels.gate.sequential import Rule
-from qmodels.measure import ceiling, latency
 from qmodels.measure.latency import Side
-from qmodels.variants import all_variants, build
 
 CASES: list[sequential.Case] = [("fp32", 1), ("dynamic-int8", 1)]
+SECONDS = {"probe": 0.001, "fp32": 0.010, "dynamic-int8": 0.008, "ceiling-float32": 0.002}
+# In place of the stopwatch: it answers with times that are told, not taken.
+CLOCK = """
+    from pathlib import Path
+    from qmodels import child
+    from qmodels.protocol import PROTOCOL
+
+    seconds = {}
+
+    def answer(request):
+        if "protocol" in request:
+            root = str(Path.cwd().resolve())
+            about = {"version": "", "root": root, "variants": [], "conditions": {}}
+            return {"protocol": PROTOCOL, **about}
+        if request["request"] == "load":
+            seconds.update(request["seconds"])
+            return {name: request["broken"].get(name) for name in seconds}
+        return [seconds[request["model"]]] * request["timed"]
+
+    child.serve(answer)
+"""
+
+
+@pytest.fixture(autouse=True)
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As few processes as possible."""
+    monkeypatch.setattr(sequential, "SCREEN", sequential.Stage(1, 1, 1 / 2))
+    monkeypatch.setattr(sequential, "CONFIRM", sequential.Stage(1, 1, 1 / 2))
+    monkeypatch.setattr(processes, "STORED_PROCESSES", 2)
 
 
 @pytest.fixture
-def side(digits: Dataset, digits_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> Side:
-    """Real artifacts in real processes, as few as possible."""
-    monkeypatch.setattr(latency, "BUDGET_SECONDS", 0.05)
-    monkeypatch.setattr(sequential, "SCREEN", sequential.Stage(1, 1, 1 / 2))
-    monkeypatch.setattr(sequential, "CONFIRM", sequential.Stage(1, 1, 1 / 2))
-    folders = {
-        name: str(build(all_variants()[name], digits_checkpoint, digits).folder)
-        for name, _ in CASES
-    }
-    return Side(HERE, {"artifacts": folders})
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkout:
+    (tmp_path / "clock.py").write_text(textwrap.dedent(CLOCK))
+    monkeypatch.setenv("PYTHONPATH", str(HERE.root))
+    return Checkout(tmp_path, Path(sys.executable))
 
 
-def test_ratios_are_of_one_process_and_changes_of_two(side: Side) -> None:
-    rules = {case: Rule(lambda samples, level: (1.0, 1.0), 0.5) for case in CASES[1:]}
-    found = processes.measure(CASES, side, side, rules, threads=1, limits={}, to_store=False)
+def side(
+    checkout: Checkout,
+    slowed: Mapping[str, float] | None = None,
+    broken: Mapping[str, str] | None = None,
+) -> Side:
+    """Real processes whose models take the seconds above, or as many times that, or fail."""
+    seconds = {name: one * (slowed or {}).get(name, 1.0) for name, one in SECONDS.items()}
+    return Side(checkout, {"seconds": seconds, "broken": dict(broken or {})}, ("clock",))
+
+
+def test_ratios_are_of_one_process_and_changes_of_two(checkout: Checkout) -> None:
+    head, base = side(checkout, {"dynamic-int8": 1.5}), side(checkout)
+    rules = {case: Rule(lambda samples, level: (samples[-1],) * 2, 0.1) for case in CASES}
+    found = processes.measure(CASES, head, base, rules, threads=1, limits={}, to_store=False)
     fp32, int8 = found[CASES[0]], found[CASES[1]]
-    assert (fp32.x_fp32, len(fp32.x_probe), len(fp32.changes)) == ([], 1, 1)
-    assert (len(int8.x_fp32), len(int8.changes), int8.screened) == (1, 2, 1), "and confirmed"
+    assert fp32.x_fp32 == [], "it would be against itself"
+    assert fp32.x_probe == pytest.approx([math.log(10)])
+    assert fp32.changes == [0.0], "not slower, so not confirmed"
+    assert int8.x_fp32 == pytest.approx([math.log(1.2)])
+    assert int8.changes == pytest.approx([math.log(1.5)] * 2), "and confirmed"
+    assert int8.screened == 1
     metrics = int8.metrics()
     assert len(metrics["latency_change"].confirmation) == 1
-    assert 0.5 < metrics["latency_change"].value < 2
-    assert 0.3 < metrics["latency_ratio"].value < 3
-    assert metrics["latency_ms"].value == pytest.approx(
-        1e3 * sorted(int8.seconds)[len(int8.seconds) // 2], rel=0.1
-    )
-    assert "latency_ratio" not in fp32.metrics(), "it would be against itself"
+    assert metrics["latency_change"].value == pytest.approx(1.5)
+    assert metrics["latency_ratio"].value == pytest.approx(1.2)
+    assert metrics["latency_ms"].value == pytest.approx(12)
+    assert "latency_ratio" not in fp32.metrics()
 
 
-def test_a_run_to_store_takes_a_fixed_number_of_processes(
-    side: Side, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(processes, "STORED_PROCESSES", 2)
-    limits = {CASES[1]: Limit(ceiling.name("float32"), work=0.001)}
+def test_a_run_to_store_takes_a_fixed_number_of_processes(checkout: Checkout) -> None:
+    limits = {CASES[1]: Limit("ceiling-float32", work=0.5)}
     (timings,) = processes.measure(
-        CASES[1:], side, None, {}, 1, limits=limits, to_store=True
+        CASES[1:], side(checkout), None, {}, 1, limits=limits, to_store=True
     ).values()
-    assert len(timings.metrics()["latency_ratio"].samples) == 2
-    assert timings.metrics()["latency_ratio"].confirmation == ()
-    assert "latency_change" not in timings.metrics()
+    metrics = timings.metrics()
+    assert metrics["latency_ratio"].samples == pytest.approx([math.log(0.8)] * 2)
+    assert metrics["latency_ratio"].confirmation == ()
+    assert "latency_change" not in metrics
     assert len(timings.x_ceiling) == 2
-    # A thousandth of the work, in time of the same order.
-    assert 1e-5 < timings.metrics()["ceiling_share"].value < 1e-1
+    # Half the work in four times the time.
+    assert metrics["ceiling_share"].value == pytest.approx(1 / 8)
 
 
 def slower(samples: Sequence[float], level: float) -> tuple[float, float]:
@@ -67,27 +100,25 @@ def slower(samples: Sequence[float], level: float) -> tuple[float, float]:
     return (1.0, 1.0)
 
 
-def test_a_model_that_fails_costs_its_case(side: Side) -> None:
-    folders = dict(side.request["artifacts"])
-    damaged = Side(HERE, {"artifacts": {**folders, "dynamic-int8": str(HERE.root)}})
+def test_a_model_that_fails_costs_its_case(checkout: Checkout) -> None:
+    broken = side(checkout, broken={"dynamic-int8": "it is damaged"})
     rules = {case: Rule(slower, 0.5) for case in CASES}
-    found = processes.measure(CASES, damaged, None, rules, threads=1, limits={}, to_store=False)
+    found = processes.measure(CASES, broken, None, rules, threads=1, limits={}, to_store=False)
     fp32, int8 = found[CASES[0]], found[CASES[1]]
     assert fp32.failure is None
     assert len(fp32.x_probe) == 2, "and confirmed"
-    assert "is damaged" in (int8.failure or "")
+    assert int8.failure == "it is damaged"
     assert int8.x_probe == []
-    beside = processes.measure(CASES, side, damaged, rules, threads=1, limits={}, to_store=False)
+    head = side(checkout)
+    beside = processes.measure(CASES, head, broken, rules, threads=1, limits={}, to_store=False)
     assert beside[CASES[1]].failure == int8.failure
     assert len(beside[CASES[0]].changes) == 2
 
 
-def test_a_reference_that_fails_costs_all_cases(side: Side) -> None:
-    damaged = {**side.request["artifacts"], "fp32": str(HERE.root)}
-    found = processes.measure(
-        CASES, Side(HERE, {"artifacts": damaged}), None, {}, 1, limits={}, to_store=True
-    )
-    assert all("is damaged" in (timings.failure or "") for timings in found.values())
+def test_a_reference_that_fails_costs_all_cases(checkout: Checkout) -> None:
+    broken = side(checkout, broken={"fp32": "it is damaged"})
+    found = processes.measure(CASES, broken, None, {}, 1, limits={}, to_store=True)
+    assert all(timings.failure == "it is damaged" for timings in found.values())
 
 
 def test_a_metric_is_the_median_of_its_processes() -> None:

@@ -29,6 +29,10 @@ def test_no_threads_are_refused() -> None:
         pass
 
 
+def test_a_forward_takes_as_long_as_it_takes() -> None:
+    assert stopwatch.timed(lambda images: time.sleep(0.02), torch.empty(0)) >= 0.02
+
+
 SERVE = """
     import os
     import time
@@ -105,7 +109,7 @@ def test_models_live_apart_and_end_with_the_one_that_asks(
         assert (tmp_path / "pids" / "state").read_text() == f"{machine.quantized_engine()} 1"
     pids = [int(path.name) for path in (tmp_path / "pids").iterdir() if path.name.isdigit()]
     assert len(pids) == 2
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while any(psutil.pid_exists(pid) for pid in pids) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not any(psutil.pid_exists(pid) for pid in pids)

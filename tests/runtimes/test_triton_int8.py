@@ -1,10 +1,14 @@
 """The Triton kernels: in Triton's interpreter on the CPU, compiled without a GPU, and on one."""
 
 import re
+import sys
+from collections.abc import Iterator
 from importlib import util
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -14,14 +18,32 @@ from qmodels.calibration import Scale
 from qmodels.errors import UserError
 from qmodels.integer import Convolution
 
-pytest.importorskip("triton", reason=f"the kernels are Triton's: {obstacles.install('cuda')}")
+triton = pytest.importorskip(
+    "triton", reason=f"the kernels are Triton's: {obstacles.install('cuda')}"
+)
+tl = pytest.importorskip("triton.language")
 
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
 IMAGES, RESULTS, RESIDUAL = Scale(0.02, -5), Scale(0.2, -100), Scale(0.15, 12)
 
 
-@pytest.fixture(scope="module")
-def interpreted() -> ModuleType:
+@pytest.fixture
+def language() -> Iterator[None]:
+    """Triton's language, put back afterwards: some interpreters leave it unfit to compile with."""
+    modules = [one for name, one in sys.modules.items() if name.startswith("triton.language")]
+    classes = [one for module in modules for one in vars(module).values() if isinstance(one, type)]
+    before = [(owner, dict(vars(owner))) for owner in (*modules, *classes)]
+    yield
+    for owner, attributes in before:
+        for name in vars(owner).keys() - attributes.keys():
+            delattr(owner, name)
+        for name, value in attributes.items():
+            if vars(owner)[name] is not value:
+                setattr(owner, name, value)
+
+
+@pytest.fixture
+def interpreted(language: None) -> ModuleType:
     """A copy of the module whose kernels are interpreted, which is settled when it is imported.
 
     The variable must not outlive that: torch's own Triton kernels would be interpreted too.
@@ -34,6 +56,27 @@ def interpreted() -> ModuleType:
         patch.setenv("TRITON_INTERPRET", "1")
         spec.loader.exec_module(module)
     return module
+
+
+def count(y: Any, steps: Any) -> None:
+    """A loop as long as a value says: what the kernel of convolutions needs."""
+    for step in range(steps):
+        tl.store(y + step, step)
+
+
+@pytest.fixture
+def convolving(interpreted: ModuleType) -> ModuleType:
+    """The same, where such loops are interpreted."""
+    y = torch.zeros(3, dtype=torch.int32)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRITON_INTERPRET", "1")
+        try:
+            triton.jit(count)[(1,)](y, 3)
+        except triton.runtime.errors.InterpreterError as error:
+            versions = f"Triton {triton.__version__} with numpy {np.__version__}"
+            pytest.skip(f"{versions} can't interpret a loop over a value: {error}")
+    assert y.tolist() == [0, 1, 2]
+    return interpreted
 
 
 def random_layer(
@@ -78,16 +121,16 @@ KINDS = {
 @pytest.mark.parametrize(("batch", "height", "width"), [(1, 4, 4), (3, 5, 7)])
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_interpreted_kernel_gives_the_exact_result_to_the_bit(
-    kind: str, batch: int, height: int, width: int, interpreted: ModuleType
+    kind: str, batch: int, height: int, width: int, convolving: ModuleType
 ) -> None:
     layer = random_layer(*KINDS[kind])
     x, residual = operands(layer, batch, height, width, added=KINDS[kind][-1])
     expected = integer.convolve(x, layer, residual)
     assert expected.unique().numel() > 10
-    assert torch.equal(interpreted.convolve(x, layer, residual), expected)
+    assert torch.equal(convolving.convolve(x, layer, residual), expected)
 
 
-def test_full_range_does_not_saturate(interpreted: ModuleType) -> None:
+def test_full_range_does_not_saturate(convolving: ModuleType) -> None:
     layer = random_layer(64, 8, 3, 1, False, False)
     layer.weight.fill_(-127)
     layer.offset.fill_(0)
@@ -95,14 +138,14 @@ def test_full_range_does_not_saturate(interpreted: ModuleType) -> None:
     layer.numbers[2] = 16  # 128 * 127 * 576 >> 16 is 142: too much for a result
     layer.numbers[3] = -128
     x = torch.full((1, 3, 3, 64), 127, dtype=torch.int8)
-    got = interpreted.convolve(x, layer)
+    got = convolving.convolve(x, layer)
     assert torch.equal(got, integer.convolve(x, layer))
     assert got.min() == -128
     layer.numbers[2] = 24
-    assert torch.equal(interpreted.convolve(x, layer), torch.full_like(got, -1))
+    assert torch.equal(convolving.convolve(x, layer), torch.full_like(got, -1))
 
 
-def test_nothing_is_written_beside_the_result(interpreted: ModuleType) -> None:
+def test_nothing_is_written_beside_the_result(convolving: ModuleType) -> None:
     """Of tiles that reach beyond the rows and beyond the channels."""
     layer = random_layer(*KINDS["odd channels"])
     x = random_integers(1, 5, 7, 33)
@@ -110,11 +153,11 @@ def test_nothing_is_written_beside_the_result(interpreted: ModuleType) -> None:
     around = torch.full((10_000 + expected.numel() + 10_000,), 99, dtype=torch.int8)
     y = around[10_000:-10_000]
     rows = expected.numel() // 17
-    interpreted.convolve_kernel[interpreted.grid(rows, 17)](
+    convolving.convolve_kernel[convolving.grid(rows, 17)](
         *(x, layer.weight, layer.multiplier, layer.offset, layer.numbers, y, y),
         *(rows, 5, 7, 33, expected.shape[1], expected.shape[2], 17),
         **{"stride": 2, "kernel": 3, "has_residual": False},
-        **interpreted.INTERPRETED_TILE,
+        **convolving.INTERPRETED_TILE,
     )
     assert torch.equal(y.view_as(expected), expected)
     assert bool((around[:10_000] == 99).all() & (around[-10_000:] == 99).all())
@@ -174,7 +217,6 @@ def test_it_compiles_to_int8_tensor_cores_without_a_gpu(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """And to copies of 16 bytes at a time that overlap with the products."""
-    import triton
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
@@ -249,8 +291,6 @@ def test_the_compiled_kernel_gives_the_exact_result_to_the_bit(
 @pytest.mark.parametrize("tile", range(9))
 def test_every_tile_gives_the_exact_result(tile: int) -> None:
     """Tuning keeps whichever is fastest: none may be wrong."""
-    import triton
-
     from qmodels.runtimes import triton_int8
 
     rows, outputs, channels, warps, stages = triton_int8.TILES[tile]
