@@ -67,5 +67,5 @@ def test_without_matplotlib_the_extra_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(Unavailable, match=r"qmodels\[study\]"):
+    with pytest.raises(Unavailable, match=r"pip install .*\[study\]'"):
         picture.draw([], tmp_path / "curve.svg")
