@@ -310,11 +310,14 @@ def tune(arguments: argparse.Namespace) -> None:
         print(tuning.table(found))
 
 
-def build(arguments: argparse.Namespace) -> None:
-    """Quantize the checkpoint that benches would use, and say where the artifacts are."""
+def build(arguments: argparse.Namespace) -> int:
+    """Quantize the checkpoint that benches would use, and say where the artifacts are.
+
+    Exit status: 0, or 2 where a variant could not be built; the others are built all the same.
+    """
     chosen = variants.select(arguments.variants)
     dataset, checkpoint = trained_network(arguments)
-    built = []
+    built, status = [], 0
     for variant in chosen:
         missing = variant.missing()
         if missing and arguments.variants is None:
@@ -327,15 +330,19 @@ def build(arguments: argparse.Namespace) -> None:
             if arguments.variants is not None:
                 raise
             print(f"{variant.name} skipped: {error}", file=sys.stderr)
+        except UserError as error:
+            print(f"qmodels: {error}", file=sys.stderr)
+            status = 2
     if arguments.json:
         records = [
             {"variant": one.variant.name, "folder": str(one.folder), "size_bytes": one.size_bytes}
             for one in built
         ]
         print(json.dumps(records))
-        return
+        return status
     for one in built:
         print(f"{one.variant.name:<18}{one.size_bytes / 1e6:8.2f} MB  {one.folder}")
+    return status
 
 
 def network(arguments: argparse.Namespace) -> tuple[Dataset, int]:

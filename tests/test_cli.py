@@ -3,11 +3,12 @@ import os
 import subprocess
 import sys
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from qmodels import checkpoints, cli, gate, machine
+from qmodels import checkpoints, cli, gate, machine, variants
 from qmodels.metric import measured
 
 
@@ -230,3 +231,20 @@ def test_other_weights_are_built_where_they_are_named(
         run("build", "--dataset", "digits", "--variants", "fp32", "--json", *more)
         folders.append(json.loads(capsys.readouterr().out)[0]["folder"])
     assert folders[0] != folders[1]
+
+
+def test_a_variant_that_cannot_be_built_costs_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*inputs: object) -> None:
+        raise ValueError("no such axis")
+
+    monkeypatch.setenv("QMODELS_CACHE_DIR", str(tmp_path))
+    known = variants.all_variants()
+    some = [replace(known["dynamic-int8"], quantize=broken), known["fp32"]]
+    monkeypatch.setattr(variants, "select", lambda names: some)
+    with pytest.raises(SystemExit, match="^2$"):
+        run("build", "--dataset", "digits", "--json")
+    printed = capsys.readouterr()
+    assert "dynamic-int8 can't be built (ValueError: no such axis)" in printed.err
+    assert [one["variant"] for one in json.loads(printed.out)] == ["fp32"]
