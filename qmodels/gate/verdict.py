@@ -91,11 +91,10 @@ def compare(
         elif tolerance is not None:
             more = (accepted or {}).get((now.key, name), 0.0)
             found.append(judge(name, now, before, tolerance, tolerances, more))
-    if baseline.beside or origin_of(now, before) == "another class":
-        return found
     for name in before.metrics:
         in_turn_instead = name in LATENCIES and "latency_change" in now.metrics
-        if name in now.metrics or in_turn_instead or not gates(tolerances, name, now):
+        ungated = limit(tolerances, name, now, before) is None
+        if name in now.metrics or in_turn_instead or ungated:
             continue
         line = f"{name} of {now.name} missing: it is in {baseline.shown} and was not measured"
         found.append(Finding(now.key, name, "missing", line))

@@ -160,9 +160,10 @@ def test_a_metric_that_the_stored_entry_lacks_is_new() -> None:
     assert "has the entry without it" in found[1].line
 
 
-def test_a_metric_that_is_no_longer_measured_is_missing() -> None:
-    before = stored(size_bytes=size(1), memory_bytes=measured("memory_bytes", 1))
-    found = compare(entry(size_bytes=size(1)), before)
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_metric_that_is_no_longer_measured_is_missing(beside: bool) -> None:
+    before = entry(size_bytes=size(1), memory_bytes=measured("memory_bytes", 1))
+    found = compare(entry(size_bytes=size(1)), holding(before, beside=beside))
     assert [(one.metric, one.verdict) for one in found] == [
         ("size_bytes", "ok"),
         ("memory_bytes", "missing"),
