@@ -16,6 +16,8 @@ LADDER = ("baseline", *reversed(ARM_LEVELS), *reversed(X86_LEVELS))
 OVERFLOWING = ("baseline", "avx2", "avx512")
 # torch's engine x86 calls oneDNN on Linux with these, and fbgemm elsewhere.
 X86_CALLS_ONEDNN = ("avx512_vnni", "avx512_bf16", "amx")
+# Of these, oneDNN's int8 kernels lay tensors out alike; those of the others take other memory.
+ONEDNN_ALIKE = ("avx512_vnni", "avx512_bf16")
 # Engines whose artifacts are machine code, of the processor that built them.
 MACHINE_CODE = ("inductor", "tensorrt")
 
@@ -34,10 +36,15 @@ def nearest(machine_class: str, others: Iterable[str]) -> list[str]:
 
 
 def kernel_library(engine: str, machine_class: str) -> str:
-    """What executes an engine's models on a class; machine code is of that class alone."""
+    """What executes an engine's models on a class: the same name, the same counts and memory.
+
+    Machine code is of its class alone.
+    """
+    linux, level = machine_class.startswith("linux-"), machine_class.rpartition("-")[2]
     if engine in MACHINE_CODE:
-        return f"{engine} for {machine_class}"
-    if engine == "x86":
-        linux, level = machine_class.startswith("linux-"), machine_class.rpartition("-")[2]
-        return "onednn" if linux and level in X86_CALLS_ONEDNN else "fbgemm"
+        return f"{engine} of {machine_class}"
+    if engine == "x86" and not (linux and level in X86_CALLS_ONEDNN):
+        return "fbgemm"
+    if engine in ("x86", "onednn"):
+        return "onednn" if level in ONEDNN_ALIKE else f"onednn of {machine_class}"
     return engine

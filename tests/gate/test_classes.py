@@ -29,10 +29,23 @@ def test_no_class_is_near_one_of_another_architecture(here: str) -> None:
     assert nearest(here, [*X86, "cuda-sm80"]) == []
 
 
-def test_the_library_that_executes_an_engine_depends_on_the_class() -> None:
-    new, old = "linux-x86_64-avx512_bf16", "linux-x86_64-avx2"
-    assert kernel_library("x86", new) == kernel_library("x86", X86[3]) == "onednn"
-    assert kernel_library("x86", old) == "fbgemm"
+@pytest.mark.parametrize(
+    ("engine", "one", "other", "alike"),
+    [
+        ("eager", "avx2", "avx512_bf16", True),
+        ("onnxruntime", "avx2", "avx512_bf16", True),
+        ("x86", "avx512_vnni", "avx512_bf16", True),
+        ("x86", "avx2", "avx512", True),  # fbgemm on both
+        ("x86", "avx2", "avx512_bf16", False),
+        ("onednn", "avx512_vnni", "avx512_bf16", True),
+        ("onednn", "avx2", "avx512_bf16", False),
+        ("onednn", "avx512_bf16", "amx", False),
+        ("inductor", "avx512_vnni", "avx512_bf16", False),
+    ],
+)
+def test_two_classes_count_alike_where_the_same_kernels_run(
+    engine: str, one: str, other: str, alike: bool
+) -> None:
+    libraries = {kernel_library(engine, f"linux-x86_64-{level}") for level in (one, other)}
+    assert (len(libraries) == 1) == alike
     assert kernel_library("x86", "windows-amd64-avx512_vnni") == "fbgemm"
-    assert kernel_library("onednn", new) == kernel_library("onednn", old)
-    assert kernel_library("inductor", new) != kernel_library("inductor", old)

@@ -234,7 +234,7 @@ def here_on(engine: str, arithmetic: str = "float32", **metrics: Metric) -> Entr
     [
         ("onnxruntime", "size_bytes", True),
         ("inductor", "size_bytes", False),  # machine code
-        ("onednn", "operator_calls", True),
+        ("eager", "operator_calls", True),
         ("x86", "operator_calls", False),  # fbgemm there, oneDNN here
         ("onednn", "memory_bytes", False),
         ("onednn", "latency_ratio", False),
