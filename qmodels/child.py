@@ -128,11 +128,13 @@ def serve(answer: Callable[[Any], Any]) -> None:
     Whatever else writes to the standard output, as runtimes and their progress bars do, goes to
     the standard error.
     """
-    # Open until the process ends: an end of answers says that it has said all that it had to say.
+    # Their end says that the process has said all that it had to say, what it dies of included.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     try:
         for line in sys.stdin:
             print(json.dumps(answer(json.loads(line))), file=answers, flush=True)
     except UserError as error:
-        sys.exit(str(error))
+        # Not left to ``sys.exit``, which prints after Python has closed what this frame holds.
+        print(error, file=sys.stderr, flush=True)
+        sys.exit(1)
