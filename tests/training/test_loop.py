@@ -62,7 +62,7 @@ def weights(cache: Path) -> dict[str, Tensor]:
 def test_training_learns_records_and_cleans_up(few: Dataset, own_cache: Path) -> None:
     recipe = replace(QUICK, stages=(Stage(6, 32),), batch_size=25)
     trained = training.train(Job(few, "resnet34", 8, recipe))
-    assert trained == checkpoints.find("resnet34", 8, "digits")
+    assert trained == checkpoints.named(trained.path.stem)
     assert (trained.recipe, trained.seed) == (recipe, 0)
     assert trained.top1 > 60
     logits = evaluation.predict(checkpoints.load_model(trained), few, few.test.images)

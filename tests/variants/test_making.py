@@ -65,7 +65,8 @@ def test_a_compiler_that_does_not_work_is_one_line(
     digits: Dataset, digits_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("CXX", "false")
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))  # what was compiled before
+    monkeypatch.setenv("QMODELS_CACHE_DIR", str(tmp_path / "qmodels"))  # what was built before
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "torch"))  # and compiled
     with pytest.raises(UserError) as caught:
         variants.build(variants.all_variants()["fp32-compiled"], digits_checkpoint, digits)
     said = str(caught.value)
