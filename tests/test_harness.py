@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from qmodels import checkpoints, cli, gate, machine
+from qmodels.gate.baseline import ranks_path
 
 ROOT = Path(__file__).parent.parent
 VARIANTS = "--qmodels-variants=fp32,dynamic-int8"
@@ -328,13 +329,14 @@ def test_what_was_trained_later_does_not_replace_the_shipped_weights(
 
 
 @contextmanager
-def kept(path: Path) -> Iterator[None]:
-    """Restore a file after a while."""
-    whole = path.read_bytes()
+def kept(baseline: Path) -> Iterator[None]:
+    """Restore a baseline and its ranks after a while."""
+    files = {path: path.read_bytes() for path in (baseline, ranks_path(baseline))}
     try:
         yield
     finally:
-        path.write_bytes(whole)
+        for path, content in files.items():
+            path.write_bytes(content)
 
 
 def test_a_variant_that_is_gone_fails_until_its_entries_are_dropped(
