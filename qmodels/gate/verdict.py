@@ -107,7 +107,12 @@ def gates(tolerances: Tolerances, metric: str, now: Entry) -> bool:
 
 
 def limit(tolerances: Tolerances, metric: str, now: Entry, before: Entry) -> float | None:
-    """The tolerance of a metric against a stored one; None where two classes can't be compared."""
+    """The tolerance of a metric against a stored one; None where the two can't be compared.
+
+    Of two classes that depends on the metric. Another Python takes other memory for the same code.
+    """
+    if metric == "memory_bytes" and python(now) != python(before):
+        return None
     origin = origin_of(now, before)
     engine = now.conditions["engine"]
     if origin == "another class":

@@ -216,6 +216,14 @@ def test_another_python_is_as_another_host_for_latency() -> None:
     assert "tolerance 30 %" in finding.line
 
 
+def test_memory_of_another_python_is_not_compared() -> None:
+    twice = entry(memory_bytes=measured("memory_bytes", 2e6), size_bytes=size(2e6))
+    now = replace(twice, made=replace(MADE, versions={"python": "3.13.0", "torch": "2.15.0"}))
+    before = stored(memory_bytes=measured("memory_bytes", 1e6), size_bytes=size(1e6))
+    assert [one.metric for one in compare(now, before)] == ["size_bytes"]
+    assert [one.metric for one in compare(twice, before)] == ["memory_bytes", "size_bytes"]
+
+
 def of_other_class(engine: str, arithmetic: str = "float32", **metrics: Metric) -> Entry:
     return replace(
         entry(**metrics),
