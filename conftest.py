@@ -1,8 +1,7 @@
-"""The harness, for `pytest benches` and `pytest tests`: it lives in ``qmodels.harness``."""
+"""The harness, for `pytest benches`: it lives in ``qmodels.harness``."""
 
 pytest_plugins = (
     "qmodels.harness.options",
     "qmodels.harness.fixtures",
-    "qmodels.harness.records",
-    "qmodels.harness.ending",
+    "qmodels.harness.summary",
 )

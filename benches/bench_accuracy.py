@@ -1,40 +1,41 @@
 """Accuracy on the test split, against the labels and against fp32. Timed: the whole evaluation."""
 
-from typing import Any
-
 import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
 
-from qmodels.evaluation import EVALUATION_BATCH, not_finite, ranks
+from qmodels.harness.records import Record
+from qmodels.harness.session import BenchSession
 from qmodels.measure import accuracy, fidelity
+from qmodels.network.evaluation import EVALUATION_BATCH, not_finite, ranks
+from qmodels.variants import Artifact, Variant
 
 
 @pytest.mark.benchmark(group="accuracy")
 def bench_accuracy(
-    benchmark: Any,
-    variant: Any,
-    artifact: Any,
-    reference: Any,
-    dataset: Any,
-    evaluated: Any,
-    settled: Any,
-    record: Any,
+    benchmark: BenchmarkFixture,
+    qmodels_session: BenchSession,
+    qmodels_variant: Variant,
+    qmodels_artifact: Artifact,
+    qmodels_record: Record,
 ) -> None:
     """top1, top5_error, top1_drop; against fp32 without labels, sqnr_db and top1_agreement."""
-    forward = artifact.load()
-    logits = benchmark.pedantic(
-        accuracy.evaluate, args=(forward, dataset, evaluated.images, settled)
+    forward, images = qmodels_artifact.load(), qmodels_session.images
+    logits = benchmark.pedantic(  # type: ignore[no-untyped-call]
+        accuracy.evaluate,
+        args=(forward, qmodels_session.dataset, images.images, qmodels_record.is_conclusive),
     )
     broken = not_finite(logits)
     if broken:
-        pytest.fail(f"{variant.name}: {broken}", pytrace=False)
-    seen = evaluated.first(len(logits))
-    known = reference(variant, logits)
-    found = accuracy.metrics(logits, known, seen)
-    if variant.name != "fp32":
-        found |= fidelity.metrics(logits, known)
-    speed = {} if benchmark.disabled else {"images_per_second": len(seen) / benchmark.stats["mean"]}
-    record(
-        found,
+        pytest.fail(f"{qmodels_variant.name}: {broken}", pytrace=False)
+    seen = images.first(len(logits))
+    reference = qmodels_session.reference_logits(qmodels_variant, logits)
+    metrics = accuracy.metrics(logits, reference, seen)
+    if qmodels_variant.name != "fp32":
+        metrics |= fidelity.metrics(logits, reference)
+    stats = benchmark.stats  # none under --benchmark-disable
+    speed = {"images_per_second": len(seen) / stats["mean"]} if stats else {}
+    qmodels_record(
+        metrics,
         batch_size=EVALUATION_BATCH,
         threads="all",
         images=len(seen),

@@ -3,45 +3,43 @@
 Timed: every visit to the variant, as the mean of its forwards, by events in the GPU's stream.
 """
 
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import pytest
 
-from qmodels import machine
+from qmodels.harness.records import Record
+from qmodels.harness.session import BenchSession
 from qmodels.measure import cuda
-from qmodels.measure.replay import Replay
-from qmodels.resnet import random_images
+from qmodels.measure.replay import REPLAY
+from qmodels.system import machine
+from qmodels.variants import Artifact, Variant
 
-REPLAY = Replay()
 
-
-@pytest.mark.processor("gpu")
+@pytest.mark.qmodels_processor("gpu")
 @pytest.mark.benchmark(group="cuda", timer=REPLAY.timer)
 @pytest.mark.parametrize("batch_size", cuda.BATCH_SIZES, ids=lambda size: f"b{size}")
 def bench_cuda(
-    benchmark: Any,
-    variant: Any,
-    artifact: Any,
-    build: Any,
-    macs: Any,
-    record: Any,
+    qmodels_session: BenchSession,
+    qmodels_variant: Variant,
+    qmodels_artifact: Artifact,
+    qmodels_externally_timed: Callable[[Sequence[float]], None],
+    qmodels_record: Record,
     batch_size: int,
 ) -> None:
     """latency_ms, images_per_second, gpu_ratio, peak_share, gpu_peak_bytes."""
-    images = random_images(batch_size).to("cuda")
-    models = {variant.name: artifact.load()}
-    models.setdefault(cuda.REFERENCE, build(cuda.REFERENCE).load())
+    images = qmodels_artifact.example(batch_size).to("cuda")
+    models = {qmodels_variant.name: qmodels_artifact.load()}
+    models.setdefault(cuda.REFERENCE, qmodels_session.build(cuda.REFERENCE).load())
     seconds = cuda.seconds_in_turn(models, images)
     speed = cuda.Speed(
-        seconds[variant.name],
+        seconds[qmodels_variant.name],
         batch_size,
-        macs,
-        cuda.peak(cuda.card(), cuda.MULTIPLIED[variant.arithmetic]),
+        qmodels_session.macs,
+        cuda.peak(cuda.card(), cuda.MULTIPLIED[qmodels_variant.arithmetic]),
     )
-    REPLAY.play(speed.seconds)
-    benchmark.pedantic(REPLAY.forward, rounds=len(speed.seconds))
-    memory = cuda.peak_bytes(artifact.load, images)
-    record(
+    qmodels_externally_timed(speed.seconds.tolist())
+    memory = cuda.peak_bytes(qmodels_artifact.load, images)
+    qmodels_record(
         cuda.metrics(speed, seconds[cuda.REFERENCE], memory),
         batch_size=batch_size,
         threads=0,

@@ -4,39 +4,47 @@ Timed: the forward that is held against reference arithmetic.
 """
 
 from collections import Counter
-from typing import Any
 
 import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
 
-from qmodels.measure import kernels, stopwatch
-from qmodels.resnet import random_images
-from qmodels.variants.making import reference_images
+from qmodels.harness.records import Record
+from qmodels.harness.session import BenchSession
+from qmodels.measure import kernels, timing
+from qmodels.variants import Artifact, Variant
+from qmodels.variants.build_worker import reference_images
 
 
 @pytest.mark.benchmark(group="kernels")
 def bench_kernels(
-    benchmark: Any,
-    variant: Any,
-    artifact: Any,
-    fp32: Any,
-    macs: Any,
-    dataset: Any,
-    settings: Any,
-    record: Any,
+    benchmark: BenchmarkFixture,
+    qmodels_session: BenchSession,
+    qmodels_variant: Variant,
+    qmodels_artifact: Artifact,
+    qmodels_record: Record,
 ) -> None:
     """int8_mac_fraction, runtime_sqnr_db; fails where a variant is not what it claims to be."""
-    images = reference_images(dataset)
-    with stopwatch.quiet(settings.threads):
-        forward = artifact.load()
-        ran = variant.format.kernels(forward, artifact.folder, random_images(1))
-        logits = benchmark.pedantic(forward, args=(images,))
-        proof = kernels.proof(ran, macs, logits, artifact.reference_logits(), fp32(images))
-    doubt = kernels.doubt(variant, proof)
+    threads = qmodels_session.settings.threads
+    images = reference_images(qmodels_session.dataset)
+    with timing.timing_environment(threads):
+        forward = qmodels_artifact.load()
+        ran = qmodels_variant.backend.kernels(
+            forward, qmodels_artifact, qmodels_artifact.example(1)
+        )
+        logits = benchmark.pedantic(forward, args=(images,))  # type: ignore[no-untyped-call]
+        proof = kernels.proof(
+            ran,
+            qmodels_session.macs,
+            logits,
+            qmodels_artifact.reference_logits(),
+            qmodels_session.fp32(images),
+        )
+    doubt = kernels.doubt(qmodels_variant, proof)
     if doubt:
         pytest.fail(doubt, pytrace=False)
-    record(
+    qmodels_record(
         proof.metrics(),
         batch_size=1,
-        threads=settings.threads,
+        threads=threads,
         kernels=Counter(kernel.implementation for kernel in ran),
     )

@@ -3,35 +3,36 @@
 Timed: every forward of the variant in these processes.
 """
 
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import pytest
 
+from qmodels.gate.latency import Timings
+from qmodels.harness.records import Record
+from qmodels.harness.session import BenchSession
 from qmodels.measure import latency
-from qmodels.measure.replay import Replay
+from qmodels.measure.replay import REPLAY
+from qmodels.variants import Variant
 
-REPLAY = Replay()
 
-
-@pytest.mark.processor("cpu")
+@pytest.mark.qmodels_processor("cpu")
 @pytest.mark.benchmark(group="latency", timer=REPLAY.timer)
 @pytest.mark.parametrize("batch_size", [1, 8], ids=["b1", "b8"])
+@pytest.mark.usefixtures("qmodels_artifact")
 def bench_latency(
-    benchmark: Any,
-    variant: Any,
-    artifact: Any,
-    settings: Any,
-    latencies: Any,
-    record: Any,
+    qmodels_session: BenchSession,
+    qmodels_variant: Variant,
+    qmodels_latencies: Callable[[str, int], Timings],
+    qmodels_externally_timed: Callable[[Sequence[float]], None],
+    qmodels_record: Record,
     batch_size: int,
 ) -> None:
     """latency_ms, latency_ratio, probe_ratio; with a base, latency_change."""
-    timings = latencies(variant.name, batch_size)
-    REPLAY.play(timings.seconds)
-    benchmark.pedantic(REPLAY.forward, rounds=len(timings.seconds))
-    record(
+    timings = qmodels_latencies(qmodels_variant.name, batch_size)
+    qmodels_externally_timed(timings.seconds)
+    qmodels_record(
         timings.metrics(),
         batch_size=batch_size,
-        threads=settings.threads,
+        threads=qmodels_session.settings.threads,
         cpus=len(latency.usable_cpus()),
     )

@@ -4,42 +4,52 @@ Timed: the profiled forward's plain one. The table of the study is printed with 
 """
 
 from dataclasses import asdict
-from typing import Any
 
 import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
 
-from qmodels.measure import memory, stopwatch
-from qmodels.resnet import random_images
+from qmodels.harness.records import Record
+from qmodels.harness.session import BenchSession
+from qmodels.measure import memory, timing
+from qmodels.variants import Artifact, Variant
 
 
-@pytest.mark.processor("cpu")
+@pytest.mark.qmodels_processor("cpu")
 @pytest.mark.benchmark(group="memory")
-def bench_memory(benchmark: Any, variant: Any, artifact: Any, settings: Any, record: Any) -> None:
+def bench_memory(
+    benchmark: BenchmarkFixture,
+    qmodels_session: BenchSession,
+    qmodels_variant: Variant,
+    qmodels_artifact: Artifact,
+    qmodels_record: Record,
+) -> None:
     """allocated_bytes, peak_bytes, operator_calls, memory_bytes, rss_bytes; that the kernels ran.
 
     Of a runtime that allocates by itself only what its process holds is known.
     """
-    images = random_images(1)
-    if not variant.format.torch_allocates:
-        benchmark.pedantic(artifact.load(), args=(images,), rounds=5)
-        held = memory.held(artifact, settings.threads)
-        record(held, batch_size=1, threads=settings.threads)
+    threads, images = qmodels_session.settings.threads, qmodels_artifact.example(1)
+    if not qmodels_variant.backend.torch_allocates:
+        forward = qmodels_artifact.load()
+        benchmark.pedantic(forward, args=(images,), rounds=5)  # type: ignore[no-untyped-call]
+        held = memory.held(qmodels_artifact, threads)
+        qmodels_record(held, batch_size=1, threads=threads)
         return
-    with stopwatch.quiet(settings.threads):
-        forward = artifact.load()
+    with timing.timing_environment(threads):
+        forward = qmodels_artifact.load()
         profiled = memory.profile(forward, images)
-        benchmark.pedantic(forward, args=(images,), rounds=5)
-    print(f"\n{variant.name}\n{memory.table(profiled)}")
+        benchmark.pedantic(forward, args=(images,), rounds=5)  # type: ignore[no-untyped-call]
+    print(f"\n{qmodels_variant.name}\n{memory.table(profiled)}")
     ran = {row.name for row in profiled.rows}
-    absent = [kernel for kernel in variant.kernels if kernel not in ran]
+    absent = [kernel for kernel in qmodels_variant.kernels if kernel not in ran]
     if absent:
         pytest.fail(
-            f"{variant.name} did not run {', '.join(absent)}: it may have fallen back to float",
+            f"{qmodels_variant.name} did not run {', '.join(absent)}: it may have fallen back to "
+            "float",
             pytrace=False,
         )
-    record(
-        {**profiled.metrics(), **memory.held(artifact, settings.threads)},
+    qmodels_record(
+        {**profiled.metrics(), **memory.held(qmodels_artifact, threads)},
         batch_size=1,
-        threads=settings.threads,
+        threads=threads,
         profile=[asdict(row) for row in profiled.rows[: memory.TOP_ROWS]],
     )

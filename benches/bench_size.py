@@ -1,26 +1,33 @@
 """Bytes that would be deployed. Timed: loading them, to the end of the first forward."""
 
-from typing import Any
-
 import pytest
-import torch
+from pytest_benchmark.fixture import BenchmarkFixture
+from torch import Tensor
 
-from qmodels.measure import stopwatch
-from qmodels.metric import measured
-from qmodels.resnet import random_images
+from qmodels.harness.records import Record
+from qmodels.harness.session import BenchSession
+from qmodels.measure import timing
+from qmodels.measure.metric import measured
+from qmodels.variants import Artifact
 
 
 @pytest.mark.benchmark(group="size")
-def bench_size(benchmark: Any, artifact: Any, settings: Any, record: Any) -> None:
+def bench_size(
+    benchmark: BenchmarkFixture,
+    qmodels_session: BenchSession,
+    qmodels_artifact: Artifact,
+    qmodels_record: Record,
+) -> None:
     """size_bytes."""
+    threads = qmodels_session.settings.threads
 
-    def load_and_run() -> torch.Tensor:
-        return artifact.load()(random_images(1))
+    def load_and_run() -> Tensor:
+        return qmodels_artifact.load()(qmodels_artifact.example(1))
 
-    with stopwatch.quiet(settings.threads):
-        benchmark.pedantic(load_and_run, rounds=3)
-    record(
-        {"size_bytes": measured("size_bytes", artifact.size_bytes)},
+    with timing.timing_environment(threads):
+        benchmark.pedantic(load_and_run, rounds=3)  # type: ignore[no-untyped-call]
+    qmodels_record(
+        {"size_bytes": measured("size_bytes", qmodels_artifact.size_bytes)},
         batch_size=1,
-        threads=settings.threads,
+        threads=threads,
     )

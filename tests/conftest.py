@@ -1,28 +1,37 @@
 """What tests share: a cache of their own, and small real models."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+# Processes that test side by side (pytest-xdist) would else wait for one another's threads: a
+# training of a second then takes a minute. Read when torch is imported, here and in children.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
+from torch import nn
 
-from qmodels import checkpoints, data, training
-from qmodels.checkpoints import Checkpoint
+from qmodels import data
+from qmodels.backends.base import Backend, Stored
 from qmodels.data import Dataset
-from qmodels.resnet import Resnet34
+from qmodels.network.resnet import Resnet34
+from qmodels.training import checkpoints, on_demand
+from qmodels.training.checkpoints import Checkpoint
 
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """An empty cache for the session, so that no test sees the user's."""
-    folder = tmp_path_factory.mktemp("cache")
-    # What engines answered is shared by all processes of a run: asking takes seconds each.
-    answers = (
-        tmp_path_factory.getbasetemp().parent
-        / f"engines-{os.environ.get('PYTEST_XDIST_TESTRUNUID')}"
-    )
-    answers.mkdir(exist_ok=True)
-    (folder / "engines").symlink_to(answers)
+    """An empty cache for the session, so that no test sees the user's.
+
+    All processes of a run share it: they build everything once, and prove its locks.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    folder /= "cache"
+    folder.mkdir(exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("QMODELS_CACHE_DIR", str(folder))
         patch.delenv("QMODELS_DATA_DIR", raising=False)
@@ -49,9 +58,34 @@ def digits() -> Dataset:
 @pytest.fixture(scope="session")
 def digits_checkpoint(digits: Dataset, cache: Path) -> Checkpoint:
     """The shipped network of width 8."""
-    return training.find_or_train(digits, "resnet34", 8)
+    return on_demand.find_or_train(digits, "resnet34", 8)
 
 
 @pytest.fixture
 def digits_model(digits_checkpoint: Checkpoint) -> Resnet34:
     return checkpoints.load_model(digits_checkpoint)
+
+
+@dataclass(frozen=True)
+class Files:
+    """As an artifact is to a backend."""
+
+    folder: Path
+    blank: Callable[[], nn.Module]
+
+    def modules(self) -> nn.Module:
+        return self.blank()
+
+
+Save = Callable[..., Stored]
+
+
+@pytest.fixture
+def save(tmp_path: Path) -> Save:
+    """Save what a variant's function gives; returns the files, which modules of ``blank`` fill."""
+
+    def saved(backend: Backend, model: Any, blank: Callable[[], nn.Module] = nn.Identity) -> Stored:
+        backend.save(model, tmp_path)
+        return Files(tmp_path, blank)
+
+    return saved

@@ -1,24 +1,12 @@
-"""Hold a run against a stored one or against another checkout: tolerances, samples, verdicts."""
+"""Compare a run with a stored one or with another checkout: tolerances, samples, verdicts."""
 
-from qmodels.gate.baseline import (
-    Accepted,
-    Baseline,
-    Entry,
-    Key,
-    accept,
-    accept_into,
-    baseline_path,
-    entries_of,
-    entry,
-    find_baseline,
-    network_name,
-    read_baseline,
-    read_run,
-    shown,
-)
-from qmodels.gate.classes import nearest
+from qmodels.gate.accept import Accepted, accept, accept_into
+from qmodels.gate.baseline import Baseline, baseline_path, find_baseline, read_baseline
+from qmodels.gate.changes import Changes, changes
+from qmodels.gate.entry import Entry, Key, Provenance, entry
+from qmodels.gate.run import Run, network_name, read_run, shown
 from qmodels.gate.tolerances import Tolerances, read_tolerances
-from qmodels.gate.verdict import VERDICTS, Changes, Finding, changes, compare
+from qmodels.gate.verdict import VERDICTS, Finding, compare
 
 __all__ = [
     "VERDICTS",
@@ -28,16 +16,16 @@ __all__ = [
     "Entry",
     "Finding",
     "Key",
+    "Provenance",
+    "Run",
     "Tolerances",
     "accept",
     "accept_into",
     "baseline_path",
     "changes",
     "compare",
-    "entries_of",
     "entry",
     "find_baseline",
-    "nearest",
     "network_name",
     "read_baseline",
     "read_run",

@@ -1,63 +1,112 @@
-"""Exact intervals for a shift, from few samples and without assuming how they are distributed.
+"""Exact intervals from few samples, whatever their distribution, and the level that each reaches.
 
 Processes are the samples: what a process does once, such as where its memory lies, moves all its
-times together, and no number of rounds averages it away.
+times together, and no number of rounds averages that away.
+
+SciPy has the tests that these intervals invert, but no public function for the intervals.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from itertools import combinations_with_replacement
 
 import numpy as np
 from numpy.typing import NDArray
 
-Interval = tuple[float, float]
+
+@dataclass(frozen=True)
+class Interval:
+    """A confidence interval.
+
+    Attributes:
+        low, high: in the unit of the samples.
+        level: the confidence that was reached. It is below the one that was asked for where the
+            samples are too few: of four, all lie on one side of their median in one case of eight.
+    """
+
+    low: float
+    high: float
+    level: float
 
 
-def of_changes(changes: Sequence[float], level: float) -> Interval:
-    """Where the centre of symmetrically distributed changes lies.
+def signed_rank_interval(changes: Sequence[float], alpha: float) -> Interval:
+    """Interval for the centre of symmetrically distributed changes.
+
+    It inverts Wilcoxon's signed-rank test: its ends are means of pairs of changes (Hollander,
+    Wolfe and Chicken, "Nonparametric Statistical Methods", 2014, 3.2 and 3.3).
 
     Args:
         changes: at least one.
-        level: the most that either bound may err; what can be had where the changes are too few.
-
-    The interval that belongs to Wilcoxon's signed-rank test, made of the means of all pairs of
-    changes (Hollander, Wolfe and Chicken, "Nonparametric Statistical Methods", 2014, 3.2 and 3.3).
+        alpha: the one-sided error of each bound; more where the changes are too few.
     """
-    count = len(changes)
-    means = sorted((one + other) / 2 for one, other in combinations_with_replacement(changes, 2))
-    left_out = how_many_left_out(signed_rank_distribution(count), level)
-    return means[left_out], means[-1 - left_out]
+    return between(walsh_averages(changes), signed_rank_distribution(len(changes)), alpha)
 
 
-def of_shift(now: Sequence[float], before: Sequence[float], level: float) -> Interval:
-    """By how much the samples of now lie above those of before.
+def rank_sum_interval(now: Sequence[float], before: Sequence[float], alpha: float) -> Interval:
+    """Interval for the shift of the samples now against those before.
 
-    The interval that belongs to the rank-sum test of Wilcoxon, Mann and Whitney, made of the
-    differences of all pairs (the same book, 4.2 and 4.3).
+    It inverts the rank-sum test of Wilcoxon, Mann and Whitney: its ends are differences of pairs
+    (the same book, 4.2 and 4.3).
 
     Args:
-        level: the most that either bound may err; what can be had where samples are too few.
+        alpha: the one-sided error of each bound; more where the samples are too few.
     """
-    differences = sorted(one - other for one in now for other in before)
-    left_out = how_many_left_out(rank_sum_distribution(len(now), len(before)), level)
-    return differences[left_out], differences[-1 - left_out]
+    differences = [sample - other for sample in now for other in before]
+    return between(differences, rank_sum_distribution(len(now), len(before)), alpha)
 
 
-def estimate(changes: Sequence[float]) -> float:
-    """The median of the means of all pairs (Hodges and Lehmann, 1963)."""
-    means = [(one + other) / 2 for one, other in combinations_with_replacement(changes, 2)]
-    return float(np.median(means))
+def sign_interval(samples: Sequence[float], alpha: float) -> Interval:
+    """Interval for the median, of any distribution.
+
+    It inverts the sign test: its ends are samples (the same book, 3.4 and 3.6).
+
+    Args:
+        samples: at least one.
+        alpha: the one-sided error of each bound; more where the samples are too few.
+    """
+    return between(samples, sign_distribution(len(samples)), alpha)
 
 
-def how_many_left_out(distribution: NDArray[np.float64], level: float) -> int:
-    """How many of the sorted pairs lie beyond a bound that errs with ``level`` at most."""
-    return max(0, int(np.searchsorted(np.cumsum(distribution), level, side="right")) - 1)
+def hodges_lehmann(changes: Sequence[float]) -> float:
+    """The median of the means of all pairs of changes (Hodges and Lehmann, 1963)."""
+    return float(np.median(walsh_averages(changes)))
+
+
+def walsh_averages(changes: Sequence[float]) -> list[float]:
+    """The means of all pairs of changes, each with itself too."""
+    return [(one + other) / 2 for one, other in combinations_with_replacement(changes, 2)]
+
+
+def between(values: Sequence[float], distribution: NDArray[np.float64], alpha: float) -> Interval:
+    """The interval between the values of two ranks, as far from either end.
+
+    Args:
+        values: in any order.
+        distribution: probabilities of how many values lie below the true one.
+    """
+    ordered = sorted(values)
+    rank = critical_rank(distribution, alpha)
+    level = max(0.0, 1 - 2 * float(distribution[: rank + 1].sum()))
+    return Interval(ordered[rank], ordered[-1 - rank], level)
+
+
+def critical_rank(distribution: NDArray[np.float64], alpha: float) -> int:
+    """The number of values beyond a bound that errs with probability ``alpha`` at most."""
+    return max(0, int(np.searchsorted(np.cumsum(distribution), alpha, side="right")) - 1)
+
+
+def sign_distribution(count: int) -> NDArray[np.float64]:
+    """Probabilities of how many of ``count`` samples lie below the median."""
+    ways = np.ones(1)
+    for _ in range(count):
+        ways = np.convolve(ways, [0.5, 0.5])
+    return ways
 
 
 @cache
 def signed_rank_distribution(count: int) -> NDArray[np.float64]:
-    """Probabilities of the sums of the ranks 1 to ``count`` that a fair coin picks."""
+    """Null distribution of Wilcoxon's W, the sum of the ranks of ``count`` changes above zero."""
     ways = np.ones(1)
     for rank in range(1, count + 1):
         ways = np.convolve(ways, np.concatenate(([0.5], np.zeros(rank - 1), [0.5])))
@@ -66,7 +115,7 @@ def signed_rank_distribution(count: int) -> NDArray[np.float64]:
 
 @cache
 def rank_sum_distribution(now: int, before: int) -> NDArray[np.float64]:
-    """Probabilities of how many of all pairs have the sample of now above that of before.
+    """Null distribution of Mann and Whitney's U: in how many pairs the sample now is the larger.
 
     The counts obey the recurrence of Mann and Whitney (1947): the largest sample of all is one of
     now's, above everything of before's, or one of before's.

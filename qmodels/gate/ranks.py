@@ -12,6 +12,7 @@ another order, or a part of it, is held against the right predictions.
 import base64
 import binascii
 import hashlib
+import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,11 +20,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import bdtrc, betaincinv
+from scipy.stats import binomtest
 from torch import Tensor
 
 from qmodels.data import Split
-from qmodels.errors import UserError
+from qmodels.system.errors import UserError
 
 # The rank of an image that was not evaluated, and of all ranks that one byte can't hold.
 NOT_EVALUATED, LAST = 255, 254
@@ -76,14 +77,14 @@ class Flips:
         return 100 * (self.lost - self.won) / self.images
 
     @property
-    def error(self) -> float:
-        """How often a coin that decides each flip loses as many images or more: an exact test.
+    def p_value(self) -> float:
+        """One-sided exact McNemar p-value: of a loss of as many images or more, by chance.
 
-        The one-sided test of McNemar ("Note on the sampling error of the difference between
-        correlated proportions or percentages", 1947) by the binomial distribution.
+        McNemar, "Note on the sampling error of the difference between correlated proportions or
+        percentages", 1947, by the binomial distribution.
         """
         flips = self.lost + self.won
-        return float(bdtrc(self.lost - 1, flips, 0.5)) if self.lost else 1.0
+        return float(binomtest(self.lost, flips, alternative="greater").pvalue) if flips else 1.0
 
 
 def digests(split: Split) -> list[bytes]:
@@ -118,28 +119,25 @@ def flips(now: Ranks, before: Ranks, metric: str) -> Flips:
     return Flips(int(both.sum()), int((wrong & ~was_wrong).sum()), int((was_wrong & ~wrong).sum()))
 
 
-def settled(seen: Flips, tolerance: float, level: float) -> bool:
+def is_conclusive(seen: Flips, tolerance: float, alpha: float) -> bool:
     """Whether a part of the images answers for all of them.
 
-    It does where the loss is beyond doubt, and where a loss as large as the tolerance is excluded:
+    It does where the loss is significant, and where a loss as large as the tolerance is excluded:
     by the exact bounds of Clopper and Pearson (1934) on the shares of images lost and won.
 
     Args:
         tolerance: in points.
-        level: how often this answer may be wrong.
+        alpha: how often this answer may be wrong.
     """
     if seen.images == 0:
         return False
-    if seen.error <= level and seen.points >= tolerance:
+    if seen.p_value <= alpha and seen.points >= tolerance:
         return True
-    lost = betaincinv(seen.lost + 1, seen.images - seen.lost, 1 - level)
-    won = betaincinv(seen.won, seen.images - seen.won + 1, level) if seen.won else 0.0
+    lost = binomtest(seen.lost, seen.images, alternative="less").proportion_ci(1 - alpha).high
+    won = binomtest(seen.won, seen.images, alternative="greater").proportion_ci(1 - alpha).low
     return bool(100 * (lost - won) < tolerance)
 
 
-def least_visible(images: int, level: float) -> float:
+def least_visible(images: int, alpha: float) -> float:
     """The least loss, in points, that the exact test can see on so many images: nothing is won."""
-    lost = 1
-    while Flips(images, lost, 0).error > level:
-        lost += 1
-    return 100 * lost / images
+    return 100 * max(1, math.ceil(math.log2(1 / alpha))) / images

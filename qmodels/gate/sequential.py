@@ -13,23 +13,23 @@ from qmodels.gate.intervals import Interval
 Case = tuple[str, int]  # variant and batch size
 # One sample of each case, from fresh processes that run these cases.
 Draw = Callable[[Sequence[Case]], Mapping[Case, float]]
-# An interval for a change, a logarithm, from samples and the level that its bounds may err with.
+# An interval for a change, a logarithm, from samples and the one-sided error of its bounds.
 Bound = Callable[[Sequence[float], float], Interval]
-Answer = Literal["slower", "faster", "same", "doubtful"]
+Answer = Literal["slower", "faster", "same", "inconclusive"]
 
 
 @dataclass(frozen=True)
 class Stage:
-    """How many samples at first, how many at most, and how often a bound may err."""
+    """How many samples at first, how many at most, and the one-sided error of a bound."""
 
     first: int
     most: int
-    level: float
+    alpha: float
 
 
-SCREEN = Stage(first=4, most=24, level=1 / 16)
-CONFIRM = Stage(first=5, most=24, level=1 / 32)
-# A slowdown of so many tolerances must not be missed: doubt about less is no reason to go on.
+SCREEN = Stage(first=4, most=24, alpha=1 / 16)
+CONFIRM = Stage(first=5, most=24, alpha=1 / 32)
+# Samples are drawn until a slowdown of so many tolerances is excluded.
 CAUGHT = 2.0
 
 
@@ -43,13 +43,12 @@ class Samples:
 
 def answer(interval: Interval, tolerance: float) -> Answer:
     """What an interval says of a change."""
-    low, high = interval
-    if low > tolerance:
+    if interval.low > tolerance:
         return "slower"
-    if high < -tolerance:
+    if interval.high < -tolerance:
         return "faster"
-    if high > CAUGHT * tolerance:
-        return "doubtful"
+    if interval.high > CAUGHT * tolerance:
+        return "inconclusive"
     return "same"
 
 
@@ -58,11 +57,11 @@ def conclude(samples: Samples, bound: Bound, tolerance: float) -> Answer:
 
     Where either stage ran out of samples in doubt, so is the answer.
     """
-    screened = answer(bound(samples.screened, SCREEN.level), tolerance)
-    if screened in ("same", "doubtful") or not samples.confirmed:
+    screened = answer(bound(samples.screened, SCREEN.alpha), tolerance)
+    if screened in ("same", "inconclusive") or not samples.confirmed:
         return screened
-    confirmed = answer(bound(samples.confirmed, CONFIRM.level), tolerance)
-    return confirmed if confirmed in (screened, "doubtful") else "same"
+    confirmed = answer(bound(samples.confirmed, CONFIRM.alpha), tolerance)
+    return confirmed if confirmed in (screened, "inconclusive") else "same"
 
 
 @dataclass(frozen=True)
@@ -72,9 +71,9 @@ class Rule:
     bound: Bound
     tolerance: float
 
-    def answer(self, samples: Sequence[float], level: float) -> Answer:
+    def answer(self, samples: Sequence[float], alpha: float) -> Answer:
         """What samples say of the change."""
-        return answer(self.bound(samples, level), self.tolerance)
+        return answer(self.bound(samples, alpha), self.tolerance)
 
 
 def run(cases: Sequence[Case], draw: Draw, rules: Mapping[Case, Rule]) -> dict[Case, Samples]:
@@ -87,18 +86,18 @@ def run(cases: Sequence[Case], draw: Draw, rules: Mapping[Case, Rule]) -> dict[C
 
     def stage(of: Sequence[Case], planned: Stage) -> dict[Case, list[float]]:
         drawn: dict[Case, list[float]] = {case: [] for case in of}
-        doubtful = list(of)
+        inconclusive = list(of)
         count = 0
-        while doubtful and count < planned.most:
-            for case, sample in draw(doubtful).items():
+        while inconclusive and count < planned.most:
+            for case, sample in draw(inconclusive).items():
                 drawn[case].append(sample)
             count += 1
             if count >= planned.first:
-                doubtful = [
+                inconclusive = [
                     case
-                    for case in doubtful
+                    for case in inconclusive
                     if case in rules
-                    and rules[case].answer(drawn[case], planned.level) == "doubtful"
+                    and rules[case].answer(drawn[case], planned.alpha) == "inconclusive"
                 ]
         return drawn
 
@@ -107,7 +106,7 @@ def run(cases: Sequence[Case], draw: Draw, rules: Mapping[Case, Rule]) -> dict[C
         case
         for case in cases
         if case in rules
-        and rules[case].answer(screened[case], SCREEN.level) in ("slower", "faster")
+        and rules[case].answer(screened[case], SCREEN.alpha) in ("slower", "faster")
     ]
     confirmed = stage(suspects, CONFIRM)
     return {case: Samples(tuple(screened[case]), tuple(confirmed.get(case, ()))) for case in cases}

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from qmodels.errors import UserError
-from qmodels.metric import METRICS
+from qmodels.measure.metric import METRICS
+from qmodels.system.errors import UserError
 
 FILE = "tolerances.toml"
 KEYS = ("tolerance", "other_host", "other_class", "level")

@@ -1,44 +1,39 @@
-"""Hold what was measured against the baseline, metric by metric.
+"""Compare what was measured with the baseline, metric by metric.
 
 The baseline is a stored run, of this host, of another host of the machine class, or of the nearest
 class; or a base's run on this machine. How much may change depends on which: see ``tolerances``.
 """
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from qmodels import obstacles
-from qmodels.gate import intervals, ranks, sequential
-from qmodels.gate.baseline import CONDITIONS, Baseline, Entry, Key
-from qmodels.gate.classes import MACHINE_CODE, kernel_library
+from qmodels.gate import ranks, sequential
+from qmodels.gate.baseline import Baseline
+from qmodels.gate.changes import LATENCIES, Changes, worse_by
+from qmodels.gate.comparable import limit, of_class, origin_of, unlike
+from qmodels.gate.entry import Entry, Key
+from qmodels.gate.intervals import rank_sum_interval, signed_rank_interval
 from qmodels.gate.sequential import Samples
-from qmodels.gate.tolerances import Origin, Tolerances
-from qmodels.metric import Metric
+from qmodels.gate.tolerances import Tolerances
+from qmodels.measure.metric import Metric
 
 Verdict = Literal["ok", "regressed", "improved", "undecided", "new", "missing"]
 VERDICTS: tuple[Verdict, ...] = ("ok", "regressed", "improved", "undecided", "new", "missing")
 
 ACCEPT = "accept it with --qmodels-update-baseline"
-PINNED = f"install the pinned versions with `{obstacles.install('all')}`"
 OF_ANSWERS: Mapping[sequential.Answer, Verdict] = {
     "slower": "regressed",
     "faster": "improved",
     "same": "ok",
-    "doubtful": "undecided",
+    "inconclusive": "undecided",
 }
-LATENCIES = ("latency_change", "latency_ratio", "probe_ratio")
-# How many there are depends on the kernels that are called.
-OF_KERNELS = ("allocated_bytes", "peak_bytes", "operator_calls")
-# By how much the head's stored run has moved a metric for the worse, in the metric's unit.
-Changes = Mapping[tuple[Key, str], float]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One metric of one benchmark held against the baseline; ``line`` says all of it."""
+    """The verdict on one metric of one benchmark; ``line`` says all of it."""
 
     key: Key
     metric: str
@@ -58,7 +53,7 @@ def compare(
     tolerances: Tolerances,
     accepted: Changes | None = None,
 ) -> list[Finding]:
-    """Hold every gated metric of one benchmark against the baseline.
+    """Compare every gated metric of one benchmark with the baseline.
 
     Args:
         accepted: changes that may be as large, of a run beside a base.
@@ -74,7 +69,7 @@ def compare(
         return found + [Finding(now.key, name, verdict, line) for name, line in lines.items()]
 
     if baseline is None:
-        return without_baseline("missing", f"no run is stored for {now.network}; {ACCEPT}")
+        return without_baseline("missing", f"no run is stored for {weights(now)}; {ACCEPT}")
     before = baseline.entries.get(now.key)
     if before is None:
         if baseline.beside or not of_class(baseline, now):
@@ -101,72 +96,14 @@ def compare(
     return found
 
 
+def weights(now: Entry) -> str:
+    """The network of an entry, its checkpoint and the machine class, for people."""
+    return f"{now.key.network} of {now.conditions['checkpoint']} on {now.machine_class}"
+
+
 def gates(tolerances: Tolerances, metric: str, now: Entry) -> bool:
     """Whether a metric of an entry is gated where the baseline is of its class."""
     return tolerances.of(metric, now.variant, now.arithmetic) is not None
-
-
-def limit(tolerances: Tolerances, metric: str, now: Entry, before: Entry) -> float | None:
-    """The tolerance of a metric against a stored one; None where the two can't be compared.
-
-    Of two classes that depends on the metric. Another Python takes other memory for the same code.
-    """
-    if metric == "memory_bytes" and python(now) != python(before):
-        return None
-    origin = origin_of(now, before)
-    engine = now.conditions["engine"]
-    if origin == "another class":
-        if metric == "size_bytes" and engine in MACHINE_CODE:
-            return None
-        libraries = {kernel_library(engine, one.machine_class) for one in (now, before)}
-        if metric in OF_KERNELS and len(libraries) > 1:
-            return None
-    return tolerances.of(metric, now.variant, now.arithmetic, origin)
-
-
-def origin_of(now: Entry, before: Entry) -> Origin:
-    """Where a stored entry was made. Another Python moves times as another host does."""
-    if now.machine_class != before.machine_class:
-        return "another class"
-    same = now.made.host == before.made.host and python(now) == python(before)
-    return "this host" if same else "another host"
-
-
-def of_class(baseline: Baseline, now: Entry) -> bool:
-    """Whether a baseline is of an entry's own machine class."""
-    return any(one.machine_class == now.machine_class for one in baseline.entries.values())
-
-
-def unlike(now: Entry, before: Entry, *, beside: bool = False) -> str | None:
-    """Why two entries can't be compared, with the remedy; None where they can.
-
-    Args:
-        beside: the one before is a base's, whose packages may be other ones.
-    """
-    for condition in CONDITIONS:
-        then, here = before.conditions[condition], now.conditions[condition]
-        if condition == "runtime":
-            then, here = public_versions(then), public_versions(here)
-            if then != here and not beside:
-                return f"{then}, and this run has {here}: {PINNED}"
-        elif then != here:
-            return f"{condition} {then}, and this run has {here}: leave that as it was"
-    then, here = (public_versions(one.made.versions.get("torch")) for one in (before, now))
-    if then != here and not beside:
-        return f"torch {then}, and this run has {here}, so it is stale: {PINNED}"
-    if now.ranks and before.ranks and now.ranks.images != before.ranks.images:
-        return "other test images: restore the data set"
-    return None
-
-
-def public_versions(versions: str | None) -> str:
-    """Versions without their local labels: ``2.15.0+cpu`` is a build of 2.15.0."""
-    return re.sub(r"\+[\w.]+", "", str(versions))
-
-
-def python(one: Entry) -> str:
-    """The first two numbers of Python's version."""
-    return ".".join(str(one.made.versions.get("python")).split(".")[:2])
 
 
 def judge(
@@ -177,7 +114,7 @@ def judge(
     tolerances: Tolerances,
     accepted: float,
 ) -> Finding:
-    """Hold one metric against the stored one.
+    """Compare one metric with the stored one.
 
     Args:
         accepted: how much further it may move, in its unit.
@@ -191,7 +128,7 @@ def judge(
         verdict = by_images(flips, tolerance + accepted, level)
         rule = (
             f"tolerance {readable(tolerance, unit)}, {flips.lost} images lost and {flips.won} won "
-            f"of {flips.images}, which chance does with {flips.error:.2g}"
+            f"of {flips.images}, which chance does with {flips.p_value:.2g}"
         )
     elif metric.samples and stored.samples:
         verdict = by_samples(metric, stored, tolerance)
@@ -213,26 +150,6 @@ def judge(
     return Finding(now.key, name, verdict, line)
 
 
-def changes(head: Baseline | None, base: Baseline | None, tolerances: Tolerances) -> Changes:
-    """What the head's stored run has accepted: metrics that it moved by more than is tolerated.
-
-    Args:
-        head, base: stored runs of one machine class, as each has it.
-    """
-    found = {}
-    for key, now in (head.entries if head else {}).items():
-        before = base.entries.get(key) if base else None
-        for name, metric in now.metrics.items() if before else ():
-            old = before.metrics.get(name) if before else None
-            tolerance = tolerances.of(name, now.variant, now.arithmetic)
-            if old is None or tolerance is None or name in LATENCIES:
-                continue
-            loss = worse_by(metric, old)
-            if loss > old.slack(tolerance):
-                found[key, name] = loss
-    return found
-
-
 def advice(verdict: Verdict) -> str:
     """What to do about a verdict."""
     if verdict == "regressed":
@@ -252,24 +169,19 @@ def by_value(now: Metric, before: Metric, slack: float) -> Verdict:
     return "improved" if worse < -slack else "ok"
 
 
-def worse_by(now: Metric, before: Metric) -> float:
-    """How much worse a metric is than before, in its unit."""
-    return now.value - before.value if now.better == "lower" else before.value - now.value
-
-
-def by_images(flips: ranks.Flips, tolerance: float, level: float) -> Verdict:
-    """A loss as large as tolerated or larger, and that flips both ways do not explain."""
-    if flips.points >= tolerance and flips.error <= level:
+def by_images(flips: ranks.Flips, tolerance: float, alpha: float) -> Verdict:
+    """Regressed where the loss is the tolerance or more, and its p-value at most ``alpha``."""
+    if flips.points >= tolerance and flips.p_value <= alpha:
         return "regressed"
     won = ranks.Flips(flips.images, flips.won, flips.lost)
-    return "improved" if won.points >= tolerance and won.error <= level else "ok"
+    return "improved" if won.points >= tolerance and won.p_value <= alpha else "ok"
 
 
 def by_samples(now: Metric, before: Metric, tolerance: float) -> Verdict:
     """A ratio whose every process is a sample, against those of the stored run."""
     answer = sequential.conclude(
         Samples(now.samples, now.confirmation),
-        lambda samples, level: intervals.of_shift(samples, before.samples, level),
+        lambda samples, alpha: rank_sum_interval(samples, before.samples, alpha),
         math.log1p(tolerance),
     )
     return OF_ANSWERS[answer]
@@ -281,7 +193,7 @@ def in_turn(now: Entry, name: str, tolerances: Tolerances) -> Finding:
     tolerance = tolerances.of(name, now.variant, now.arithmetic)
     assert tolerance is not None
     answer = sequential.conclude(
-        Samples(metric.samples, metric.confirmation), intervals.of_changes, math.log1p(tolerance)
+        Samples(metric.samples, metric.confirmation), signed_rank_interval, math.log1p(tolerance)
     )
     verdict = OF_ANSWERS[answer]
     pairs = len(metric.samples) + len(metric.confirmation)

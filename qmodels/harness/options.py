@@ -1,72 +1,21 @@
-"""The options of `pytest benches`, checked before anything is measured, and what they ask for."""
+"""The command line of `pytest benches`: its options, the header, and a bench for each variant."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
-from qmodels import checkouts, checkpoints, data, gate, machine, resnet, training, variants
-from qmodels.checkpoints import Checkpoint
-from qmodels.child import Checkout
-from qmodels.data import Choice
-from qmodels.errors import Unavailable, UserError
-
-# Wider networks take minutes for the whole test set on two cores.
-WHOLE_TEST_SET_WIDTH = 16
-IMAGES_OF_WIDE_NETWORKS = 2000
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What this run measures, from the command line.
-
-    Attributes:
-        checkpoint: the weights; None where they have to be trained first.
-        variants: that were asked for, all by default.
-        left_out: whether variants were named, so that others were left out.
-        stops_early: whether accuracy ends where the answer is clear.
-        base: the code that this one is held against, in turn.
-        baselines: the folder of all stored runs.
-        baseline: the stored run that fits, of this class or of the nearest one.
-    """
-
-    dataset: Choice
-    architecture: str
-    width: int
-    checkpoint: Checkpoint | None
-    variants: tuple[str, ...]
-    left_out: bool
-    threads: int
-    accuracy_images: int | None
-    stops_early: bool
-    base: Checkout | None
-    update_baseline: bool
-    require_baseline: bool
-    baselines: Path
-    baseline: gate.Baseline | None
-    tolerances: gate.Tolerances
-
-    @property
-    def network(self) -> str:
-        """The network's name."""
-        return gate.network_name(self.dataset.name, self.architecture, self.width)
-
-    @property
-    def baseline_path(self) -> Path:
-        """Where a baseline of this machine's class is, or would be."""
-        return gate.baseline_path(self.baselines, machine.machine_class(), self.network)
-
+from qmodels import gate, network, variants
+from qmodels.harness.settings import Settings, read_settings
+from qmodels.system import machine
+from qmodels.system.errors import UserError
 
 SETTINGS = pytest.StashKey[Settings]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Of pytest: our options."""
+    """Register the options."""
     group = parser.getgroup("qmodels", "qmodels: what quantizing a network costs and buys")
     group.addoption(
         "--qmodels-dataset",
@@ -76,7 +25,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--qmodels-architecture",
-        metavar="|".join(resnet.ARCHITECTURES),
+        metavar="|".join(network.ARCHITECTURES),
         help="resnet34 by default",
     )
     group.addoption(
@@ -100,7 +49,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--qmodels-base",
         metavar="REVISION|FOLDER",
-        help="hold latencies against this code, run in turn with it, instead of the stored run",
+        help="compare with this code, run in turn with it, instead of the stored run",
     )
     group.addoption(
         "--qmodels-update-baseline",
@@ -117,7 +66,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-benchmark reads --benchmark-compare
 def pytest_configure(config: pytest.Config) -> None:
-    """Of pytest: check the options, and find what they name."""
+    """Check the options, and find what they name."""
     if not runs_benches(config):
         return
     swallowed = config.option.benchmark_compare
@@ -139,19 +88,6 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.benchmark_compare = str(stored) if stored.exists() else []
 
 
-@contextmanager
-def exit_on_user_error(config: pytest.Config) -> Iterator[None]:
-    """Show progress while a fixture works, and end the session in one line where it can't."""
-    capture: Any = config.pluginmanager.getplugin("capturemanager")
-    try:
-        with capture.global_and_fixture_disabled() if capture else nullcontext():
-            yield
-    except Unavailable:
-        raise
-    except UserError as error:
-        pytest.exit(f"qmodels: {error}", returncode=2)
-
-
 def is_worker(config: pytest.Config) -> bool:
     """Whether this is one of the processes that pytest-xdist has started."""
     return hasattr(config, "workerinput")
@@ -167,108 +103,8 @@ def runs_benches(config: pytest.Config) -> bool:
     return False
 
 
-def read_settings(config: pytest.Config) -> Settings:
-    """Check the options, and find the baseline they ask for."""
-    option = config.option
-    checkpoint, dataset, architecture, width = chosen_network(option)
-    if option.qmodels_threads < 1:
-        raise UserError(f"--qmodels-threads {option.qmodels_threads}: choose 1 or more")
-    if option.qmodels_update_baseline:
-        check_update(config)
-    baselines = config.rootpath / "baselines"
-    network = gate.network_name(dataset.name, architecture, width)
-    return Settings(
-        dataset=dataset,
-        architecture=architecture,
-        width=width,
-        checkpoint=checkpoint,
-        variants=tuple(variant.name for variant in variants.select(option.qmodels_variants)),
-        left_out=option.qmodels_variants is not None,
-        threads=option.qmodels_threads,
-        accuracy_images=accuracy_images(option.qmodels_accuracy_images, width),
-        stops_early=option.qmodels_accuracy_images not in (None, "all"),
-        base=checkouts.find(option.qmodels_base) if option.qmodels_base else None,
-        update_baseline=option.qmodels_update_baseline,
-        require_baseline=option.qmodels_require_baseline,
-        baselines=baselines,
-        baseline=stored_run(baselines, network, checkpoint),
-        tolerances=gate.read_tolerances(baselines, variants.all_variants()),
-    )
-
-
-def chosen_network(option: Any) -> tuple[Checkpoint | None, Choice, str, int]:
-    """The weights, where they are known, the data set, the architecture and the width.
-
-    Raises:
-        UserError: there are no such, or the named weights are of another network.
-    """
-    if option.qmodels_checkpoint is None:
-        dataset = data.choose(option.qmodels_dataset)
-        width = option.qmodels_width
-        if width is None:
-            width = training.DEFAULT_WIDTH[dataset.name]
-        architecture = option.qmodels_architecture or resnet.ARCHITECTURES[0]
-        resnet.check(architecture, width)
-        return checkpoints.find(architecture, width, dataset.name), dataset, architecture, width
-    named = checkpoints.named(option.qmodels_checkpoint)
-    if named.quantization_aware:
-        raise UserError(
-            f"--qmodels-checkpoint {named.path.stem} is quantization-aware: name the float "
-            "network that it was trained from"
-        )
-    for name, asked, has in (
-        ("dataset", option.qmodels_dataset, named.dataset),
-        ("width", option.qmodels_width, named.width),
-        ("architecture", option.qmodels_architecture, named.architecture),
-    ):
-        if asked not in (None, "auto", has):
-            raise UserError(
-                f"--qmodels-{name} {asked} is not that of {named.path.stem}, {has}: leave it out"
-            )
-    return named, data.choose(named.dataset), named.architecture, named.width
-
-
-def stored_run(
-    baselines: Path, network: str, checkpoint: Checkpoint | None
-) -> gate.Baseline | None:
-    """The stored run that fits this machine: that of its processor, with that of its GPU."""
-    digest = checkpoint.digest if checkpoint else None
-    found = gate.find_baseline(baselines, machine.machine_class(), network, digest)
-    gpu = machine.gpu_class()
-    if gpu is None:
-        return found
-    of_gpu = gate.read_baseline(gate.baseline_path(baselines, gpu, network), gpu)
-    return found.joined(of_gpu) if found else of_gpu
-
-
-def check_update(config: pytest.Config) -> None:
-    """Refuse to store what would be a poor baseline."""
-    option = config.option
-    for given, name in (
-        (option.qmodels_base, "--qmodels-base"),
-        (option.qmodels_accuracy_images not in (None, "all"), "--qmodels-accuracy-images"),
-        (option.benchmark_disable, "--benchmark-disable"),
-        (config.getoption("numprocesses", None), "-n"),
-    ):
-        if given:
-            raise UserError(
-                f"--qmodels-update-baseline stores whole runs of this code alone: leave out {name}"
-            )
-
-
-def accuracy_images(option: str | None, width: int) -> int | None:
-    """How many test images to evaluate; None for all of them."""
-    if option is None:
-        return None if width <= WHOLE_TEST_SET_WIDTH else IMAGES_OF_WIDE_NETWORKS
-    if option == "all":
-        return None
-    if not option.isdigit() or int(option) < 1:
-        raise UserError(f"--qmodels-accuracy-images {option}: choose a number from 1, or all")
-    return int(option)
-
-
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    """Of pytest: what is measured, and held against what."""
+    """Say what is measured, and what it is compared with."""
     settings = config.stash.get(SETTINGS, None)
     if settings is None:
         return []
@@ -279,13 +115,13 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
         f"checkpoint: {weights.path.stem}, top-1 {weights.top1:.2f} %, {weights.digest}"
         if weights
         else "checkpoint: none yet, to be trained",
-        f"baseline: {held_against(settings)}",
-        f"latency: {latency_held_against(settings)}",
+        f"baseline: {compared_with(settings)}",
+        f"latency: {latency_compared_with(settings)}",
     ]
 
 
-def held_against(settings: Settings) -> str:
-    """What deterministic metrics are held against."""
+def compared_with(settings: Settings) -> str:
+    """What deterministic metrics are compared with."""
     baseline = settings.baseline
     if settings.update_baseline:
         return f"this run becomes {gate.shown(settings.baseline_path)}"
@@ -307,32 +143,32 @@ def of_this_class(baseline: gate.Baseline) -> bool:
     return baseline.path.parent.name in (machine.machine_class(), machine.gpu_class())
 
 
-def latency_held_against(settings: Settings) -> str:
+def latency_compared_with(settings: Settings) -> str:
     """Which rule latencies are judged by."""
     if settings.base:
-        return f"held against {settings.base.root}, in turn"
+        return f"compared with {settings.base.root}, in turn"
     if settings.baseline is None or settings.update_baseline:
-        return "held against nothing"
+        return "compared with nothing"
     if not of_this_class(settings.baseline):
-        return "held against nothing: that of another class tells little (--qmodels-base compares)"
-    if any(one.made.host == machine.host() for one in settings.baseline.entries.values()):
-        return "held against the stored run of this host"
+        return "compared with nothing: that of another class tells little (--qmodels-base compares)"
+    if any(entry.provenance.host == machine.host() for entry in settings.baseline.entries.values()):
+        return "compared with the stored run of this host"
     return (
-        "held against a stored run of another host, with wide tolerances (--qmodels-base has "
+        "compared with a stored run of another host, with wide tolerances (--qmodels-base has "
         "narrow ones)"
     )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Of pytest: a bench for each variant, of those that its processor executes."""
+    """Make a bench for each variant that the bench's processor executes."""
     settings = metafunc.config.stash.get(SETTINGS, None)
-    if "variant" not in metafunc.fixturenames or settings is None:
+    if "qmodels_variant" not in metafunc.fixturenames or settings is None:
         return
-    marker = metafunc.definition.get_closest_marker("processor")
+    marker = metafunc.definition.get_closest_marker("qmodels_processor")
     known = variants.all_variants()
     chosen = [
         name
         for name in settings.variants
         if marker is None or known[name].on_gpu == (marker.args[0] == "gpu")
     ]
-    metafunc.parametrize("variant", chosen, indirect=True)
+    metafunc.parametrize("qmodels_variant", chosen, indirect=True)

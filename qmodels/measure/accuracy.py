@@ -6,10 +6,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from qmodels.backends.base import Runnable
 from qmodels.data import Dataset, Split
-from qmodels.evaluation import accuracy, predict, ranks
-from qmodels.metric import Metric, measured
-from qmodels.runtimes.dispatch import Runnable
+from qmodels.measure.metric import Metric, measured
+from qmodels.network.evaluation import accuracy, predict, ranks
 
 Z95 = 1.959964
 LOOK = 1000
@@ -28,7 +28,7 @@ def metrics(logits: Tensor, reference: Tensor, split: Split) -> dict[str, Metric
     return {
         "top1": measured("top1", top1),
         "top5_error": measured("top5_error", top5_error),
-        "top1_drop": measured("top1_drop", drop, ci),
+        "top1_drop": measured("top1_drop", drop, ci, ci_level=0.95),
     }
 
 

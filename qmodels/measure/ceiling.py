@@ -11,15 +11,16 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from qmodels import machine, torch_ao
-from qmodels.runtimes.dispatch import Runnable
+from qmodels.backends.base import Runnable
+from qmodels.backends.torch_engine import ENGINES, default_engine
+from qmodels.network import eager_quantization
+from qmodels.system import machine
 
 # 3x3, over images of a side, so many at a time: large enough to hide what starting it costs, small
 # enough to stay in the caches of a core.
 IMAGES, CHANNELS, SIDE = 4, 256, 16
 MACS = IMAGES * CHANNELS * CHANNELS * 9 * SIDE * SIDE
 TRIES = 5
-ENGINES = ("x86", "fbgemm", "onednn", "qnnpack")
 
 
 def name(arithmetic: str) -> str:
@@ -35,7 +36,7 @@ def limits() -> dict[str, Callable[[], Runnable]]:
     makers: dict[str, Callable[[], Runnable]] = {"float32": lambda: floating(torch.float32)}
     if machine.multiplies_bfloat16():
         makers["bfloat16"] = lambda: floating(torch.bfloat16)
-    if machine.quantized_engine() != "none":
+    if default_engine() != "none":
         makers["int8"] = int8
     return {name(arithmetic): make for arithmetic, make in makers.items()}
 
@@ -67,14 +68,14 @@ def convolution(engine: str) -> Runnable:
         torch.randn(IMAGES, CHANNELS, SIDE, SIDE), 0.05, 64, torch.quint8
     ).contiguous(memory_format=torch.channels_last)
     weight = torch.quantize_per_tensor(torch.randn(CHANNELS, CHANNELS, 3, 3), 0.05, 0, torch.qint8)
-    with torch_ao.quantized_engine(engine):
+    with eager_quantization.quantized_engine(engine):
         packed = torch.ops.quantized.conv2d_prepack(weight, None, [1, 1], [1, 1], [1, 1], 1)
 
     def run(images: Tensor) -> Tensor:
         torch.ops.quantized.conv2d.new(image, packed, 0.5, 64)
         return images
 
-    return torch_ao.on_engine(engine, run)
+    return eager_quantization.on_engine(engine, run)
 
 
 def fastest(run: Runnable) -> float:

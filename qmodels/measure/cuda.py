@@ -16,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from qmodels import machine
-from qmodels.metric import Metric, measured
-from qmodels.runtimes.dispatch import Runnable
+from qmodels.backends.base import Runnable
+from qmodels.measure.metric import Metric, measured
+from qmodels.system import machine
 
 BATCH_SIZES = (1, 8, 256)
 ROUNDS = 50

@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
-from qmodels.evaluation import sqnr_db
-from qmodels.metric import Metric, measured
+from qmodels.measure.metric import Metric, measured
+from qmodels.network.evaluation import sqnr_db
 
 
 def metrics(logits: Tensor, reference: Tensor) -> dict[str, Metric]:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from qmodels.evaluation import not_finite, sqnr_db
-from qmodels.metric import Metric, measured
-from qmodels.runtimes.dispatch import Kernel
+from qmodels.backends.base import Kernel
+from qmodels.measure.metric import Metric, measured
+from qmodels.network.evaluation import not_finite, sqnr_db
 from qmodels.variants import Variant
 
 # How much more noise a runtime may add than quantization does: of rounding order and of what it

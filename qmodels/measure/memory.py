@@ -1,7 +1,7 @@
-"""Memory: of one forward by the profiler, and what a process holds for an artifact.
+"""Memory of one forward by the profiler, and of a process that serves an artifact.
 
-The study's "memory" column adds rows of the profiler's table, one for fp32 and three for int8.
-The table is kept as it was; the totals beside it count every allocation once, for any variant.
+The study's "memory" column adds rows of the profiler's table, one for fp32 and three for int8. That
+table is here as it was; the totals beside it count every allocation once, for any variant.
 """
 
 import os
@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qmodels import child
-from qmodels.metric import Metric, measured
-from qmodels.runtimes.dispatch import Runnable
+from qmodels.backends.base import Runnable
+from qmodels.measure.metric import Metric, measured
+from qmodels.system import worker
 from qmodels.variants.artifact import Artifact
 
 # The profiler logs its start and stop to stderr unless told not to before it first starts.
@@ -23,14 +23,14 @@ os.environ.setdefault("KINETO_LOG_LEVEL", "5")
 
 WARMUP_FORWARDS = 3
 TOP_ROWS = 10
-# At the same time. Where small blocks happen to lie in pages moves what a process of OpenVINO holds
-# by 1.5 %, and a second copy of the smallest network's int8 weights is 3 % of it.
+# At the same time. How small blocks share pages moves the memory of a process of OpenVINO by 1.5 %;
+# a second copy of the smallest network's int8 weights is 3 % of it.
 PROCESSES = 3
 
 
 @dataclass(frozen=True)
 class Row:
-    """One operator of the profiler's table: bytes it and its callees, or it alone, kept, net."""
+    """One operator of the profiler's table: net bytes, with callees and self only."""
 
     name: str
     cpu_bytes: int
@@ -61,11 +61,15 @@ class Profile:
 
 
 def profile(forward: Runnable, images: Tensor) -> Profile:
-    """Profile one forward with ``torch.profiler``, after warm-up."""
+    """Profile one forward with ``torch.profiler``, after warm-up.
+
+    Args:
+        images: (N, C, H, W) float32.
+    """
     with torch.inference_mode():
         for _ in range(WARMUP_FORWARDS):
             forward(images)
-        with recording() as profiler:
+        with allocation_profiler() as profiler:
             forward(images)
     averages = profiler.key_averages()
     rows = [
@@ -81,14 +85,14 @@ def profile(forward: Runnable, images: Tensor) -> Profile:
     )
 
 
-def recording() -> torch.profiler.profile:
+def allocation_profiler() -> torch.profiler.profile:
     """A profiler of the CPU that records every allocation."""
     activities = [torch.profiler.ProfilerActivity.CPU]
     return torch.profiler.profile(activities=activities, profile_memory=True)
 
 
 def totals(profiler: torch.profiler.profile) -> tuple[int, int]:
-    """Bytes allocated while a profiler recorded, and the most of them that lived at a time."""
+    """Bytes allocated while a profiler recorded, and the peak of live bytes."""
     # The profiler's public tables net allocations against releases; the raw events do not.
     raw: Any = profiler.profiler
     events = raw.kineto_results.events()
@@ -114,7 +118,7 @@ def table(profiled: Profile) -> str:
 
 
 def readable(size: int) -> str:
-    """Bytes in the profiler's units, which are powers of 1,024."""
+    """Bytes in the units that the profiler prints: Kb for 1,024 bytes, Mb for 1,048,576."""
     for limit, unit in ((2**20, "Mb"), (2**10, "Kb")):
         if abs(size) >= limit:
             return f"{size / limit:.2f} {unit}"
@@ -122,34 +126,41 @@ def readable(size: int) -> str:
 
 
 def held(artifact: Artifact, threads: int) -> dict[str, Metric]:
-    """What fresh processes that load an artifact and run it hold for it, and their peak in all.
+    """``memory_bytes`` that fresh processes hold for an artifact, and ``rss_bytes``, their peak.
 
-    The medians of ``PROCESSES``; ``memory_bytes`` is left out where the kernel does not tell.
+    Medians of ``PROCESSES``. There is no ``memory_bytes`` where the kernel does not tell.
 
     Raises:
         UserError: a process failed.
     """
     with ThreadPoolExecutor(PROCESSES) as pool:
-        told = list(pool.map(lambda _: ask(artifact, threads), range(PROCESSES)))
-    found = {"rss_bytes": measured("rss_bytes", median(one["resident"] for one in told))}
-    known = [one["anonymous"] + one["mapped"] for one in told if one["anonymous"] is not None]
-    if known:
-        found["memory_bytes"] = measured("memory_bytes", median(known))
-    return found
+        answers = list(pool.map(lambda _: ask(artifact, threads), range(PROCESSES)))
+    metrics = {"rss_bytes": measured("rss_bytes", median(each["resident"] for each in answers))}
+    sizes = [
+        each["anonymous"] + each["mapped"] for each in answers if each["anonymous"] is not None
+    ]
+    if sizes:
+        metrics["memory_bytes"] = measured("memory_bytes", median(sizes))
+    return metrics
 
 
 def ask(artifact: Artifact, threads: int) -> dict[str, Any]:
-    """What ``footprint.answer`` tells of an artifact, in a process as its runtime is deployed.
+    """The answer of ``footprint.answer``, from a process as the artifact's runtime is deployed.
 
     Raises:
         UserError: that process failed.
     """
-    request = {
-        "module": artifact.variant.format.served_by,
+    with worker.start("qmodels.measure.footprint") as process:
+        answer: dict[str, Any] = process.request(request(artifact, threads))
+    return answer
+
+
+def request(artifact: Artifact, threads: int) -> dict[str, Any]:
+    """The request of ``footprint.answer`` for an artifact."""
+    return {
+        "module": artifact.variant.backend.service or "qmodels.measure.torch_service",
         "variant": artifact.variant.name,
         "folder": str(artifact.folder),
         "threads": threads,
+        "input_shape": artifact.input_shape,
     }
-    with child.start("qmodels.measure.footprint") as process:
-        told: dict[str, Any] = process.ask(request)
-    return told

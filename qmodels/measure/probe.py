@@ -7,8 +7,9 @@ constants here and from nothing of the networks.
 import torch
 from torch import Tensor, nn
 
-from qmodels import machine, torch_ao
-from qmodels.runtimes.dispatch import Runnable
+from qmodels.backends.base import Runnable
+from qmodels.backends.torch_engine import default_engine
+from qmodels.network import eager_quantization
 
 # Channels and side of the image. Where a process happens to put tensors and compiled code moves
 # the time of one kernel by some percent; of many, less.
@@ -36,9 +37,9 @@ def convolutions(channels: int, size: int) -> list[Runnable]:
     image = torch.randn(1, channels, size, size, generator=generator)
     weight = torch.randn(channels, channels, 3, 3, generator=generator)
     kernels: list[Runnable] = [lambda images: nn.functional.conv2d(image, weight, padding=1)]
-    engine = machine.quantized_engine()
+    engine = default_engine()
     if engine != "none":
-        with torch_ao.quantized_engine(engine):
+        with eager_quantization.quantized_engine(engine):
             integers = torch.quantize_per_tensor(image, 0.05, 64, torch.quint8)
             packed = torch.ops.quantized.conv2d_prepack(
                 torch.quantize_per_tensor(weight, 0.05, 0, torch.qint8),

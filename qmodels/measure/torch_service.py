@@ -1,4 +1,4 @@
-"""An artifact in a process that has torch: see ``footprint``."""
+"""Serve an artifact in a process that has torch: see ``footprint``."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,15 +7,14 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
-from qmodels.variants import Artifact, all_variants
-from qmodels.variants.artifact import conditions
+from qmodels.variants.artifact import conditions, open_artifact
 
 
 def loader(variant: str, folder: Path, threads: int) -> Callable[[], Callable[[NDArray[Any]], Any]]:
-    """What loads an artifact; see ``runtimes.format.Format.served_by``."""
+    """What loads an artifact, as a function from images to logits, both float32 of numpy."""
     torch.set_num_threads(threads)
-    artifact = Artifact(all_variants()[variant], folder)
-    conditions(artifact.variant)  # asks the engine now; loading then knows the answer
+    artifact = open_artifact(folder)
+    conditions(artifact.variant)  # probes the engine now: that memory is not the artifact's
 
     def load() -> Callable[[NDArray[Any]], Any]:
         forward = artifact.load()

@@ -1,13 +1,12 @@
-"""Run records and baselines as text for people."""
+"""Runs and baselines as text for people."""
 
 from qmodels.report.changes import accepted, counted, findings, status, stored
 from qmodels.report.speed import speed_table
-from qmodels.report.table import Cell, aligned, markdown, summarize
+from qmodels.report.table import Cell, markdown, summarize, summary_table
 
 __all__ = [
     "Cell",
     "accepted",
-    "aligned",
     "counted",
     "findings",
     "markdown",
@@ -15,4 +14,5 @@ __all__ = [
     "status",
     "stored",
     "summarize",
+    "summary_table",
 ]

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from qmodels.gate import Entry, Key, entry
+from tabulate import tabulate
+
+from qmodels.gate import Entry, Key, Run
 
 BATCH_SIZE = 1  # of the latency columns
 
@@ -52,21 +53,18 @@ class Cell:
         return f"{shown} (=)" if float(change) == 0 else f"{shown} ({change})"
 
 
-def summarize(run: Mapping[str, Any], baseline: Mapping[Key, Entry]) -> dict[str, tuple[Cell, ...]]:
+def summarize(run: Run, baseline: Mapping[Key, Entry]) -> dict[str, tuple[Cell, ...]]:
     """The table's cells by variant, in the order of the run.
 
     Args:
-        run: as pytest-benchmark's JSON.
         baseline: entries of the stored run; empty where there is none.
     """
-    found: dict[str, dict[str, Cell]] = {}
-    for benchmark in run["benchmarks"]:
-        extra_info = benchmark["extra_info"]
-        cells = found.setdefault(extra_info["variant"], {})
-        now = entry(benchmark)
-        stored = baseline.get(now.key)
+    by_variant: dict[str, dict[str, Cell]] = {}
+    for key, now in run.entries.items():
+        cells = by_variant.setdefault(now.variant, {})
+        stored = baseline.get(key)
         for name, metric in now.metrics.items():
-            if name.startswith("latency") and extra_info["batch_size"] != BATCH_SIZE:
+            if name.startswith("latency") and key.batch_size != BATCH_SIZE:
                 continue
             # Of other images, accuracy is another quantity.
             alike = stored is not None and stored.images == now.images
@@ -75,33 +73,26 @@ def summarize(run: Mapping[str, Any], baseline: Mapping[Key, Entry]) -> dict[str
     nothing = Cell(None, None)
     return {
         variant: tuple(cells.get(column.metric, nothing) for column in COLUMNS)
-        for variant, cells in found.items()
+        for variant, cells in by_variant.items()
     }
 
 
-def markdown(summary: Mapping[str, Sequence[Cell]]) -> str:
-    """The table as aligned Markdown, readable in a terminal too, without empty columns."""
+def summary_table(summary: Mapping[str, Sequence[Cell]]) -> str:
+    """The table as Markdown, without empty columns."""
     shown = [
         (index, column)
         for index, column in enumerate(COLUMNS)
         if any(cells[index].now is not None for cells in summary.values())
     ]
-    rows = [["Model", *(column.heading for _, column in shown)]]
-    rows += [
+    headers = ["Model", *(column.heading for _, column in shown)]
+    rows = [
         [variant, *(cells[index].text(column) for index, column in shown)]
         for variant, cells in summary.items()
     ]
-    return aligned(rows)
+    return markdown(headers, rows)
 
 
-def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Rows of text, the heading first, as Markdown; the first column to the left."""
-    widths = [max(len(row[index]) for row in rows) for index in range(len(rows[0]))]
-
-    def line(cells: Sequence[str]) -> str:
-        first, *others = zip(cells, widths, strict=True)
-        padded = [first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)]
-        return "| " + " | ".join(padded) + " |"
-
-    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    return "\n".join([line(rows[0]), line(rule), *(line(row) for row in rows[1:])])
+def markdown(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Text in aligned columns, readable in a terminal too; the first one to the left."""
+    align = ["left", *["right"] * (len(headers) - 1)]
+    return tabulate(rows, headers, tablefmt="pipe", disable_numparse=True, colalign=align)

@@ -1,15 +1,15 @@
-"""The detection curve: how often each rule calls a slowdown of so much."""
+"""The detection curve: how often each rule calls a slowdown, by its size."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from qmodels import obstacles, store
-from qmodels.errors import Unavailable
-from qmodels.study.evaluate import ANY, WHOLE_RUN, Rate, share
+from qmodels.study.evaluate import ANY, WHOLE_RUN, Rate
+from qmodels.system import packages, store
+from qmodels.system.errors import Unavailable
 
 
 def draw(rates: Sequence[Rate], path: Path) -> None:
-    """Draw rates as SVG.
+    """Draw the curve of each rule as SVG.
 
     Raises:
         Unavailable: matplotlib is not installed.
@@ -19,7 +19,7 @@ def draw(rates: Sequence[Rate], path: Path) -> None:
         import matplotlib as mpl
     except ImportError:
         raise Unavailable(
-            f"matplotlib is not installed, so no picture was drawn: {obstacles.install('study')}"
+            f"matplotlib is not installed, so no picture was drawn: {packages.install('study')}"
         ) from None
     mpl.use("svg")
     mpl.rcParams["svg.hashsalt"] = "qmodels"  # the same picture for the same rates
@@ -30,11 +30,11 @@ def draw(rates: Sequence[Rate], path: Path) -> None:
         points = [
             rate
             for rate in rates
-            if rate.rule == rule and rate.of == (ANY if rate.planted else WHOLE_RUN)
+            if rate.rule == rule and rate.subject == (ANY if rate.planted else WHOLE_RUN)
         ]
         axes.plot(
             [rate.slowdown if rate.planted else 0.0 for rate in points],
-            [share(rate) for rate in points],
+            [rate.percent for rate in points],
             marker="o",
             label=rule,
         )

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from qmodels.errors import UserError
+from qmodels.system.errors import UserError
 
 
 class Accumulator:

@@ -11,18 +11,19 @@ from rich.console import Console
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
-from qmodels import checkpoints, fake_quantize, machine, resnet, store
-from qmodels.checkpoints import Checkpoint
 from qmodels.data import Dataset
-from qmodels.errors import UserError
-from qmodels.evaluation import accuracy, predict
-from qmodels.recipes import Recipe
-from qmodels.training import averaging, draws, state, workers
-from qmodels.training.draws import Draws
+from qmodels.network import fake_quantize, resnet
+from qmodels.network.evaluation import accuracy, predict
+from qmodels.system import machine, store
+from qmodels.system.errors import UserError
+from qmodels.training import checkpoints, distributed, ema, loader, state
+from qmodels.training.checkpoints import Checkpoint
+from qmodels.training.distributed import Workers
 from qmodels.training.gradients import Accumulator
+from qmodels.training.loader import Draws
 from qmodels.training.progress import Reporter
+from qmodels.training.recipes import Recipe
 from qmodels.training.state import State
-from qmodels.training.workers import Workers
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,8 @@ class Job:
     """What to train: all that decides the weights, but for the machine.
 
     Attributes:
-        parent: the checkpoint to start from, also the teacher where the recipe distills; None to
-            start from scratch.
+        parent: the checkpoint to start from; None to start from scratch.
+        teacher: whose logits a recipe that distills follows; None for the parent.
         quantization_aware: fake-quantize; needs a parent.
     """
 
@@ -41,6 +42,7 @@ class Job:
     recipe: Recipe
     seed: int = 0
     parent: Checkpoint | None = None
+    teacher: Checkpoint | None = None
     quantization_aware: bool = False
 
     @property
@@ -69,6 +71,7 @@ class Job:
             sha256="",
             folder=store.cache_dir("checkpoints"),
             parent=self.parent.sha256 if self.parent else None,
+            teacher=self.teacher.sha256 if self.teacher else None,
             quantization_aware=self.quantization_aware,
         )
 
@@ -88,7 +91,7 @@ def train(job: Job, *, console: Console | None = None) -> Checkpoint:
             loss that is no longer finite, no disk space.
     """
     resnet.check(job.architecture, job.width)
-    with workers.joined() as team, torch.random.fork_rng(devices=[]):
+    with distributed.joined() as team, torch.random.fork_rng(devices=[]):
         description = job.description(precision(job, team.device))
         path = state_path(description, team)
         with store.lock(path) if team.first else nullcontext():
@@ -108,17 +111,18 @@ def fit(
     """Run all epochs that the state in ``path`` does not have, evaluate, and save."""
     recipe, device = job.recipe, team.device
     torch.manual_seed(job.seed)
-    data = draws.load(job.dataset, recipe, job.seed, device)
+    data = loader.load(job.dataset, recipe, job.seed, device)
     model, teacher = networks(job, team, data)
     optimizer = sgd(model, recipe)
     steps = len(data.labels) // recipe.batch_size
-    average = averaging.start(model, recipe.averaging * steps) if recipe.averaging else None
+    average = ema.start(model, recipe.averaging * steps) if recipe.averaging else None
     everything = State(model, optimizer, average)
     done = team.from_first(state.restore(path, everything) if team.first else 0)
     team.equalize(list(everything.tensors().values()))
     # Fake-quantized modules and collectives inside batch norms break the graph.
-    compiles = machine.compilation_pays(device) and teacher is None and team.count == 1
+    compiles = machine.compilation_pays(device) and team.count == 1
     forward = torch.compile(model) if compiles and not job.quantization_aware else model
+    teach = torch.compile(teacher) if compiles and teacher is not None else teacher
 
     def summed_loss(images: Tensor, targets: Tensor) -> Tensor:
         with torch.autocast(
@@ -128,9 +132,9 @@ def fit(
             loss = functional.cross_entropy(
                 logits, targets, label_smoothing=recipe.label_smoothing, reduction="sum"
             )
-            if teacher is not None:
+            if teach is not None:
                 with torch.no_grad():
-                    taught = teacher(images)
+                    taught = teach(images)
                 divergence = distillation(logits, taught, recipe.temperature)
                 loss = recipe.distillation * divergence + (1 - recipe.distillation) * loss
         return loss / recipe.batch_size
@@ -180,7 +184,7 @@ def fit(
             reporter.end_epoch(epoch, mean_loss)
 
         if average is not None:
-            model = averaging.with_statistics(average, statistics_batches(data, job.seed))
+            model = ema.with_statistics(average, statistics_batches(data, job.seed))
         if team.first:
             description = finish(job, model, description)
             reporter.write(
@@ -217,15 +221,16 @@ def networks(job: Job, team: Workers, data: Draws) -> tuple[nn.Module, nn.Module
         model = checkpoints.load_model(job.parent)
     teacher = None
     if job.recipe.distillation:
-        assert job.parent is not None, "a teacher is what the job started from"
-        teacher = checkpoints.load_model(job.parent)
+        taught_by = job.teacher or job.parent
+        assert taught_by is not None, "a recipe that distills has a teacher"
+        teacher = checkpoints.load_model(taught_by)
         teacher.to(team.device).to(memory_format=torch.channels_last)
     if job.quantization_aware:
         team.alone_or("quantization-aware training runs in one process: leave out torchrun")
         model = fake_quantize.prepare(model)
     model.to(team.device).to(memory_format=torch.channels_last)
     if team.count > 1:
-        workers.share_statistics(model)
+        distributed.share_statistics(model)
     if job.quantization_aware:
         # Gives every range its shape and a first value.
         first = torch.arange(job.recipe.statistics_batch or job.recipe.batch_size)
@@ -274,7 +279,7 @@ def statistics_batches(data: Draws, seed: int) -> Iterator[Tensor]:
     recipe = data.recipe
     generator = Generator().manual_seed(seed * 100_003 + recipe.epochs)
     order = torch.randperm(len(data.labels), generator=generator)
-    for chosen in order.split(recipe.batch_size)[: averaging.STATISTICS_BATCHES]:
+    for chosen in order.split(recipe.batch_size)[: ema.STATISTICS_BATCHES]:
         yield data.pictures(chosen, recipe.epochs - 1, generator)
 
 

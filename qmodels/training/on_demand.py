@@ -3,12 +3,12 @@
 import torch
 from rich.console import Console
 
-from qmodels import checkpoints
-from qmodels.checkpoints import Checkpoint
 from qmodels.data import Dataset
-from qmodels.errors import Unavailable, UserError
-from qmodels.recipes import FINE_TUNING, RECIPES, Recipe
+from qmodels.system.errors import Unavailable, UserError
+from qmodels.training import checkpoints
+from qmodels.training.checkpoints import Checkpoint
 from qmodels.training.loop import Job, train
+from qmodels.training.recipes import FINE_TUNING, RECIPES, Recipe
 
 # What is measured where no width is named: of each, a checkpoint is shipped.
 DEFAULT_WIDTH = {"digits": 8, "cifar100": 16}

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from qmodels import store
-from qmodels.recipes import Recipe
+from qmodels.system import store
+from qmodels.training.recipes import Recipe
 
 READ_LOSS_EVERY = 50  # steps; reading makes a GPU's queue run empty
 

@@ -10,8 +10,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from qmodels import store
-from qmodels.errors import UserError
+from qmodels.system import store
+from qmodels.system.errors import UserError
 
 
 @dataclass(frozen=True)

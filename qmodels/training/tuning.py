@@ -12,9 +12,9 @@ from rich.console import Console
 
 from qmodels import data
 from qmodels.data import Dataset
-from qmodels.errors import UserError
-from qmodels.recipes import RECIPES, Recipe
+from qmodels.system.errors import UserError
 from qmodels.training.loop import Job, train
+from qmodels.training.recipes import RECIPES, Recipe
 
 DEFAULT = RECIPES["default"]
 

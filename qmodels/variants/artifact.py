@@ -1,7 +1,7 @@
 """Build a variant of a checkpoint into the store, once, and load it from there."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,19 +9,21 @@ from typing import Any
 import torch
 from rich.console import Console
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
-from qmodels import child, data, engines, machine, sources, store, torch_ao
-from qmodels.checkpoints import Checkpoint
+from qmodels import data, network
+from qmodels.backends.base import Runnable
 from qmodels.data import Dataset
-from qmodels.errors import Unavailable, UserError
-from qmodels.runtimes.dispatch import Runnable
-from qmodels.variants.making import REFERENCE_FILE, REFERENCE_IMAGES, make, unbuildable
+from qmodels.system import machine, packages, sources, store, worker
+from qmodels.system.errors import Unavailable, UserError
+from qmodels.training.checkpoints import Checkpoint
+from qmodels.variants import build_worker, registry
+from qmodels.variants.build_worker import REFERENCE_FILE, REFERENCE_IMAGES
 from qmodels.variants.registry import Variant
 
-CALIBRATION_IMAGES = 1000
 # Files of an artifact's folder that would not be deployed.
 NOT_DEPLOYED = (store.MANIFEST, REFERENCE_FILE)
+BUILD_SECONDS = 4 * 3600.0
 
 
 @dataclass(frozen=True)
@@ -32,10 +34,28 @@ class Artifact:
     folder: Path
 
     @property
+    def inputs(self) -> dict[str, Any]:
+        """All that it was made from; see the function of this name."""
+        return read_inputs(self.folder)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Channels, height and width of the images that it takes."""
+        return tuple(self.inputs["input_shape"])
+
+    @property
     def size_bytes(self) -> int:
         """Bytes of all its files, without what only this harness needs."""
         files = (path for path in self.folder.rglob("*") if path.is_file())
         return sum(path.stat().st_size for path in files if path.name not in NOT_DEPLOYED)
+
+    def example(self, count: int) -> Tensor:
+        """Standard normal images, (count, C, H, W) float32, always the same."""
+        return data.example_images(count, self.input_shape)
+
+    def modules(self) -> nn.Module:
+        """Modules of its structure in eval mode, with random weights."""
+        return self.variant.modules(network.build(**self.inputs["network"]).eval())
 
     def load(self) -> Runnable:
         """Load from disk; the outputs are bit for bit those of what was saved.
@@ -51,19 +71,15 @@ class Artifact:
         unfit = self.unfit()
         if unfit is not None:
             raise UserError(f"artifact {self.folder} {unfit}: build it again with `qmodels build`")
-        with torch_ao.quantized_engine(self.variant.engine):
-            forward = torch_ao.on_engine(
-                self.variant.engine,
-                self.variant.format.load(
-                    self.folder, lambda model: self.variant.quantize(model, None)
-                ),
-            )
+        forward = self.variant.backend.load(self)
+        shape = self.input_shape
 
         def checked(images: Tensor) -> Tensor:
-            if images.dim() != 4 or images.shape[1] != 3 or images.dtype != torch.float32:
+            if tuple(images.shape[1:]) != shape or images.dtype != torch.float32:
+                wanted = ", ".join(map(str, ("N", *shape)))
                 raise UserError(
                     f"{self.variant.name} got images of shape {tuple(images.shape)} and "
-                    f"{images.dtype}: give it (N, 3, 32, 32) of torch.float32"
+                    f"{images.dtype}: give it ({wanted}) of torch.float32"
                 )
             return forward(images)
 
@@ -71,10 +87,7 @@ class Artifact:
 
     def unfit(self) -> str | None:
         """Why this machine is not one that the artifact was made for; None where it is."""
-        made: Mapping[str, Any] = json.loads(
-            (self.folder / store.MANIFEST).read_text(encoding="utf-8")
-        )["inputs"]
-        here = conditions(self.variant)
+        made, here = self.inputs, conditions(self.variant)
         if made["machine_class"] != here["machine_class"]:
             return f"was made on {made['machine_class']}, and this is {here['machine_class']}"
         lacking = sorted(set(made["cpu_flags"] or ()) - set(here["cpu_flags"] or ()))
@@ -89,7 +102,7 @@ class Artifact:
         return None
 
     def reference_logits(self) -> Tensor | None:
-        """What reference arithmetic gives for ``making.reference_images``, (N, classes) float32.
+        """Logits (N, classes) float32 of ``reference_images``, in reference arithmetic.
 
         None for variants that claim no int8.
         """
@@ -97,14 +110,37 @@ class Artifact:
         return load_file(path)["logits"] if path.exists() else None
 
 
+def open_artifact(folder: Path) -> Artifact:
+    """The artifact in a folder that ``build`` made. Only the module of its variant is imported.
+
+    Raises:
+        UserError: there is none, or its variant is gone.
+    """
+    made_from = read_inputs(folder)
+    return Artifact(registry.find(made_from["variant"], made_from["module"]), folder)
+
+
+def read_inputs(folder: Path) -> dict[str, Any]:
+    """What the manifest in an artifact's folder says that it was made from.
+
+    Raises:
+        UserError: there is no manifest, or it is damaged.
+    """
+    try:
+        manifest = json.loads((folder / store.MANIFEST).read_text(encoding="utf-8"))
+        return dict(manifest["inputs"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(f"artifact {folder} is damaged: delete it to rebuild") from None
+
+
 def conditions(variant: Variant) -> dict[str, Any]:
     """What an artifact of a variant depends on beside the checkpoint and the code."""
-    int8 = variant.int8_share > 0
+    backend = variant.backend
     return {
-        "machine_class": engines.machine_class(variant.engine),
-        "saturates": bool(int8 and engines.ask(variant.engine, variant.requires).saturates),
-        "versions": engines.versions(("torch", *variant.requires)),
-        "cpu_flags": sorted(machine.cpu_flags()) if variant.format.machine_code else None,
+        "machine_class": backend.machine_class(),
+        "saturates": bool(variant.int8_share > 0 and variant.probe().saturates),
+        "versions": packages.versions(("torch", *variant.requires)),
+        "cpu_flags": sorted(machine.cpu_flags()) if backend.machine_code else None,
         # Kernels are chosen and built for one kind of card, of which a class has several.
         "gpu": machine.gpu_name() if variant.on_gpu else None,
     }
@@ -117,11 +153,19 @@ def inputs(variant: Variant, checkpoint: Checkpoint, dataset: Dataset) -> dict[s
         checkpoint: the weights that are quantized.
     """
     reference = dataset.test.first(REFERENCE_IMAGES).images if variant.int8_share > 0 else None
+    calibration = build_worker.calibration_images(variant, dataset)
     return {
         "variant": variant.name,
+        "module": variant.module,
         "engine": variant.engine,
+        "network": {
+            "architecture": checkpoint.architecture,
+            "width": checkpoint.width,
+            "classes": checkpoint.classes,
+        },
+        "input_shape": list(dataset.test.images.shape[1:]),
         "checkpoint": checkpoint.sha256,
-        "calibration": images_digest(dataset, calibration_images(variant, dataset)),
+        "calibration": images_digest(dataset, calibration),
         "reference": images_digest(dataset, reference),
         **conditions(variant),
         "sources": sources.of(makers(variant)),
@@ -129,18 +173,12 @@ def inputs(variant: Variant, checkpoint: Checkpoint, dataset: Dataset) -> dict[s
 
 
 def makers(variant: Variant) -> list[Callable[..., Any]]:
-    """The functions that make an artifact of a variant."""
-    return [make, variant.quantize, *filter(callable, vars(variant.format).values())]
-
-
-def calibration_images(variant: Variant, dataset: Dataset) -> Tensor | None:
-    """The images (N, 3, 32, 32) uint8 that a variant looks at, if it does."""
-    count = min(CALIBRATION_IMAGES, len(dataset.train))
-    return data.stratified_subset(dataset.train, count).images if variant.calibrates else None
+    """What makes an artifact; an edit of their code, or of what it imports, builds it anew."""
+    return [build_worker.build, variant.quantize, type(variant.backend)]
 
 
 def images_digest(dataset: Dataset, images: Tensor | None) -> str | None:
-    """SHA-256 of images (N, 3, 32, 32) uint8 and of how they are normalized; None without any."""
+    """SHA-256 of images (N, C, H, W) uint8 and of how they are normalized; None without any."""
     if images is None:
         return None
     normalization = json.dumps([dataset.mean, dataset.std]).encode()
@@ -160,35 +198,39 @@ def build(
         UserError: the checkpoint is damaged, quantizing or storing failed, or the cache can't be
             written.
     """
-    missing = variant.missing()
-    if missing:
-        raise Unavailable(f"{variant.name}: {missing}")
+    reason = variant.unavailable_reason()
+    if reason:
+        raise Unavailable(f"{variant.name}: {reason}")
     if variant.quantization_aware:
-        from qmodels import training  # brings in torch's compiler, which takes seconds
+        from qmodels.training import on_demand  # brings in torch's compiler, which takes seconds
 
-        checkpoint = training.find_or_fine_tune(checkpoint, dataset, console=console)
+        checkpoint = on_demand.find_or_fine_tune(checkpoint, dataset, console=console)
 
     def write(folder: Path) -> None:
-        images = calibration_images(variant, dataset)
-        if not variant.isolated:
-            make(variant, checkpoint, dataset, images, folder)
-            return
-        request = {
-            "variant": variant.name,
-            "checkpoint": str(checkpoint.path),
-            "dataset": dataset.name,
-            "calibration": None if images is None else len(images),
-            "folder": str(folder),
-        }
-        try:
-            with child.start("qmodels.variants.making") as process:
-                failure = process.ask(request)
-        except UserError as error:  # it died
-            raise unbuildable(variant, str(error)) from None
-        if "unavailable" in failure:
-            raise Unavailable(failure["unavailable"])
-        if "failed" in failure:
-            raise UserError(failure["failed"])
+        if variant.backend.isolated:
+            build_apart(variant, checkpoint, dataset, folder)
+        else:
+            build_worker.build(variant, checkpoint, dataset, folder)
 
     name = f"{checkpoint.dataset}-{checkpoint.architecture}-w{checkpoint.width}-{variant.name}"
     return Artifact(variant, store.build_folder(name, inputs(variant, checkpoint, dataset), write))
+
+
+def build_apart(variant: Variant, checkpoint: Checkpoint, dataset: Dataset, folder: Path) -> None:
+    """As ``build_worker.build``, in a process of its own."""
+    request = {
+        "variant": variant.name,
+        "module": variant.module,
+        "checkpoint": str(checkpoint.path),
+        "dataset": dataset.name,
+        "folder": str(folder),
+    }
+    try:
+        with worker.start("qmodels.variants.build_worker") as process:
+            failure = process.request(request, limit=BUILD_SECONDS)
+    except UserError as error:  # it died
+        raise build_worker.build_failure(variant, str(error)) from None
+    if "unavailable" in failure:
+        raise Unavailable(failure["unavailable"])
+    if "failed" in failure:
+        raise UserError(failure["failed"])

@@ -1,66 +1,52 @@
 """The network on an NVIDIA GPU: compiled in three float precisions, and in int8 by Triton."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from qmodels import integer_network
-from qmodels.fusion import fuse
-from qmodels.resnet import Resnet34
-from qmodels.runtimes.cuda import CUDA_FLOAT, CUDA_INT8, InPrecision, no_compiler
-from qmodels.runtimes.dispatch import Runnable
+from qmodels.backends import cuda, triton
+from qmodels.network import integer_resnet
+from qmodels.network.calibration import post_activation
+from qmodels.network.fusion import fuse
+from qmodels.network.integer_resnet import IntegerResnet
+from qmodels.network.precision import InPrecision
 from qmodels.variants.registry import variant
 
 
-@variant(
-    "cuda-fp32",
-    engine="cuda",
-    summary="fused, compiled, CUDA graphs, float32 without TF32",
-    format=CUDA_FLOAT,
-    here=no_compiler,
-)
-def cuda_fp32(model: Resnet34, calibration: Tensor | None) -> Runnable:
-    """In float32: not what tensor cores are for, but what the others are held against."""
-    return InPrecision(fuse(model), torch.float32).eval()
+@variant(backend=cuda.BACKEND, summary="fused, compiled, CUDA graphs, float32 without TF32")
+def cuda_fp32(model: nn.Module) -> InPrecision:
+    """In float32: not what tensor cores are for, but what the others are compared with."""
+    return in_precision(model, torch.float32)
 
 
-@variant(
-    "cuda-fp16",
-    engine="cuda",
-    summary="cuda-fp32, in float16",
-    format=CUDA_FLOAT,
-    arithmetic="float16",
-    here=no_compiler,
-)
-def cuda_fp16(model: Resnet34, calibration: Tensor | None) -> Runnable:
+@variant(backend=cuda.BACKEND, summary="cuda-fp32, in float16", arithmetic="float16")
+def cuda_fp16(model: nn.Module) -> InPrecision:
     """Weights and activations in float16; batch norms are folded before, in float32."""
-    return InPrecision(fuse(model), torch.float16).eval()
+    return in_precision(model, torch.float16)
 
 
-@variant(
-    "cuda-bf16",
-    engine="cuda",
-    summary="cuda-fp32, in bfloat16",
-    format=CUDA_FLOAT,
-    arithmetic="bfloat16",
-    here=no_compiler,
-)
-def cuda_bf16(model: Resnet34, calibration: Tensor | None) -> Runnable:
+@variant(backend=cuda.BACKEND, summary="cuda-fp32, in bfloat16", arithmetic="bfloat16")
+def cuda_bf16(model: nn.Module) -> InPrecision:
     """Weights and activations in bfloat16; batch norms are folded before, in float32."""
-    return InPrecision(fuse(model), torch.bfloat16).eval()
+    return in_precision(model, torch.bfloat16)
+
+
+def in_precision(model: nn.Module, precision: torch.dtype) -> InPrecision:
+    """The fused network, channels last."""
+    return InPrecision(fuse(model), precision, torch.channels_last).eval()
+
+
+def structure(model: nn.Module) -> IntegerResnet:
+    """The network of integers, its scales unset."""
+    return integer_resnet.structure(post_activation(fuse(model)))
 
 
 @variant(
-    "cuda-int8",
-    engine="triton",
+    backend=triton.BACKEND,
     summary="int8 by fused Triton kernels, CUDA graphs",
-    format=CUDA_INT8,
     arithmetic="int8",
     int8_share=0.999,  # all but the linear layer
-    calibrates=True,
-    requires=("triton",),
-    extra="cuda",
-    here=no_compiler,
+    structure=structure,
 )
-def cuda_int8(model: Resnet34, calibration: Tensor | None) -> Runnable:
-    """Integers from the image to the pooling: see ``qmodels.integer``."""
-    return integer_network.quantized(fuse(model), calibration)
+def cuda_int8(model: nn.Module, calibration: Tensor) -> IntegerResnet:
+    """Integers from the image to the pooling: see ``network.integer``."""
+    return integer_resnet.quantized(post_activation(fuse(model)), calibration)

@@ -1,20 +1,16 @@
-"""The baseline: the float model as trained, unfused, run eagerly."""
+"""The reference: the float model as trained, unfused, run eagerly."""
 
-from torch import Tensor
+from torch import nn
 
-from qmodels.resnet import Resnet34
-from qmodels.runtimes.dispatch import Runnable
-from qmodels.runtimes.eager import WEIGHTS
+from qmodels.backends import eager
 from qmodels.variants.registry import variant
 
 
 @variant(
-    "fp32",
-    engine="eager",
+    backend=eager.BACKEND,
     summary="the trained model, unchanged",
-    format=WEIGHTS,
     kernels=("aten::conv2d", "aten::batch_norm"),
 )
-def fp32(model: Resnet34, calibration: Tensor | None) -> Runnable:
+def fp32(model: nn.Module) -> nn.Module:
     """The model itself."""
     return model

@@ -6,22 +6,25 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from qmodels import machine, torch_ao
-from qmodels.resnet import BasicBlock, Resnet34, random_images
-from qmodels.runtimes.dispatch import Runnable
-from qmodels.runtimes.eager import SCRIPT
+from qmodels.backends import torchscript
+from qmodels.backends.torch_engine import TorchBackend
+from qmodels.network import eager_quantization
 from qmodels.variants.registry import variant
-from qmodels.variants.static import KERNELS, freeze, qconfig
+from qmodels.variants.static import KERNELS, SCRIPT, freeze, qconfig
 
-ENGINE = machine.quantized_engine()
+ONEDNN = torchscript.BACKEND.on("onednn")
 
 
-class AddRelu(nn.Module):
-    """``FloatFunctional.add_relu`` as an addition and a module: what oneDNN's patterns know."""
+class Addition(nn.Module):
+    """``FloatFunctional`` by an addition and a module: what oneDNN's patterns know."""
 
     def __init__(self) -> None:
         super().__init__()
         self.relu = nn.ReLU()
+
+    def add(self, x: Tensor, y: Tensor) -> Tensor:
+        """The sum of two tensors of one shape."""
+        return torch.add(x, y)
 
     def add_relu(self, x: Tensor, y: Tensor) -> Tensor:
         """The rectified sum of two tensors of one shape."""
@@ -30,68 +33,62 @@ class AddRelu(nn.Module):
 
 
 @variant(
-    "static-int8-onednn",
-    engine="onednn",
+    backend=ONEDNN,
     summary="static-int8 on oneDNN, residual sums fused into convolutions",
-    format=SCRIPT,
     arithmetic="int8",
     int8_share=1.0,
-    calibrates=True,
     kernels=("quantized::conv2d_relu", "quantized::linear"),
 )
-def static_int8_onednn(model: Resnet34, calibration: Tensor | None) -> Runnable:
+def static_int8_onednn(model: nn.Module, calibration: Tensor) -> torch.jit.ScriptModule:
     """Convolution, residual sum and ReLU are one kernel, which is always faster than two.
 
     Its intermediate, the convolution's own output, is not rounded.
     """
     fusible = copy.deepcopy(model)
-    for module in fusible.modules():
-        if isinstance(module, BasicBlock):
-            module.add = AddRelu()  # type: ignore[assignment]
-    backend = torch_ao.get_onednn_backend_config()
-    return freeze(quantize(fusible, calibration, "onednn", backend=backend), "onednn")
+    for module in list(fusible.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, eager_quantization.FloatFunctional):
+                setattr(module, name, Addition())
+    patterns = eager_quantization.get_onednn_backend_config()
+    return freeze(quantize(fusible, calibration, ONEDNN, patterns=patterns), calibration, ONEDNN)
 
 
 @variant(
-    "fx-int8",
-    engine=ENGINE,
+    backend=SCRIPT,
     summary="int8 by FX graph mode, frozen as TorchScript",
-    format=SCRIPT,
     arithmetic="int8",
     int8_share=1.0,
-    calibrates=True,
     kernels=KERNELS,
 )
-def fx_int8(model: Resnet34, calibration: Tensor | None) -> Runnable:
+def fx_int8(model: nn.Module, calibration: Tensor) -> torch.jit.ScriptModule:
     """Trace, fuse, calibrate, convert and freeze."""
-    return freeze(quantize(model, calibration, ENGINE), ENGINE)
+    return freeze(quantize(model, calibration, SCRIPT), calibration, SCRIPT)
 
 
 def quantize(
     model: nn.Module,
-    calibration: Tensor | None,
-    engine: str,
+    calibration: Tensor,
+    backend: TorchBackend,
     *,
     in_float: Sequence[str] = (),
-    backend: torch_ao.BackendConfig | None = None,
+    patterns: eager_quantization.BackendConfig | None = None,
 ) -> nn.Module:
     """A statically quantized copy of a float model in eval mode.
 
     Args:
-        calibration: images (N, 3, 32, 32) float32, normalized; with None the ranges stay unset.
-        engine: whose kernels will run it, and so how many bits its weights get.
+        calibration: images (N, C, H, W) float32, normalized.
+        backend: whose kernels will run it, and so how many bits its weights get.
         in_float: modules that stay float, by name.
-        backend: what can be fused; torch's default otherwise.
+        patterns: what can be fused; torch's default otherwise.
     """
-    with torch_ao.quantized_engine(engine):
-        mapping = torch_ao.QConfigMapping().set_global(qconfig(engine))
+    with eager_quantization.quantized_engine(backend.engine):
+        mapping = eager_quantization.QConfigMapping().set_global(qconfig(backend))
         for name in in_float:
             mapping.set_module_name(name, None)
-        prepared = torch_ao.prepare_fx(
-            copy.deepcopy(model), mapping, (random_images(1),), backend_config=backend
+        prepared = eager_quantization.prepare_fx(
+            copy.deepcopy(model), mapping, (calibration[:1],), backend_config=patterns
         )
-        if calibration is not None:
-            with torch.inference_mode():
-                prepared(calibration)
-        converted: nn.Module = torch_ao.convert_fx(prepared, backend_config=backend)
+        with torch.inference_mode():
+            prepared(calibration)
+        converted: nn.Module = eager_quantization.convert_fx(prepared, backend_config=patterns)
     return converted

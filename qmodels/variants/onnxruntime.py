@@ -10,55 +10,39 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from qmodels import engines
-from qmodels.fusion import fuse
-from qmodels.resnet import Resnet34
-from qmodels.runtimes import onnx_graph
-from qmodels.runtimes.onnxruntime import ONNX
+from qmodels.backends import onnxruntime
+from qmodels.network import onnx_graph
+from qmodels.network.fusion import fuse
 from qmodels.variants.registry import variant
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-REQUIRES = ("onnx", "onnxscript", "onnxruntime")
 # Ranges that leave out one activation in 100,000 lose less accuracy than the extremes: 26.6 dB
 # of the logits instead of 25.0 on CIFAR-100 at width 16.
 PERCENTILE = 99.999
 CALIBRATION_BATCH = 100
 
 
-@variant(
-    "onnx-fp32",
-    engine="onnxruntime",
-    summary="the fused float model",
-    format=ONNX,
-    requires=REQUIRES,
-    extra="onnx",
-)
-def onnx_fp32(model: Resnet34, calibration: Tensor | None) -> "ModelProto":
+@variant(backend=onnxruntime.BACKEND, summary="the fused float model")
+def onnx_fp32(model: nn.Module, example: Tensor) -> "ModelProto":
     """Batch norms folded before the export."""
-    return onnx_graph.export(fuse(model))
+    return onnx_graph.export(fuse(model), example)
 
 
 @variant(
-    "onnx-int8",
-    engine="onnxruntime",
+    backend=onnxruntime.BACKEND,
     summary="int8 by ONNX Runtime's quantizer (QDQ, u8s8, per channel)",
-    format=ONNX,
     arithmetic="int8",
     int8_share=1.0,
-    calibrates=True,
-    requires=REQUIRES,
-    extra="onnx",
 )
-def onnx_int8(model: Resnet34, calibration: Tensor | None) -> "ModelProto":
+def onnx_int8(model: nn.Module, calibration: Tensor) -> "ModelProto":
     """Calibrated by percentiles; weights get seven bits where the runtime saturates."""
     import onnx
     from onnxruntime import quantization
 
-    assert calibration is not None
     batches = calibration.split(CALIBRATION_BATCH)
 
     class Images(quantization.CalibrationDataReader):  # type: ignore[misc]
@@ -72,14 +56,14 @@ def onnx_int8(model: Resnet34, calibration: Tensor | None) -> "ModelProto":
     logging.getLogger().setLevel(logging.ERROR)  # it advises what was done already
     with tempfile.TemporaryDirectory() as scratch:
         before, after = str(Path(scratch, "float.onnx")), str(Path(scratch, "int8.onnx"))
-        onnx.save(onnx_graph.export(fuse(model)), before)
+        onnx.save(onnx_graph.export(fuse(model), calibration), before)
         quantization.quantize_static(
             before,
             after,
             Images(),
             quant_format=quantization.QuantFormat.QDQ,
             per_channel=True,
-            reduce_range=engines.saturates("onnxruntime"),
+            reduce_range=onnxruntime.BACKEND.saturates(),
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
             calibrate_method=quantization.CalibrationMethod.Percentile,

@@ -3,45 +3,24 @@
 import logging
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from qmodels import engines
-from qmodels.fusion import fuse
-from qmodels.resnet import Resnet34
-from qmodels.runtimes import onnx_graph
-from qmodels.runtimes.openvino import IR
+from qmodels.backends import openvino
+from qmodels.network import onnx_graph
+from qmodels.network.fusion import fuse
 from qmodels.variants.registry import variant
 
-REQUIRES = ("openvino", "nncf", "onnx", "onnxscript")
 
-
-@variant(
-    "openvino-fp32",
-    engine="openvino",
-    summary="the fused float model",
-    format=IR,
-    requires=REQUIRES,
-    extra="openvino",
-)
-def openvino_fp32(model: Resnet34, calibration: Tensor | None) -> Any:
+@variant(backend=openvino.BACKEND, summary="the fused float model")
+def openvino_fp32(model: nn.Module, example: Tensor) -> Any:
     """Batch norms folded before; by way of ONNX, whose nodes have the names of layers."""
-    import openvino
+    from openvino import Core
 
-    return openvino.Core().read_model(onnx_graph.export(fuse(model)).SerializeToString())
+    return Core().read_model(onnx_graph.export(fuse(model), example).SerializeToString())
 
 
-@variant(
-    "openvino-int8",
-    engine="openvino",
-    summary="int8 by NNCF",
-    format=IR,
-    arithmetic="int8",
-    int8_share=1.0,
-    calibrates=True,
-    requires=REQUIRES,
-    extra="openvino",
-)
-def openvino_int8(model: Resnet34, calibration: Tensor | None) -> Any:
+@variant(backend=openvino.BACKEND, summary="int8 by NNCF", arithmetic="int8", int8_share=1.0)
+def openvino_int8(model: nn.Module, calibration: Tensor) -> Any:
     """Ranges from histograms; weights get seven bits where the runtime saturates.
 
     NNCF's default ranges, means of each image's extremes, lose 0.7 points on CIFAR-100 at width
@@ -50,17 +29,16 @@ def openvino_int8(model: Resnet34, calibration: Tensor | None) -> Any:
     import nncf
     from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
-    assert calibration is not None
     nncf.set_log_level(logging.ERROR)
     overflow = nncf.OverflowFix
     return nncf.quantize(
-        openvino_fp32(model, None),
+        openvino_fp32(model, calibration),
         nncf.Dataset(list(calibration.numpy()[:, None])),
         preset=nncf.QuantizationPreset.MIXED,
         target_device=nncf.TargetDevice.CPU,
         subset_size=len(calibration),
         advanced_parameters=nncf.AdvancedQuantizationParameters(
-            overflow_fix=overflow.ENABLE if engines.saturates("openvino") else overflow.DISABLE,
+            overflow_fix=overflow.ENABLE if openvino.BACKEND.saturates() else overflow.DISABLE,
             activations_range_estimator_params=RangeEstimatorParametersSet.HISTOGRAM,
         ),
     )

@@ -1,8 +1,8 @@
-"""What a variant is, and the table of them all.
+"""What a variant is, and all of them by name.
 
-Adding one is a module like those beside this one: a function from a trained model and calibration
-images to something that maps images to logits, decorated with ``variant``. Another package adds
-one by naming such a module in its entry-point group ``qmodels.variants``.
+Adding one is a module like those beside this one: a function from a trained model, and calibration
+images if it looks at any, to what its backend stores, decorated with ``variant``. Another package
+adds one by an entry point in the group ``qmodels.variants`` that names such a module.
 """
 
 import sys
@@ -12,37 +12,22 @@ from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
-from typing import Any, Literal
+from inspect import signature
+from pkgutil import iter_modules
+from typing import Any, Literal, TypeVar
 
-from torch import Tensor
+from torch import nn
 
-from qmodels import engines, obstacles
-from qmodels.errors import UserError, described
-from qmodels.obstacles import Obstacle
-from qmodels.resnet import Resnet34
-from qmodels.runtimes.format import Format
+from qmodels.backends import probe
+from qmodels.backends.base import Backend
+from qmodels.system import packages
+from qmodels.system.errors import Obstacle, UserError, described
 
-# In the order that tables show; the reference comes first.
-FAMILIES = (
-    "floating",
-    "dynamic",
-    "static",
-    "qat",
-    "compiled",
-    "fx",
-    "pt2e",
-    "onnxruntime",
-    "openvino",
-    "mixed",
-    "weight_only",
-    "cuda",
-    "tensorrt",
-)
-
-GROUP = "qmodels.variants"  # of entry points
+GROUP = "qmodels.variants"
+REFERENCE = "fp32"
 
 Arithmetic = Literal["float32", "float16", "bfloat16", "int8"]
-Quantize = Callable[[Resnet34, Tensor | None], Any]
+Quantize = TypeVar("Quantize", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -50,78 +35,95 @@ class Variant:
     """One way to run a model.
 
     Attributes:
-        name: as in ``--qmodels-variants``.
-        engine: what executes it.
+        quantize: from the float model in eval mode to what ``backend`` stores. It leaves the
+            model unchanged. As a second argument it may take ``calibration``, images (N, C, H, W)
+            float32, normalized; or ``example``, two such images of random values, for their shape.
+        backend: what stores and runs the result.
         summary: what it does, in a line.
-        quantize: from the float model in eval mode, and calibration images (N, 3, 32, 32)
-            float32 normalized, to what ``format`` stores; of ``WEIGHTS`` and ``SCRIPT`` that is
-            what maps such images to logits (N, classes) float32. It leaves the model as it was.
-            With None for images it gives the structure alone, for loading.
-        format: how the result is stored.
-        arithmetic: what it multiplies in; the machine's limit for that is what it is held against.
+        arithmetic: what it multiplies in.
         int8_share: the least share of the network's multiply-accumulates that run in int8. A
-            forward that shows less is not what the variant claims to be.
-        calibrates: whether ``quantize`` looks at the images.
+            forward with less fails the bench of kernels.
+        structure: from the float model to modules that a stored result fills, for backends that
+            store weights alone. By default ``quantize``, where that takes no images.
         quantization_aware: whether ``quantize`` takes the fake-quantized model of the checkpoint's
             quantization-aware sibling instead of the float one.
-        kernels: operators that a profile of one forward must show, as proof that they ran.
-        requires: packages that must be importable.
+        kernels: operators that a profile of one forward must show.
+        requires: modules that must be importable, those of the backend first.
         extra: the extra that installs them, of qmodels or of the package that defines the variant.
-        here: why this machine can't run it all the same; None where it can.
+        unfit: why this machine can't run the variant, though it can run its backend.
     """
 
-    name: str
-    engine: str
+    quantize: Callable[..., Any]
+    backend: Backend
     summary: str
-    quantize: Quantize
-    format: Format
-    arithmetic: Arithmetic
-    int8_share: float
-    calibrates: bool
-    quantization_aware: bool
-    kernels: tuple[str, ...]
-    requires: tuple[str, ...]
-    extra: str | None
-    here: Callable[[], Obstacle | None]
+    arithmetic: Arithmetic = "float32"
+    int8_share: float = 0.0
+    structure: Callable[[nn.Module], nn.Module] | None = None
+    quantization_aware: bool = False
+    kernels: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()
+    extra: str | None = None
+    unfit: Callable[[], Obstacle | None] | None = None
 
     @property
-    def isolated(self) -> bool:
-        """Whether it is built in a process of its own.
+    def name(self) -> str:
+        """As in ``--qmodels-variants``: the function's, with hyphens."""
+        return self.quantize.__name__.replace("_", "-")
 
-        Other runtimes set global state, Inductor's passes among it, and a crash of theirs is not
-        to be ours.
-        """
-        return self.engine in engines.RUNTIMES
+    @property
+    def module(self) -> str:
+        """The module that defines it."""
+        return self.quantize.__module__
+
+    @property
+    def engine(self) -> str:
+        """The kernel library that executes it."""
+        return self.backend.engine
+
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """What ``quantize`` takes beside the model: ``calibration`` or ``example``, or nothing."""
+        return tuple(signature(self.quantize).parameters)[1:]
 
     @property
     def on_gpu(self) -> bool:
         """Whether a GPU executes it."""
-        return self.engine in engines.GPU_ENGINES
+        return self.backend.processor == "gpu"
+
+    def modules(self, model: nn.Module) -> nn.Module:
+        """Modules of the variant's structure, from a float model of any weights."""
+        make = self.structure or self.quantize
+        modules: nn.Module = make(model)
+        return modules
+
+    def probe(self) -> probe.Verdict:
+        """What its backend answers, asked together with the modules that the variant requires."""
+        return probe.ask(self.backend, self.requires)
 
     def obstacle(self) -> Obstacle | None:
         """Why this variant can't run here; None where it can.
 
         The machine comes first: what it can't run is not worth installing.
         """
-        unfit = self.here() or engines.unsupported(self.engine)
+        unfit = (self.unfit() if self.unfit else None) or self.backend.obstacle()
         if unfit:
             return unfit
         for module in self.requires:
             if find_spec(module) is None:
                 return Obstacle(f"{module} is not installed: {self.install()}", mendable=True)
-        wrong = engines.wrong_version(self.requires, self.extra or "", self.distribution)
+        wrong = packages.wrong_version(self.requires, self.extra or "", self.distribution)
         if wrong:
             return Obstacle(f"{wrong}: {self.install('--upgrade')}", mendable=True)
-        broken = engines.ask(self.engine, self.requires).broken if self.isolated else None
+        broken = self.probe().broken
         if broken:
             return Obstacle(
-                f"{self.engine} is installed and does not work ({broken}): "
+                f"{self.backend.name} is installed and does not work ({broken}): "
                 f"{self.install('--force-reinstall')}",
                 mendable=True,
             )
         return None
 
-    def missing(self) -> str | None:
+    def unavailable_reason(self) -> str | None:
         """Why this variant can't run here, in a line with the remedy; None where it can."""
         obstacle = self.obstacle()
         return obstacle.reason if obstacle else None
@@ -129,28 +131,28 @@ class Variant:
     @property
     def distribution(self) -> str | None:
         """The distribution that defines it: qmodels', or that of an entry point to its package."""
-        package = self.quantize.__module__.partition(".")[0]
+        package = self.module.partition(".")[0]
         if package == __name__.partition(".")[0]:
-            return obstacles.DISTRIBUTION
+            return packages.DISTRIBUTION
         return next(
             (
-                one.dist.name
-                for one in entry_points(group=GROUP)
-                if one.dist and one.value.partition(":")[0].partition(".")[0] == package
+                entry.dist.name
+                for entry in entry_points(group=GROUP)
+                if entry.dist and entry.value.partition(":")[0].partition(".")[0] == package
             ),
             None,
         )
 
     def install(self, *options: str) -> str:
-        """The command that installs what it needs.
+        """The command that installs what it requires.
 
         Args:
             options: of pip.
         """
-        if self.distribution == obstacles.DISTRIBUTION and self.extra:
-            return obstacles.install(self.extra, *options)
+        if self.distribution == packages.DISTRIBUTION and self.extra:
+            return packages.install(self.extra, *options)
         what = " ".join(self.requires)
-        if self.distribution and self.distribution != obstacles.DISTRIBUTION:
+        if self.distribution and self.distribution != packages.DISTRIBUTION:
             what = f"'{self.distribution}[{self.extra}]'" if self.extra else self.distribution
         return " ".join(["pip", "install", *options, what])
 
@@ -159,62 +161,69 @@ _VARIANTS: dict[str, Variant] = {}
 
 
 def variant(
-    name: str,
     *,
-    engine: str,
+    backend: Backend,
     summary: str,
-    format: Format,
-    arithmetic: Arithmetic = "float32",
-    int8_share: float = 0.0,
-    calibrates: bool = False,
-    quantization_aware: bool = False,
-    kernels: Iterable[str] = (),
     requires: Iterable[str] = (),
     extra: str | None = None,
-    here: Callable[[], Obstacle | None] = lambda: None,
+    **differs: Any,
 ) -> Callable[[Quantize], Quantize]:
-    """Register a function as a variant; see ``Variant`` for the arguments.
+    """Register a function as a variant, named as the function.
+
+    Args:
+        requires: modules beside those that the backend requires.
+        extra: that installs them; the backend's by default.
+        differs: other attributes of ``Variant`` that differ from their defaults.
 
     Raises:
         UserError: the name is taken.
     """
 
     def register(quantize: Quantize) -> Quantize:
-        if name in _VARIANTS:
-            raise UserError(f"variant {name!r} is defined twice: rename one of them")
-        _VARIANTS[name] = Variant(
-            name=name,
-            engine=engine,
-            summary=summary,
-            quantize=quantize,
-            format=format,
-            arithmetic=arithmetic,
-            int8_share=int8_share,
-            calibrates=calibrates,
-            quantization_aware=quantization_aware,
-            kernels=tuple(kernels),
-            requires=tuple(requires),
-            extra=extra,
-            here=here,
+        made = Variant(
+            quantize,
+            backend,
+            summary,
+            requires=(*backend.requires, *requires),
+            extra=extra or backend.extra,
+            **differs,
         )
+        if made.name in _VARIANTS:
+            raise UserError(f"variant {made.name!r} is defined twice: rename one of them")
+        _VARIANTS[made.name] = made
         return quantize
 
     return register
 
 
 def all_variants() -> dict[str, Variant]:
-    """Every variant by name, those of other packages last."""
-    ours = [f"qmodels.variants.{family}" for family in FAMILIES]
-    for module in ours:  # importing one registers its variants; a second import does nothing
-        import_module(module)
+    """Every variant by name: the reference first, then by backend; those on GPUs are last."""
+    package = sys.modules[__name__.rpartition(".")[0]]
+    for module in iter_modules(package.__path__):
+        import_module(f"{package.__name__}.{module.name}")
     for entry_point in entry_points(group=GROUP):
         load(entry_point)
 
-    def rank(one: Variant) -> int:
-        module = one.quantize.__module__
-        return ours.index(module) if module in ours else len(ours)
+    def order(known: Variant) -> tuple[bool, bool, bool, str, str]:
+        foreign = not known.module.startswith(f"{package.__name__}.")
+        return known.name != REFERENCE, foreign, known.on_gpu, known.backend.name, known.module
 
-    return {one.name: one for one in sorted(_VARIANTS.values(), key=rank)}
+    return {known.name: known for known in sorted(_VARIANTS.values(), key=order)}
+
+
+def find(name: str, module: str) -> Variant:
+    """A variant, of the module that defines it. No other is imported.
+
+    Raises:
+        UserError: the module has no such variant, or can't be imported.
+    """
+    try:
+        import_module(module)
+        return _VARIANTS[name]
+    except (ImportError, KeyError) as error:
+        raise UserError(
+            f"variant {name} is not in {module} ({described(error)}): build its artifact again"
+        ) from None
 
 
 @cache
@@ -226,12 +235,12 @@ def load(entry_point: EntryPoint) -> None:
     except (Exception, SystemExit) as error:
         # Of the modules that were run, those that failed are gone, and so are their variants.
         for name in _VARIANTS.keys() - before:
-            if _VARIANTS[name].quantize.__module__ not in sys.modules:
+            if _VARIANTS[name].module not in sys.modules:
                 del _VARIANTS[name]
         package = entry_point.dist.name if entry_point.dist else "unknown"
         print(
             f"qmodels: entry point {entry_point.name} of package {package} is broken and its "
-            f"variants are left out ({described(error)}): mend or uninstall {package}",
+            f"variants are left out ({described(error)}): fix or uninstall {package}",
             file=sys.stderr,
         )
 

@@ -10,73 +10,83 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from qmodels import engines, machine, torch_ao
-from qmodels.fusion import fuse
-from qmodels.resnet import IMAGE_SIZE, Resnet34
-from qmodels.runtimes.dispatch import Runnable
-from qmodels.runtimes.eager import SCRIPT, WEIGHTS
+from qmodels.backends import eager, torchscript
+from qmodels.backends.torch_engine import TorchBackend, default_engine
+from qmodels.network import eager_quantization
+from qmodels.network.fusion import fuse
 from qmodels.variants.registry import variant
 
-ENGINE = machine.quantized_engine()
+EAGER = eager.BACKEND.on(default_engine())
+SCRIPT = torchscript.BACKEND.on(default_engine())
 KERNELS = ("quantized::conv2d_relu", "quantized::conv2d", "quantized::linear")
 
 
+def structure(model: nn.Module) -> nn.Module:
+    """The quantized modules, their ranges unset."""
+    return convert(prepare(model, EAGER))
+
+
 @variant(
-    "static-int8",
-    engine=ENGINE,
+    backend=EAGER,
     summary="int8 weights and activations, eager",
-    format=WEIGHTS,
     arithmetic="int8",
     int8_share=1.0,
-    calibrates=True,
+    structure=structure,
     kernels=KERNELS,
 )
-def static_int8(model: Resnet34, calibration: Tensor | None) -> Runnable:
+def static_int8(model: nn.Module, calibration: Tensor) -> nn.Module:
     """Fuse, calibrate and convert, for the engine of this machine."""
-    return quantize(model, calibration, ENGINE)
+    return quantize(model, calibration, EAGER)
 
 
 @variant(
-    "static-int8-jit",
-    engine=ENGINE,
+    backend=SCRIPT,
     summary="static-int8 traced and frozen as TorchScript",
-    format=SCRIPT,
     arithmetic="int8",
     int8_share=1.0,
-    calibrates=True,
     kernels=KERNELS,
 )
-def static_int8_jit(model: Resnet34, calibration: Tensor | None) -> Runnable:
+def static_int8_jit(model: nn.Module, calibration: Tensor) -> torch.jit.ScriptModule:
     """Trace and freeze what ``static_int8`` makes."""
-    return freeze(quantize(model, calibration, ENGINE), ENGINE)
+    return freeze(quantize(model, calibration, SCRIPT), calibration, SCRIPT)
 
 
-def quantize(model: Resnet34, calibration: Tensor | None, engine: str) -> nn.Module:
-    """A statically quantized copy of a float model.
+def quantize(model: nn.Module, calibration: Tensor, backend: TorchBackend) -> nn.Module:
+    """A statically quantized copy of a float model in eval mode.
 
     Args:
-        model: in eval mode.
-        calibration: images (N, 3, 32, 32) float32, normalized; with None the ranges stay unset.
-        engine: whose kernels will run it, and so how many bits its weights get.
+        calibration: images (N, C, H, W) float32, normalized.
+        backend: whose kernels will run it, and so how many bits its weights get.
     """
-    with torch_ao.quantized_engine(engine):
+    prepared = prepare(model, backend)
+    with torch.inference_mode():
+        # In one batch: merging two histograms costs far more than making one.
+        prepared(calibration)
+    with eager_quantization.quantized_engine(backend.engine):
+        return convert(prepared)
+
+
+def prepare(model: nn.Module, backend: TorchBackend) -> nn.Module:
+    """A fused copy of a float model with observers."""
+    with eager_quantization.quantized_engine(backend.engine):
         prepared = fuse(model)
-        prepared.qconfig = qconfig(engine)  # type: ignore[assignment]
-        torch_ao.prepare(prepared, inplace=True)
-        if calibration is not None:
-            with torch.inference_mode():
-                # In one batch: merging two histograms costs far more than making one.
-                prepared(calibration)
-        converted: nn.Module = torch_ao.convert(prepared, inplace=True)
+        prepared.qconfig = qconfig(backend)  # type: ignore[assignment]
+        eager_quantization.prepare(prepared, inplace=True)
+    return prepared
+
+
+def convert(prepared: nn.Module) -> nn.Module:
+    """The model with quantized modules in the place of observed ones."""
+    converted: nn.Module = eager_quantization.convert(prepared, inplace=True)
     return converted
 
 
-def qconfig(engine: str) -> torch_ao.QConfig:
+def qconfig(backend: TorchBackend) -> eager_quantization.QConfig:
     """Histograms for activations, a symmetric range for each channel of weights."""
-    lowest, highest = engines.weight_range(engine)
-    return torch_ao.QConfig(
-        activation=torch_ao.HistogramObserver.with_args(reduce_range=False),
-        weight=torch_ao.PerChannelMinMaxObserver.with_args(
+    lowest, highest = backend.weight_range()
+    return eager_quantization.QConfig(
+        activation=eager_quantization.HistogramObserver.with_args(reduce_range=False),
+        weight=eager_quantization.PerChannelMinMaxObserver.with_args(
             dtype=torch.qint8,
             qscheme=torch.per_channel_symmetric,
             quant_min=lowest,
@@ -85,11 +95,14 @@ def qconfig(engine: str) -> torch_ao.QConfig:
     )
 
 
-def freeze(quantized: nn.Module, engine: str) -> torch.jit.ScriptModule:
-    """A quantized model as one TorchScript graph, its weights constants, for any batch size."""
-    with torch_ao.quantized_engine(engine), torch.no_grad():
-        example = torch.zeros(1, 3, IMAGE_SIZE, IMAGE_SIZE)
+def freeze(quantized: nn.Module, images: Tensor, backend: TorchBackend) -> torch.jit.ScriptModule:
+    """A quantized model as one TorchScript graph, its weights constants, for any batch size.
+
+    Args:
+        images: (N, C, H, W) float32, for their shape.
+    """
+    with eager_quantization.quantized_engine(backend.engine), torch.no_grad():
         script: torch.jit.ScriptModule = torch.jit.freeze(
-            torch.jit.trace(copy.deepcopy(quantized), example)
+            torch.jit.trace(copy.deepcopy(quantized), torch.zeros_like(images[:1]))
         )
     return script

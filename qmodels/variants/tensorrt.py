@@ -2,13 +2,12 @@
 
 from typing import TYPE_CHECKING
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from qmodels import calibration as observation
-from qmodels.fusion import fuse
-from qmodels.resnet import Resnet34
-from qmodels.runtimes import cuda, qdq
-from qmodels.runtimes.tensorrt import PLAN
+from qmodels.backends import tensorrt
+from qmodels.network import calibration as observation
+from qmodels.network import qdq
+from qmodels.network.fusion import fuse
 from qmodels.variants.registry import variant
 
 if TYPE_CHECKING:
@@ -16,19 +15,13 @@ if TYPE_CHECKING:
 
 
 @variant(
-    "tensorrt-int8",
-    engine="tensorrt",
+    backend=tensorrt.BACKEND,
     summary="int8 by TensorRT, explicit precision (Q/DQ), CUDA graphs",
-    format=PLAN,
     arithmetic="int8",
     int8_share=0.999,  # all but the linear layer
-    calibrates=True,
-    requires=("tensorrt", "onnx"),
-    extra="tensorrt",
-    here=cuda.missing,
 )
-def tensorrt_int8(model: Resnet34, calibration: Tensor | None) -> "ModelProto":
+def tensorrt_int8(model: nn.Module, calibration: Tensor) -> "ModelProto":
     """Symmetric int8, as TensorRT demands; the engine is built when this is stored."""
-    assert calibration is not None
-    fused = fuse(model)
-    return qdq.graph(fused, observation.scales(fused, calibration, symmetric=True))
+    fused = observation.post_activation(fuse(model))
+    scales = observation.scales(fused, calibration, symmetric=True)
+    return qdq.graph(fused, scales, tuple(calibration.shape[1:]))

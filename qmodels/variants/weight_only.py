@@ -8,9 +8,9 @@ by the columns after it, by how inputs go together (Frantar, Ashkboos, Hoefler a
 import torch
 from torch import Tensor, nn
 
-from qmodels.fusion import fuse
-from qmodels.resnet import Resnet34
-from qmodels.runtimes.packed import PACKED, Rounded, multiplied
+from qmodels.backends import packed
+from qmodels.backends.packed import Rounded, multiplied
+from qmodels.network.fusion import fuse
 from qmodels.variants.registry import variant
 
 BATCH = 100
@@ -21,32 +21,29 @@ SHRINKING = [1 - 0.05 * step for step in range(13)]
 
 
 @variant(
-    "weight-int4",
-    engine="eager",
+    backend=packed.BACKEND,
     summary="weights in four bits on disk, float32 when it runs",
-    format=PACKED,
-    calibrates=True,
+    structure=fuse,
     kernels=("aten::conv2d",),
 )
-def weight_int4(model: Resnet34, calibration: Tensor | None) -> Rounded:
+def weight_int4(model: nn.Module, calibration: Tensor) -> Rounded:
     """Round all weights, each layer for its inputs in the float network."""
     network = fuse(model)
     levels: dict[str, Tensor] = {}
     scales: dict[str, Tensor] = {}
-    if calibration is not None:
-        layers = {
-            name: module
-            for name, module in network.named_modules()
-            if isinstance(module, nn.Conv2d | nn.Linear)
-        }
-        first, *_, last = layers
-        with torch.no_grad():
-            squares = squared_inputs(network, layers, calibration)
-            for name, layer in layers.items():
-                bits = ENDS_BITS if name in (first, last) else BITS
-                key = f"{name}.weight"
-                levels[key], scales[key] = rounded(layer.weight, squares.pop(name), bits)
-                layer.weight.copy_(multiplied(levels[key], scales[key]))
+    layers = {
+        name: module
+        for name, module in network.named_modules()
+        if isinstance(module, nn.Conv2d | nn.Linear)
+    }
+    first, *_, last = layers
+    with torch.no_grad():
+        squares = squared_inputs(network, layers, calibration)
+        for name, layer in layers.items():
+            bits = ENDS_BITS if name in (first, last) else BITS
+            key = f"{name}.weight"
+            levels[key], scales[key] = rounded(layer.weight, squares.pop(name), bits)
+            layer.weight.copy_(multiplied(levels[key], scales[key]))
     return Rounded(network, levels, scales)
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from qmodels.gate.classes import kernel_library, nearest
+from qmodels.gate.classes import nearest
 
 X86 = [
     f"linux-x86_64-{one}"
@@ -27,25 +27,3 @@ def test_the_nearest_class_overflows_alike_and_is_the_fewest_steps_away(
 @pytest.mark.parametrize("here", ["cuda-sm90", "linux-riscv64-baseline"])
 def test_no_class_is_near_one_of_another_architecture(here: str) -> None:
     assert nearest(here, [*X86, "cuda-sm80"]) == []
-
-
-@pytest.mark.parametrize(
-    ("engine", "one", "other", "alike"),
-    [
-        ("eager", "avx2", "avx512_bf16", True),
-        ("onnxruntime", "avx2", "avx512_bf16", True),
-        ("x86", "avx512_vnni", "avx512_bf16", True),
-        ("x86", "avx2", "avx512", True),  # fbgemm on both
-        ("x86", "avx2", "avx512_bf16", False),
-        ("onednn", "avx512_vnni", "avx512_bf16", True),
-        ("onednn", "avx2", "avx512_bf16", False),
-        ("onednn", "avx512_bf16", "amx", False),
-        ("inductor", "avx512_vnni", "avx512_bf16", False),
-    ],
-)
-def test_two_classes_count_alike_where_the_same_kernels_run(
-    engine: str, one: str, other: str, alike: bool
-) -> None:
-    libraries = {kernel_library(engine, f"linux-x86_64-{level}") for level in (one, other)}
-    assert (len(libraries) == 1) == alike
-    assert kernel_library("x86", "windows-amd64-avx512_vnni") == "fbgemm"

@@ -5,7 +5,7 @@ import numpy as np
 from qmodels.gate import intervals, sequential
 from qmodels.gate.sequential import CONFIRM, SCREEN, Case, Rule, Samples
 
-RULE = Rule(intervals.of_changes, 0.015)
+RULE = Rule(intervals.signed_rank_interval, 0.015)
 CASES: list[Case] = [("fp32", 1), ("static-int8", 1)]
 
 
@@ -68,10 +68,10 @@ def test_doubt_is_worth_more_processes_up_to_a_bound() -> None:
         dict.fromkeys(CASES, RULE),
     )
     assert asked == [CASES] * SCREEN.first + [[doubtful]] * (SCREEN.most - SCREEN.first)
-    assert verdicts(drawn) == ["doubtful", "same"]
+    assert verdicts(drawn) == ["inconclusive", "same"]
 
 
-def test_a_suspicion_that_stays_in_doubt_is_doubtful() -> None:
+def test_a_suspicion_that_stays_in_doubt_is_inconclusive() -> None:
     asked: list[list[Case]] = []
 
     def sample(case: Case, at: int) -> float:
@@ -79,7 +79,7 @@ def test_a_suspicion_that_stays_in_doubt_is_doubtful() -> None:
 
     drawn = sequential.run(CASES[:1], drawing(sample, asked), {CASES[0]: RULE})
     assert len(asked) == SCREEN.first + CONFIRM.most
-    assert sequential.conclude(drawn[CASES[0]], RULE.bound, RULE.tolerance) == "doubtful"
+    assert sequential.conclude(drawn[CASES[0]], RULE.bound, RULE.tolerance) == "inconclusive"
 
 
 def test_cases_without_a_rule_are_measured_and_not_judged() -> None:

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from qmodels import variants
-from qmodels.errors import UserError
 from qmodels.gate import read_tolerances
+from qmodels.system.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 LEVELS = "[top1]\ntolerance = 0.1\nlevel = 0.01\n[top5_error]\nlevel = 0.01\n"

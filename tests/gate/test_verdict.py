@@ -1,4 +1,5 @@
-import math
+"""Verdicts on values and on predictions, and what is said of what was not compared."""
+
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,72 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qmodels import gate
-from qmodels.gate import Baseline, Entry, Key, Tolerances
-from qmodels.gate.baseline import CONDITIONS, Made
+from qmodels.gate import Baseline, Entry
 from qmodels.gate.ranks import Ranks
-from qmodels.metric import Metric, measured
-
-CLASS, OTHER = "linux-x86_64-avx512_bf16", "linux-x86_64-avx512"
-KEY = Key("digits-resnet34-w8", "bench_size", "fp32", 1)
-HERE = {
-    "engine": "eager",
-    "runtime": None,
-    "architecture": "resnet34",
-    "width": 8,
-    "dataset": "digits",
-    "checkpoint": "f3d18e6f008e635e",
-    "threads": 1,
-    "batch_size": 1,
-    "gpu": None,
-}
-MADE = Made("2026-01-01", "abc", {"python": "3.11.7", "torch": "2.15.0"}, "host")
-TOLERANCES = Tolerances(
-    {
-        "top1": {
-            "tolerance": 0.1,
-            "other_class": 0.1,
-            "level": 0.01,
-            "arithmetic": {"int8": {"other_class": 0.5}},
-        },
-        "top5_error": {"tolerance": 0.1, "level": 0.01},
-        "size_bytes": {"tolerance": 0.1, "other_class": 0.1},
-        "operator_calls": {"tolerance": 0, "other_class": 0},
-        "memory_bytes": {"tolerance": 0.1},
-        "latency_ratio": {"tolerance": 0.1, "other_host": 0.3},
-        "latency_change": {"tolerance": 0.015},
-    }
-)
-
-
-def entry(**metrics: Metric) -> Entry:
-    return Entry(
-        key=KEY,
-        name="bench_size[fp32]",
-        nodeid="benches/bench_size.py::bench_size[fp32]",
-        machine_class=CLASS,
-        arithmetic="float32",
-        conditions=HERE,
-        metrics=metrics,
-        made=MADE,
-        file="baselines/file.json",
-    )
-
-
-def holding(before: Entry, *, beside: bool = False) -> Baseline:
-    return Baseline(Path("baselines/file.json"), {KEY: before}, beside)
-
-
-def stored(**metrics: Metric) -> Baseline:
-    return holding(entry(**metrics))
-
-
-def size(value: float) -> Metric:
-    return measured("size_bytes", value)
-
-
-def compare(now: Entry, baseline: Baseline | None) -> list[gate.Finding]:
-    return gate.compare(now, baseline, TOLERANCES)
+from qmodels.measure.metric import Metric, measured
+from tests.gate.entries import KEY, compare, entry, holding, size, stored
 
 
 @pytest.mark.parametrize(
@@ -170,140 +109,9 @@ def test_a_metric_that_is_no_longer_measured_is_missing(beside: bool) -> None:
     ]
 
 
-@pytest.mark.parametrize("condition", CONDITIONS)
-def test_other_conditions_are_not_compared(condition: str) -> None:
-    now = replace(entry(size_bytes=size(1)), conditions={**HERE, condition: "another"})
-    (finding,) = compare(now, stored(size_bytes=size(1)))
-    assert finding.verdict == "missing"
-    assert "another" in finding.line
-
-
-@pytest.mark.parametrize(
-    ("versions", "verdict"),
-    [
-        ({"python": "3.11.9", "torch": "2.15.0"}, "ok"),
-        ({"python": "3.12.1", "torch": "2.15.0"}, "ok"),
-        ({"python": "3.11.7", "torch": "2.15.0+cpu"}, "ok"),
-        ({"python": "3.11.7", "torch": "2.16.0"}, "missing"),
-        ({}, "missing"),
-    ],
-)
-def test_a_run_of_another_torch_is_stale_and_says_how_to_get_the_pinned_one(
-    versions: dict[str, str], verdict: str
-) -> None:
-    now = replace(entry(size_bytes=size(1)), made=replace(MADE, versions=versions))
-    (finding,) = compare(now, stored(size_bytes=size(1)))
-    assert finding.verdict == verdict
-    assert verdict == "ok" or "stale" in finding.line
-    assert verdict == "ok" or "-c baselines/constraints.txt" in finding.line
-
-
-def test_local_labels_of_runtimes_are_no_other_versions() -> None:
-    now = replace(
-        entry(size_bytes=size(1)), conditions={**HERE, "runtime": "torchao 0.18.0+cpu, onnx 1.23"}
-    )
-    before = replace(now, conditions={**HERE, "runtime": "torchao 0.18.0, onnx 1.23"})
-    (finding,) = compare(now, holding(before))
-    assert finding.verdict == "ok"
-
-
-def test_another_python_is_as_another_host_for_latency() -> None:
-    slower = ratio(0.6, count=4, confirmation=4)
-    versions = {"python": "3.13.0", "torch": "2.15.0"}
-    now = replace(entry(latency_ratio=slower), made=replace(MADE, versions=versions))
-    (finding,) = compare(now, stored(latency_ratio=ratio(0.5)))
-    assert finding.verdict == "ok"
-    assert "tolerance 30 %" in finding.line
-
-
-def test_memory_of_another_python_is_not_compared() -> None:
-    twice = entry(memory_bytes=measured("memory_bytes", 2e6), size_bytes=size(2e6))
-    now = replace(twice, made=replace(MADE, versions={"python": "3.13.0", "torch": "2.15.0"}))
-    before = stored(memory_bytes=measured("memory_bytes", 1e6), size_bytes=size(1e6))
-    assert [one.metric for one in compare(now, before)] == ["size_bytes"]
-    assert [one.metric for one in compare(twice, before)] == ["memory_bytes", "size_bytes"]
-
-
-def of_other_class(engine: str, arithmetic: str = "float32", **metrics: Metric) -> Entry:
-    return replace(
-        entry(**metrics),
-        machine_class=OTHER,
-        arithmetic=arithmetic,
-        conditions={**HERE, "engine": engine},
-    )
-
-
-def here_on(engine: str, arithmetic: str = "float32", **metrics: Metric) -> Entry:
-    return replace(of_other_class(engine, arithmetic, **metrics), machine_class=CLASS)
-
-
-@pytest.mark.parametrize(
-    ("engine", "metric", "gated"),
-    [
-        ("onnxruntime", "size_bytes", True),
-        ("inductor", "size_bytes", False),  # machine code
-        ("eager", "operator_calls", True),
-        ("x86", "operator_calls", False),  # fbgemm there, oneDNN here
-        ("onednn", "memory_bytes", False),
-        ("onednn", "latency_ratio", False),
-    ],
-)
-def test_another_class_gates_what_both_compute_alike(engine: str, metric: str, gated: bool) -> None:
-    worse, better = (replace(measured(metric, value), samples=()) for value in (20.0, 10.0))
-    now = here_on(engine, **{metric: worse})
-    found = compare(now, holding(of_other_class(engine, **{metric: better})))
-    assert [one.verdict for one in found] == (["regressed"] if gated else [])
-    assert all("another class" in one.line for one in found)
-
-
-@pytest.mark.parametrize(("arithmetic", "verdict"), [("float32", "regressed"), ("int8", "ok")])
-def test_int8_accuracy_of_another_class_has_a_tolerance_of_its_own(
-    arithmetic: str, verdict: str
-) -> None:
-    now = here_on("x86", arithmetic, top1=measured("top1", 66.1))
-    before = of_other_class("x86", arithmetic, top1=measured("top1", 66.4))
-    (finding,) = compare(now, holding(before))
-    assert finding.verdict == verdict
-
-
-def test_what_another_class_does_not_have_is_new_there() -> None:
-    before = replace(entry(), key=KEY._replace(variant="other"), machine_class=OTHER)
-    (finding,) = compare(entry(size_bytes=size(1)), Baseline(Path("b.json"), {before.key: before}))
-    assert finding.verdict == "new"
-
-
 def test_what_a_base_does_not_know_is_new() -> None:
     (finding,) = compare(entry(size_bytes=size(1)), Baseline(Path("base"), {}, beside=True))
     assert finding.verdict == "new"
-
-
-def test_beside_a_base_other_packages_are_compared_and_other_weights_are_not() -> None:
-    older = replace(MADE, versions={"python": "3.11.7", "torch": "2.14.0"})
-    now = entry(size_bytes=size(2))
-    (finding,) = compare(now, holding(replace(entry(size_bytes=size(1)), made=older), beside=True))
-    assert finding.verdict == "regressed"
-    others = replace(entry(size_bytes=size(1)), conditions={**HERE, "checkpoint": "others"})
-    (finding,) = compare(now, holding(others, beside=True))
-    assert finding.verdict == "missing"
-
-
-@pytest.mark.parametrize(("now", "verdict"), [(160, "ok"), (175, "regressed")])
-def test_a_change_that_the_stored_run_accepts_passes_beside_a_base(now: int, verdict: str) -> None:
-    head, base = stored(size_bytes=size(1500)), stored(size_bytes=size(1000))
-    accepted = gate.changes(head, base, TOLERANCES)
-    assert accepted == {(KEY, "size_bytes"): 500}
-    accepted = {(KEY, "size_bytes"): 50.0}
-    beside = holding(entry(size_bytes=size(100)), beside=True)
-    (finding,) = gate.compare(entry(size_bytes=size(now)), beside, TOLERANCES, accepted)
-    assert finding.verdict == verdict
-    assert "50 bytes more accepted" in finding.line or "0.1 kB more accepted" in finding.line
-
-
-def test_stored_runs_that_differ_within_tolerance_accept_nothing() -> None:
-    head, base = stored(size_bytes=size(1050)), stored(size_bytes=size(1000))
-    assert gate.changes(head, base, TOLERANCES) == {}
-    assert gate.changes(base, head, TOLERANCES) == {}
-    assert gate.changes(head, None, TOLERANCES) == {}
 
 
 def predictions(wrong: list[int], images: str = "all") -> Ranks:
@@ -343,65 +151,3 @@ def test_predictions_for_other_images_are_not_compared() -> None:
     (finding,) = compare(accuracy(predictions([])), baseline)
     assert finding.verdict == "missing"
     assert "other test images" in finding.line
-
-
-def ratio(at: float, spread: float = 0.01, count: int = 12, confirmation: int = 0) -> Metric:
-    samples = math.log(at) + spread * np.linspace(-1, 1, count)
-    return measured(
-        "latency_ratio",
-        at,
-        samples=tuple(samples),
-        confirmation=tuple(samples[:confirmation]),
-    )
-
-
-@pytest.mark.parametrize(
-    ("now", "verdict"),
-    [
-        (ratio(0.50, count=4), "ok"),
-        (ratio(0.54, count=4), "ok"),  # within 10 %
-        (ratio(0.56, count=4, spread=0.2), "undecided"),  # too noisy to tell
-        (ratio(0.60, count=4, confirmation=4), "regressed"),
-        (ratio(0.42, count=4, confirmation=4), "improved"),
-    ],
-)
-def test_ratios_are_held_process_by_process(now: Metric, verdict: str) -> None:
-    (finding,) = compare(entry(latency_ratio=now), stored(latency_ratio=ratio(0.5)))
-    assert finding.verdict == verdict
-    assert "this host" in finding.line
-
-
-def test_a_ratio_whose_confirmation_ran_out_of_processes_is_undecided() -> None:
-    noisy = ratio(0.55, count=5, spread=0.3).samples
-    suspected = replace(ratio(0.6, count=4), confirmation=noisy)
-    (finding,) = compare(entry(latency_ratio=suspected), stored(latency_ratio=ratio(0.5)))
-    assert finding.verdict == "undecided"
-    assert "run it again" in finding.line
-
-
-def test_a_ratio_that_was_not_found_again_is_ok() -> None:
-    suspected = replace(ratio(0.6, count=4), confirmation=ratio(0.5, count=5).samples)
-    (finding,) = compare(entry(latency_ratio=suspected), stored(latency_ratio=ratio(0.5)))
-    assert finding.verdict == "ok"
-
-
-def test_a_stored_run_of_another_host_has_a_tolerance_of_its_own_and_says_so() -> None:
-    slower = ratio(0.6, count=4, confirmation=4)
-    elsewhere = replace(entry(latency_ratio=slower), made=replace(MADE, host="another"))
-    (finding,) = compare(elsewhere, stored(latency_ratio=ratio(0.5)))
-    assert finding.verdict == "ok"
-    assert "tolerance 30 %" in finding.line
-    assert "another host" in finding.line
-
-
-@pytest.mark.parametrize(
-    ("change", "verdict"), [(0.05, "regressed"), (0.0, "ok"), (-0.05, "improved")]
-)
-def test_beside_a_base_no_stored_run_is_needed_for_latency(change: float, verdict: str) -> None:
-    metric = replace(ratio(math.exp(change), count=4, confirmation=4, spread=0.005), unit="x base")
-    now = entry(latency_change=metric, latency_ratio=ratio(9.0), size_bytes=size(1))
-    found = {one.metric: one for one in compare(now, None)}
-    assert found["latency_change"].verdict == verdict
-    assert "pairs of processes in turn" in found["latency_change"].line
-    assert found["size_bytes"].verdict == "missing"
-    assert "latency_ratio" not in found

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from qmodels import variants
+from qmodels.backends.base import Kernel
 from qmodels.measure import fidelity, kernels
-from qmodels.runtimes.dispatch import Kernel
 
 STATIC = variants.all_variants()["static-int8"]
 FP32 = torch.randn(50, 10, generator=torch.Generator().manual_seed(0))

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from qmodels.child import Child
 from qmodels.measure import latency
+from qmodels.system.worker import Worker
 
 
 class Clock:
-    """Children that take as long as they are told, on a machine that slows down."""
+    """Workers that take as long as they are told, on a machine that slows down."""
 
     def __init__(self, **seconds: float) -> None:
         self.seconds = seconds
@@ -20,27 +20,27 @@ class Clock:
         # How many visits to all models each one lives to see.
         self.breaks: dict[str, float] = {}
 
-    def child(self, side: str, factor: float) -> Any:
+    def worker(self, arm: str, factor: float) -> Any:
         clock = self
 
-        class Side:
-            def ask(self, request: dict[str, Any]) -> list[float] | str:
-                clock.visits.append((side, request["model"]))
+        class Arm:
+            def request(self, request: dict[str, Any]) -> list[float] | str:
+                clock.visits.append((arm, request["model"]))
                 if clock.breaks.get(request["model"], math.inf) < len(clock.visits):
                     return f"{request['model']} died"
                 clock.speed *= 1.001
                 one = clock.seconds[request["model"]] * factor * clock.speed
                 return [one * next(NOISE) for _ in range(request["timed"])]
 
-        return Side()
+        return Arm()
 
 
 NOISE: Iterator[float] = cycle([1.0, 1.7, 1.0, 1.2])
 
 
-def run(clock: Clock, *sides: tuple[str, float]) -> list[dict[str, Any]]:
-    children: list[Child] = [clock.child(*side) for side in sides]
-    return latency.in_turn(children, list(clock.seconds), 1, 1)
+def run(clock: Clock, *arms: tuple[str, float]) -> list[dict[str, Any]]:
+    workers: list[Worker] = [clock.worker(*arm) for arm in arms]
+    return latency.time_in_turn(workers, list(clock.seconds), 1, 1)
 
 
 def test_a_change_survives_a_machine_that_slows_down() -> None:
@@ -52,26 +52,26 @@ def test_a_change_survives_a_machine_that_slows_down() -> None:
         assert change == pytest.approx(np.log(1.05), abs=2e-3)
 
 
-def test_sides_take_turns_at_being_first() -> None:
+def test_arms_take_turns_at_being_first() -> None:
     clock = Clock(fp32=0.010)
     rounds = len(run(clock, ("base", 1.0), ("head", 1.0))[0]["fp32"])
-    order = [side for side, _ in clock.visits][-2 * rounds :]
+    order = [arm for arm, _ in clock.visits][-2 * rounds :]
     assert order == ["base", "head", "head", "base"] * (rounds // 2)
 
 
 def test_a_model_that_breaks_costs_itself() -> None:
     clock = Clock(fp32=0.010, int8=0.001, damaged=0.001)
     clock.breaks = {"int8": 40}
-    children: list[Child] = [clock.child("base", 1.0), clock.child("head", 1.05)]
+    workers: list[Worker] = [clock.worker("base", 1.0), clock.worker("head", 1.05)]
     failures = {"damaged": "its artifact is damaged"}
-    base, head = latency.of_those_that_work(children, list(clock.seconds), 1, 1, failures)
+    base, head = latency.time_working(workers, list(clock.seconds), 1, 1, failures)
     assert failures == {"damaged": "its artifact is damaged", "int8": "int8 died"}
     assert ("base", "damaged") not in clock.visits
     assert list(base) == list(head) == ["fp32"]
     change = latency.log_ratio(np.array(head["fp32"]), np.array(base["fp32"]))
     assert change == pytest.approx(np.log(1.05), abs=2e-3)
     clock.breaks["fp32"] = 0
-    assert latency.of_those_that_work(children, ["fp32"], 1, 1, failures) == [{}, {}]
+    assert latency.time_working(workers, ["fp32"], 1, 1, failures) == [{}, {}]
 
 
 def test_small_models_get_more_forwards_and_slow_ones_fewer_rounds() -> None:
@@ -87,12 +87,12 @@ def test_warming_up_goes_on_while_times_fall() -> None:
     falling = iter([10.0] * 3 + [8.0] * 3 + [1.0] * 100)
 
     class Compiling:
-        def ask(self, request: dict[str, Any]) -> list[float]:
+        def request(self, request: dict[str, Any]) -> list[float]:
             clock.visits.append(("head", request["model"]))
             return [0.01 * next(falling)]
 
-    children: list[Any] = [Compiling()]
-    assert latency.warm_up(children, ["fp32"], 1, 1)["fp32"] == pytest.approx(0.01)
+    workers: list[Any] = [Compiling()]
+    assert latency.warm_up(workers, ["fp32"], 1, 1)["fp32"] == pytest.approx(0.01)
     assert len(clock.visits) > 8
 
 
@@ -110,6 +110,6 @@ def test_threads_take_their_turns_on_all_processors(monkeypatch: pytest.MonkeyPa
             return [4, 5, 6]
 
     monkeypatch.setattr(latency.psutil, "Process", Process)
-    assert [latency.cpus(turn, 1) for turn in range(4)] == [[4], [5], [6], [4]]
-    assert latency.cpus(1, 2) == [4, 6]
-    assert latency.cpus(0, 8) == [4, 5, 6]
+    assert [latency.cpus_of_turn(turn, 1) for turn in range(4)] == [[4], [5], [6], [4]]
+    assert latency.cpus_of_turn(1, 2) == [4, 6]
+    assert latency.cpus_of_turn(0, 8) == [4, 5, 6]

@@ -1,11 +1,11 @@
 import pytest
 
 from qmodels import variants
-from qmodels.checkpoints import Checkpoint
 from qmodels.data import Dataset
-from qmodels.errors import UserError
 from qmodels.measure import layers
-from qmodels.resnet import Resnet34
+from qmodels.network.resnet import Resnet34
+from qmodels.system.errors import UserError
+from qmodels.training.checkpoints import Checkpoint
 
 
 @pytest.mark.parametrize("name", ["static-int8", "static-int8-onednn"])
@@ -13,8 +13,9 @@ def test_every_layer_has_its_noise(
     name: str, digits: Dataset, digits_checkpoint: Checkpoint, digits_model: Resnet34
 ) -> None:
     variant = variants.all_variants()[name]
-    if variant.missing():
-        pytest.skip(str(variant.missing()))
+    reason = variant.unavailable_reason()
+    if reason:
+        pytest.skip(reason)
     artifact = variants.build(variant, digits_checkpoint, digits)
     images = digits.normalize(digits.test.images[:20])
     found = layers.noise(artifact, digits_model, images)

@@ -1,3 +1,5 @@
+import copy
+import json
 import textwrap
 from dataclasses import replace
 from pathlib import Path
@@ -7,15 +9,15 @@ import torch
 from torch import Tensor
 
 from qmodels import variants
-from qmodels.checkpoints import Checkpoint
-from qmodels.data import Dataset
-from qmodels.errors import UserError
+from qmodels.data import Dataset, example_images
 from qmodels.gate import read_tolerances
 from qmodels.measure import footprint, memory
-from qmodels.resnet import Resnet34, random_images
+from qmodels.network.resnet import Resnet34
+from qmodels.system.errors import UserError
+from qmodels.training.checkpoints import Checkpoint
 from qmodels.variants import Artifact
 
-IMAGES = random_images(1)
+IMAGES = example_images(1, (3, 32, 32))
 TOLERANCES = read_tolerances(Path(__file__).parents[2] / "baselines", variants.all_variants())
 SIZE = IMAGES.numel() * IMAGES.element_size()
 
@@ -99,14 +101,16 @@ PLANTED = """
 
 def built(name: str, checkpoint: Checkpoint, dataset: Dataset) -> Artifact:
     variant = variants.all_variants()[name]
-    if variant.missing():
-        pytest.skip(str(variant.missing()))
+    reason = variant.unavailable_reason()
+    if reason:
+        pytest.skip(reason)
     return variants.build(variant, checkpoint, dataset)
 
 
 def served_by(artifact: Artifact, module: str) -> Artifact:
-    served = replace(artifact.variant.format, served_by=module)
-    return replace(artifact, variant=replace(artifact.variant, format=served))
+    backend = copy.copy(artifact.variant.backend)
+    vars(backend)["service"] = module
+    return replace(artifact, variant=replace(artifact.variant, backend=backend))
 
 
 needs_smaps = pytest.mark.skipif(
@@ -128,7 +132,7 @@ def test_a_second_copy_of_the_weights_is_too_much(
     (tmp_path / "planted.py").write_text(textwrap.dedent(PLANTED))
     weights = sum(one.numel() for one in digits_model.parameters())
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setenv("SERVED_BY", artifact.variant.format.served_by)
+    monkeypatch.setenv("SERVED_BY", memory.request(artifact, threads=1)["module"])
     monkeypatch.setenv("COPIED", str(weights * BYTES[name]))
 
     stored = memory.held(artifact, threads=1)["memory_bytes"]
@@ -166,10 +170,10 @@ MAPPED = """
     def loader(variant, folder, threads):
         def load():
             path = folder / "weights"
-            if variant != "here":
+            if os.environ["WHERE"] != "here":
                 path = shutil.copy(path, folder.parent / "unpacked")
             file = open(path, "rb")
-            if variant == "gone":
+            if os.environ["WHERE"] == "gone":
                 os.unlink(path)
             mapped = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
             sum(mapped[:: mmap.PAGESIZE])
@@ -184,12 +188,13 @@ def test_mapped_files_count_where_they_are_the_artifacts_own(
     where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "mapping.py").write_text(textwrap.dedent(MAPPED))
+    monkeypatch.setenv("WHERE", where)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     folder = tmp_path / "artifact"
     folder.mkdir()
     (folder / "weights").write_bytes(bytes(8_000_000))
-    variant = replace(variants.all_variants()["fp32"], name=where)
-    mapping = served_by(Artifact(variant, folder), "mapping")
+    (folder / "manifest.json").write_text(json.dumps({"inputs": {"input_shape": [3, 32, 32]}}))
+    mapping = served_by(Artifact(variants.all_variants()["fp32"], folder), "mapping")
     assert memory.ask(mapping, threads=1)["mapped"] == pytest.approx(8e6, rel=0.01)
 
 
@@ -227,6 +232,6 @@ def test_where_the_kernel_does_not_tell_only_resident_memory_is_known(
 
 def test_a_process_that_fails_is_one_line(tmp_path: Path) -> None:
     nowhere = Artifact(variants.all_variants()["fp32"], tmp_path / "nowhere")
-    with pytest.raises(UserError, match="measure.footprint failed.*is damaged") as caught:
+    with pytest.raises(UserError, match="nowhere is damaged: delete it") as caught:
         memory.held(nowhere, threads=1)
     assert "\n" not in str(caught.value)

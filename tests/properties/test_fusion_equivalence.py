@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
-from qmodels import resnet
-from qmodels.fusion import fuse
+from qmodels.network import resnet
+from qmodels.network.fusion import fuse
 
 UNIT_ROUNDOFF = 2.0**-24
 # Besides the products: eps added to a variance, a square root, a division, products with scale and

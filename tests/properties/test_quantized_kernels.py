@@ -6,11 +6,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from qmodels import machine, torch_ao
+from qmodels.backends import torch_engine
+from qmodels.network import eager_quantization
 
-ENGINE = machine.quantized_engine()
+ENGINE = torch_engine.default_engine()
 # Where the engine saturates, weights use seven bits: the range that the variants use there.
-LOWEST, HIGHEST = (-64, 63) if machine.int8_saturates(ENGINE) else (-128, 127)
+LOWEST, HIGHEST = (-64, 63) if torch_engine.int8_saturates(ENGINE) else (-128, 127)
 
 
 @st.composite
@@ -22,7 +23,7 @@ def convolutions(draw: st.DrawFn) -> tuple[Tensor, Tensor, Tensor, int, int, flo
     levels = torch.randint(LOWEST, HIGHEST + 1, weight_shape, generator=generator).to(torch.int8)
     scales = torch.rand(out_channels, generator=generator).double() * 0.1 + 1e-3
     zero_point = draw(st.integers(0, 128))
-    with torch_ao.quietly():
+    with eager_quantization.suppress_deprecations():
         weight = torch._make_per_channel_quantized_tensor(
             levels, scales, torch.zeros(out_channels, dtype=torch.int64), 0
         )
@@ -49,7 +50,7 @@ def test_fused_and_unfused_int8_are_within_one_step_of_the_exact_result(
     drawn: tuple[Tensor, Tensor, Tensor, int, int, float, int],
 ) -> None:
     x, weight, bias, stride, padding, scale, zero_point = drawn
-    with torch_ao.quantized_engine(ENGINE):
+    with eager_quantization.quantized_engine(ENGINE):
         packed = torch.ops.quantized.conv2d_prepack(
             weight, bias, [stride] * 2, [padding] * 2, [1, 1], 1
         )

@@ -3,12 +3,11 @@ from pathlib import Path
 import pytest
 
 from qmodels import report
-from qmodels.gate import Accepted, Baseline, Entry, Finding, Key, Tolerances
-from qmodels.gate.baseline import Made
+from qmodels.gate import Accepted, Baseline, Entry, Finding, Key, Provenance, Tolerances
 from qmodels.gate.verdict import Verdict
-from qmodels.metric import measured
+from qmodels.measure.metric import measured
 
-MADE = Made("2026-01-01", "abc123", {"torch": "2.15.0"}, "hosthosthost")
+PROVENANCE = Provenance("2026-01-01", "abc123", {"torch": "2.15.0"}, "hosthosthost")
 KEY = Key("digits-resnet34-w8", "bench_size", "fp32", 1)
 
 
@@ -17,7 +16,9 @@ def test_a_baseline_is_who_made_it_and_a_line_a_metric() -> None:
         "size_bytes": measured("size_bytes", 5.43e6),
         "latency_ratio": measured("latency_ratio", 0.25, samples=(-1.4, -1.3)),
     }
-    entry = Entry(KEY, "bench_size[fp32]", "", "linux-x86_64-avx2", "float32", {}, metrics, MADE)
+    entry = Entry(
+        KEY, "bench_size[fp32]", "", "linux-x86_64-avx2", "float32", {}, metrics, PROVENANCE
+    )
     baseline = Baseline(Path("b.json"), {KEY: entry})
     lines = report.stored(baseline, Tolerances({"size_bytes": {"tolerance": 0.001}})).splitlines()
     assert lines[0] == "b.json"

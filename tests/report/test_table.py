@@ -1,9 +1,8 @@
 from typing import Any
 
 from qmodels import report
-from qmodels.gate import Entry, Key
-from qmodels.gate.baseline import Made
-from qmodels.metric import measured
+from qmodels.gate import Entry, Key, Provenance, Run
+from qmodels.measure.metric import measured
 
 
 def benchmark(name: str, variant: str, batch_size: int, **metrics: float) -> dict[str, Any]:
@@ -21,26 +20,27 @@ def benchmark(name: str, variant: str, batch_size: int, **metrics: float) -> dic
 
 def stored(key: Key, images: int | None = None, **metrics: float) -> Entry:
     values = {name: measured(name, value) for name, value in metrics.items()}
-    made = Made("", "", {}, "")
-    return Entry(key, "", "", "", "float32", {}, values, made, images)
+    return Entry(key, "", "", "", "float32", {}, values, Provenance("", "", {}, ""), images)
 
 
 SIZE, ACCURACY = Key("n", "size", "fp32", 1), Key("n", "accuracy", "fp32", 250)
 
 
-RUN = {
-    "benchmarks": [
-        benchmark("size", "fp32", 1, size_bytes=85.5e6),
-        benchmark("accuracy", "fp32", 250, top1=73.15, top5_error=6.75),
-        benchmark("b8", "fp32", 8, latency_ms=200.0, latency_ratio=1.0),
-        benchmark("b1", "fp32", 1, latency_ms=53.55, latency_ratio=1.0),
-        benchmark("size", "static-int8", 1, size_bytes=21.6e6),
-    ]
-}
+RUN = Run.from_record(
+    {
+        "benchmarks": [
+            benchmark("size", "fp32", 1, size_bytes=85.5e6),
+            benchmark("accuracy", "fp32", 250, top1=73.15, top5_error=6.75),
+            benchmark("b8", "fp32", 8, latency_ms=200.0, latency_ratio=1.0),
+            benchmark("b1", "fp32", 1, latency_ms=53.55, latency_ratio=1.0),
+            benchmark("size", "static-int8", 1, size_bytes=21.6e6),
+        ]
+    }
+)
 
 
 def test_a_row_a_variant_a_column_a_metric_of_batch_size_1() -> None:
-    lines = report.markdown(report.summarize(RUN, {})).splitlines()
+    lines = report.summary_table(report.summarize(RUN, {})).splitlines()
     assert len(lines) == 4
     assert [cell.strip() for cell in lines[2].strip("|").split("|")] == [
         "fp32",
@@ -55,7 +55,7 @@ def test_a_row_a_variant_a_column_a_metric_of_batch_size_1() -> None:
 
 
 def test_every_line_is_as_wide_as_the_others() -> None:
-    lines = report.markdown(report.summarize(RUN, {})).splitlines()
+    lines = report.summary_table(report.summarize(RUN, {})).splitlines()
     assert len({len(line) for line in lines}) == 1
 
 
@@ -64,7 +64,7 @@ def test_changes_against_the_baseline_are_in_parentheses() -> None:
         SIZE: stored(SIZE, size_bytes=85.5e6),
         ACCURACY: stored(ACCURACY, top1=73.65),
     }
-    row = report.markdown(report.summarize(RUN, before)).splitlines()[2]
+    row = report.summary_table(report.summarize(RUN, before)).splitlines()[2]
     assert "85.50 (=)" in row
     assert "73.15 (-0.50)" in row
     assert "6.75 |" in row
@@ -72,5 +72,5 @@ def test_changes_against_the_baseline_are_in_parentheses() -> None:
 
 def test_accuracy_of_other_images_has_no_change() -> None:
     before = {ACCURACY: stored(ACCURACY, images=10_000, top1=73.65)}
-    row = report.markdown(report.summarize(RUN, before)).splitlines()[2]
+    row = report.summary_table(report.summarize(RUN, before)).splitlines()[2]
     assert "73.15 |" in row

@@ -4,11 +4,11 @@ import pytest
 from rich.console import Console
 
 from qmodels import variants
-from qmodels.checkpoints import Checkpoint
 from qmodels.data import Dataset
-from qmodels.errors import UserError
 from qmodels.measure import latency
 from qmodels.study import record
+from qmodels.system.errors import UserError
+from qmodels.training.checkpoints import Checkpoint
 
 QUIET = Console(quiet=True)
 

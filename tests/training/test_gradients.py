@@ -3,8 +3,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from qmodels import fake_quantize, resnet
-from qmodels.errors import UserError
+from qmodels.network import fake_quantize, resnet
+from qmodels.system.errors import UserError
 from qmodels.training.gradients import Accumulator
 
 

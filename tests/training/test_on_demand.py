@@ -4,12 +4,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from qmodels import checkpoints, store, training
-from qmodels.checkpoints import Checkpoint
 from qmodels.data import Dataset, Split
-from qmodels.errors import Unavailable, UserError
-from qmodels.recipes import FINE_TUNING, RECIPES, Recipe, Stage
-from qmodels.training import on_demand
+from qmodels.system import store
+from qmodels.system.errors import Unavailable, UserError
+from qmodels.training import checkpoints, loop, on_demand
+from qmodels.training.checkpoints import Checkpoint
+from qmodels.training.recipes import FINE_TUNING, RECIPES, Recipe, Stage
 
 QUICK = Recipe("quick", (Stage(1, 16),), batch_size=100, peak_rate=0.1, warmup=0.3)
 
@@ -28,7 +28,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_without_a_checkpoint_the_line_says_what_to_run(digits: Dataset) -> None:
     cifar100 = replace(digits, name="cifar100")
     with pytest.raises(UserError, match="qmodels train --dataset cifar100 .*--width 48"):
-        training.find_or_train(cifar100, "resnet34", 48)
+        on_demand.find_or_train(cifar100, "resnet34", 48)
 
 
 def test_digits_are_trained_where_no_checkpoint_is(
@@ -36,19 +36,19 @@ def test_digits_are_trained_where_no_checkpoint_is(
 ) -> None:
     monkeypatch.setitem(RECIPES, "digits", QUICK)
     assert checkpoints.find("preact_resnet34", 4, "digits") is None
-    trained = training.find_or_train(few, "preact_resnet34", 4)
+    trained = on_demand.find_or_train(few, "preact_resnet34", 4)
     assert trained.folder == store.cache_dir("checkpoints")
-    assert training.find_or_train(few, "preact_resnet34", 4) == trained
+    assert on_demand.find_or_train(few, "preact_resnet34", 4) == trained
 
 
 def test_with_a_gpu_anything_is_trained_by_the_default_recipe(
     few: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The decision alone: no GPU is at hand."""
-    jobs: list[training.Job] = []
+    jobs: list[loop.Job] = []
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(on_demand, "train", lambda job, console: jobs.append(job))
-    training.find_or_train(replace(few, name="cifar100"), "resnet34", 64)
+    on_demand.find_or_train(replace(few, name="cifar100"), "resnet34", 64)
     assert [(job.recipe, job.width) for job in jobs] == [(RECIPES["default"], 64)]
 
 
@@ -58,11 +58,11 @@ def test_a_quantization_aware_sibling_is_found_made_or_asked_for(
     monkeypatch.setattr(checkpoints, "shipped_dir", lambda: store.cache_dir("none"))
     short = replace(FINE_TUNING["fine-tune"], stages=(Stage(1, 16),))
     monkeypatch.setitem(FINE_TUNING, "fine-tune", short)
-    made = training.find_or_fine_tune(digits_checkpoint, few)
+    made = on_demand.find_or_fine_tune(digits_checkpoint, few)
     assert made.quantization_aware
     assert made.parent == digits_checkpoint.sha256
-    assert training.find_or_fine_tune(digits_checkpoint, few) == made
+    assert on_demand.find_or_fine_tune(digits_checkpoint, few) == made
     other = replace(digits_checkpoint, sha256="of another file")
     with pytest.raises(Unavailable, match="qmodels train --qat --from digits-resnet34-w8"):
-        training.find_or_fine_tune(other, replace(few, name="cifar100"))
+        on_demand.find_or_fine_tune(other, replace(few, name="cifar100"))
     assert checkpoints.find("resnet34", 8, "digits") is None, "no sibling is taken for its parent"

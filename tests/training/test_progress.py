@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from qmodels.recipes import RECIPES
 from qmodels.training.progress import READ_LOSS_EVERY, Reporter
+from qmodels.training.recipes import RECIPES
 
 RECIPE = replace(RECIPES["compact-cpu"].lasting(3), batch_size=10)
 

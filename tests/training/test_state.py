@@ -6,18 +6,18 @@ import pytest
 import torch
 from torch import nn
 
-from qmodels.errors import UserError
-from qmodels.recipes import RECIPES
-from qmodels.training import averaging, loop, state, workers
+from qmodels.system.errors import UserError
+from qmodels.training import distributed, ema, loop, state
+from qmodels.training.distributed import Workers
+from qmodels.training.recipes import RECIPES
 from qmodels.training.state import State
-from qmodels.training.workers import Workers
 
 
 def small(*, averaged: bool = False, device: torch.device | None = None) -> State:
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).to(
         device, memory_format=torch.channels_last
     )
-    average = averaging.start(model, 3) if averaged else None
+    average = ema.start(model, 3) if averaged else None
     return State(model, loop.sgd(model, RECIPES["digits"]), average)
 
 
@@ -57,7 +57,7 @@ def test_everything_is_where_the_parameters_are(monkeypatch: pytest.MonkeyPatch)
     one = small(averaged=True, device=device)
     sent: list[torch.device] = []
     monkeypatch.setattr(
-        workers.distributed, "broadcast", lambda tensor, src: sent.append(tensor.device)
+        distributed.distributed, "broadcast", lambda tensor, src: sent.append(tensor.device)
     )
     Workers(1, 2, device).equalize(list(one.tensors().values()))
     assert len(sent) == len(one.tensors())

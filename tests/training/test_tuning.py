@@ -4,11 +4,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from qmodels import checkpoints, data
+from qmodels import data
 from qmodels.data import Dataset, Split
-from qmodels.errors import UserError
-from qmodels.recipes import RECIPES, Recipe, Stage
-from qmodels.training import tuning
+from qmodels.system.errors import UserError
+from qmodels.training import checkpoints, tuning
+from qmodels.training.recipes import RECIPES, Recipe, Stage
 from qmodels.training.tuning import INGREDIENTS, Effect
 
 QUICK = Recipe("quick", (Stage(1, 16),), batch_size=50, peak_rate=0.1, warmup=0.3)

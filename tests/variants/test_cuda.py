@@ -2,33 +2,25 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from qmodels import (
-    calibration,
-    checkpoints,
-    data,
-    engines,
-    evaluation,
-    integer,
-    integer_network,
-    machine,
-    resnet,
-    training,
-    variants,
-)
-from qmodels.checkpoints import Checkpoint
+from qmodels import data, variants
+from qmodels.backends import cuda_graphs, triton
+from qmodels.backends.base import Runnable, Stored
 from qmodels.data import Dataset
-from qmodels.errors import Unavailable
-from qmodels.fusion import fuse
-from qmodels.integer_network import IntegerResnet
-from qmodels.resnet import Resnet34
-from qmodels.runtimes import cuda
-from qmodels.runtimes.format import Structure
+from qmodels.network import calibration, evaluation, integer, integer_resnet, resnet
+from qmodels.network.fusion import fuse
+from qmodels.network.integer_resnet import IntegerResnet
+from qmodels.network.resnet import Resnet34
+from qmodels.system import machine
+from qmodels.system.errors import Unavailable
+from qmodels.training import checkpoints, on_demand
+from qmodels.training.checkpoints import Checkpoint
 
 FLOAT = {
     "cuda-fp32": torch.float32,
@@ -37,12 +29,11 @@ FLOAT = {
 }
 ALL = (*FLOAT, "cuda-int8")
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
-STRUCTURE = Structure("resnet34", 8, 10)
 
 
 @pytest.fixture(scope="module")
 def model(digits: Dataset) -> Resnet34:
-    return checkpoints.load_model(training.find_or_train(digits, "resnet34", 8))
+    return checkpoints.load_model(on_demand.find_or_train(digits, "resnet34", 8))
 
 
 @pytest.fixture(scope="module")
@@ -61,9 +52,13 @@ def integers(digits: Dataset, model: Resnet34) -> IntegerResnet:
 @pytest.fixture
 def on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Load onto the CPU, without compiling and without graphs."""
-    monkeypatch.setattr(cuda, "DEVICE", torch.device("cpu"))
+    monkeypatch.setattr("qmodels.backends.cuda.DEVICE", torch.device("cpu"))
     monkeypatch.setattr(torch, "compile", lambda forward, **options: forward)
-    monkeypatch.setattr(cuda, "as_graphs", lambda forwards: forwards())
+    monkeypatch.setattr(cuda_graphs, "as_graphs", lambda forwards: forwards())
+
+
+def blank() -> Resnet34:
+    return resnet.build("resnet34", 8, 10).eval()
 
 
 def sqnr_db(values: Tensor, reference: Tensor) -> float:
@@ -71,7 +66,7 @@ def sqnr_db(values: Tensor, reference: Tensor) -> float:
     return -10 * float(noise.log10())
 
 
-def logits(forward: nn.Module | variants.Runnable, images: Tensor) -> Tensor:
+def logits(forward: nn.Module | Runnable, images: Tensor) -> Tensor:
     with torch.inference_mode():
         return forward(images)
 
@@ -102,19 +97,20 @@ def test_zero_points_are_worth_a_decibel(
     calibrating = digits.normalize(data.stratified_subset(digits.train, 100).images)
     fused, some = fuse(model), images[:50]
     expected = logits(model, some)
-    affine = sqnr_db(logits(integer_network.quantized(fused, calibrating), some), expected)
+    affine = sqnr_db(logits(integer_resnet.quantized(fused, calibrating), some), expected)
     scales = calibration.scales
     monkeypatch.setattr(
         calibration, "scales", lambda *given, symmetric: scales(*given, symmetric=True)
     )
-    symmetric = sqnr_db(logits(integer_network.quantized(fused, calibrating), some), expected)
+    symmetric = sqnr_db(logits(integer_resnet.quantized(fused, calibrating), some), expected)
     assert affine > symmetric + 1
 
 
 def test_quantizing_leaves_the_model_as_it_was(model: Resnet34, images: Tensor) -> None:
     before = {name: value.clone() for name, value in model.state_dict().items()}
     for name in ALL:
-        variants.all_variants()[name].quantize(model, images[:8])
+        variant = variants.all_variants()[name]
+        variant.quantize(model, **dict.fromkeys(variant.takes, images[:8]))
     after = model.state_dict()
     assert all(torch.equal(value, after[name]) for name, value in before.items())
 
@@ -129,45 +125,45 @@ def test_an_image_gets_the_same_integers_alone_and_in_a_batch(
 
 @pytest.mark.parametrize("name", FLOAT)
 def test_on_disk_are_the_fused_weights_in_their_precision(
-    name: str, model: Resnet34, images: Tensor, tmp_path: Path, on_the_cpu: None
+    name: str, model: Resnet34, images: Tensor, save: Callable[..., Stored], on_the_cpu: None
 ) -> None:
     variant = variants.all_variants()[name]
-    made = variant.quantize(model, None)
-    variant.format.save(made, STRUCTURE, tmp_path)
-    size = (tmp_path / "model.safetensors").stat().st_size
+    made = variant.quantize(model)
+    files = save(variant.backend, made, lambda: variant.modules(blank()))
+    size = (files.folder / "model.safetensors").stat().st_size
     parameters = sum(one.numel() for one in fuse(model).parameters())
     assert size == pytest.approx(parameters * FLOAT[name].itemsize, rel=0.1)
-    loaded = variant.format.load(tmp_path, lambda blank: variant.quantize(blank, None))
+    loaded = variant.backend.load(files)
     got = logits(loaded, images[:4])
     assert got.dtype == torch.float32
     assert torch.equal(got, logits(made, images[:4]))
     assert sqnr_db(got, logits(model, images[:4])) > {4: 90, 2: 30}[FLOAT[name].itemsize]
-    ran = variant.format.kernels(loaded, tmp_path, images[:1])
+    ran = variant.backend.kernels(loaded, files, images[:1])
     assert len(ran) == 37
     assert not any(kernel.int8 for kernel in ran)
 
 
 def test_integers_are_a_quarter_on_disk_and_load_to_the_bit(
-    integers: IntegerResnet, model: Resnet34, images: Tensor, tmp_path: Path
+    integers: IntegerResnet, model: Resnet34, images: Tensor, save: Callable[..., Stored]
 ) -> None:
     variant = variants.all_variants()["cuda-int8"]
-    variant.format.save(integers, STRUCTURE, tmp_path)
-    size = (tmp_path / "model.safetensors").stat().st_size
+    files = save(variant.backend, integers, lambda: variant.modules(blank()))
+    size = (files.folder / "model.safetensors").stat().st_size
     weights = sum(one.numel() for one in model.parameters())
     assert size < 0.35 * 4 * weights  # at width 8, scales and names of tensors weigh
-    loaded = cuda.restored(tmp_path)
+    loaded = triton.restored(files)
     assert torch.equal(logits(loaded, images[:4]), logits(integers, images[:4]))
     assert torch.equal(
-        logits(variant.format.reference(integers), images[:4]), logits(loaded, images[:4])
+        logits(variant.backend.reference(integers), images[:4]), logits(loaded, images[:4])
     )
 
 
 def test_all_but_the_linear_layer_is_launched_in_int8(
     integers: IntegerResnet, model: Resnet34, images: Tensor
 ) -> None:
-    ran = cuda.launched(integers, integer.EXACT, images[:1])
+    ran = triton.launched(integers, integer.EXACT, images[:1])
     integers.arithmetic = integer.EXACT
-    from qmodels.runtimes import dispatch
+    from qmodels.backends import dispatch
 
     expected = dispatch.kernels(model, images[:1])
     assert sorted(one.macs for one in ran) == sorted(one.macs for one in expected)
@@ -205,7 +201,9 @@ def test_what_is_missing_is_one_line_with_the_remedy(
     monkeypatch.setattr(machine, "gpu_class", lambda: here["gpu"])
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: here["capability"])
     monkeypatch.setattr(
-        cuda.shutil, "which", lambda name: here["driver" if name == "nvidia-smi" else "compiler"]
+        cuda_graphs.shutil,
+        "which",
+        lambda name: here["driver" if name == "nvidia-smi" else "compiler"],
     )
     for name in FLOAT:
         obstacle = variants.all_variants()[name].obstacle()
@@ -229,13 +227,11 @@ def test_without_a_gpu_a_build_is_refused(
 
 def test_artifacts_of_a_gpu_are_of_its_class(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "gpu_class", lambda: "cuda-sm90")
-    found = {
-        name: engines.machine_class(one.engine) for name, one in variants.all_variants().items()
-    }
+    found = {name: one.backend.machine_class() for name, one in variants.all_variants().items()}
     assert {name for name, one in found.items() if one == "cuda-sm90"} == {*ALL, "tensorrt-int8"}
     assert found["static-int8"] == machine.machine_class()
     monkeypatch.setattr(machine, "gpu_class", lambda: None)
-    assert "without" in engines.machine_class("triton")
+    assert "without" in triton.BACKEND.machine_class()
 
 
 def test_listing_variants_imports_neither_triton_nor_tensorrt() -> None:
@@ -243,7 +239,7 @@ def test_listing_variants_imports_neither_triton_nor_tensorrt() -> None:
         "import sys; from qmodels import variants; variants.all_variants();"
         "print([name for name in ('triton', 'tensorrt', 'onnx') if name in sys.modules])"
     )
-    environment = {"PYTHONPATH": str(Path(integer.__file__).parents[1])}
+    environment = {"PYTHONPATH": str(Path(integer.__file__).parents[2])}
     child = subprocess.run(
         [sys.executable, "-c", script], env=environment, capture_output=True, text=True
     )
@@ -256,8 +252,8 @@ def test_on_a_gpu_artifacts_give_logits_of_any_batch_size(
     name: str, digits: Dataset, digits_checkpoint: Checkpoint, model: Resnet34, images: Tensor
 ) -> None:
     variant = variants.all_variants()[name]
-    if variant.missing():
-        pytest.skip(str(variant.missing()))
+    if variant.unavailable_reason():
+        pytest.skip(str(variant.unavailable_reason()))
     artifact = variants.build(variant, digits_checkpoint, digits)
     forward, expected = artifact.load(), logits(model, images)
     least = {"cuda-fp32": 90, "cuda-int8": 30}.get(name, 25)
@@ -270,19 +266,20 @@ def test_on_a_gpu_artifacts_give_logits_of_any_batch_size(
         kept = there.clone()
         forward(images[:count].flip(0))
         assert torch.equal(there, kept), "a later forward must not write into what it gave"
-    ran = variant.format.kernels(forward, artifact.folder, images[:1])
+    ran = variant.backend.kernels(forward, artifact, images[:1])
     share = sum(one.macs for one in ran if one.int8) / sum(one.macs for one in ran)
     assert share >= variant.int8_share
 
 
 @CUDA
 def test_on_a_gpu_integers_are_those_of_the_reference(
-    integers: IntegerResnet, images: Tensor, tmp_path: Path
+    integers: IntegerResnet, images: Tensor, save: Callable[..., Stored]
 ) -> None:
     """To the last bit before the linear layer, whose float32 sums have another order."""
     variant = variants.all_variants()["cuda-int8"]
-    variant.format.save(integers, STRUCTURE, tmp_path)
-    forward = variant.format.load(tmp_path, lambda blank: variant.quantize(blank, None))
+    forward = variant.backend.load(
+        save(variant.backend, integers, lambda: variant.modules(blank()))
+    )
     torch.testing.assert_close(
         forward(images[:64]), logits(integers, images[:64]), rtol=1e-5, atol=1e-4
     )

@@ -9,29 +9,22 @@ import pytest
 import torch
 from torch import Tensor
 
-from qmodels import checkpoints, evaluation, fake_quantize, machine, training, variants
-from qmodels.checkpoints import Checkpoint
+from qmodels import variants
+from qmodels.backends import dispatch
 from qmodels.data import Dataset
-from qmodels.fusion import fuse
 from qmodels.measure import kernels
-from qmodels.resnet import Resnet34
-from qmodels.runtimes import dispatch
-from qmodels.variants import Artifact, compiled, making
+from qmodels.network import evaluation, fake_quantize
+from qmodels.network.fusion import fuse
+from qmodels.network.precision import InPrecision
+from qmodels.network.resnet import Resnet34
+from qmodels.system import machine
+from qmodels.training import checkpoints, on_demand
+from qmodels.training.checkpoints import Checkpoint
+from qmodels.variants import Artifact, build_worker
 
 # The others take as long to build: what is theirs alone is tested on small networks in
-# tests/runtimes, and the benches build them whole.
+# tests/backends, and the benches build them whole.
 NAMES = ("pt2e-int8", "onnx-int8", "openvino-int8")
-
-
-@pytest.fixture(scope="module")
-def build(digits: Dataset, digits_checkpoint: Checkpoint) -> Callable[[str], Artifact]:
-    def built(name: str) -> Artifact:
-        variant = variants.all_variants()[name]
-        if variant.missing():
-            pytest.skip(str(variant.missing()))
-        return variants.build(variant, digits_checkpoint, digits)
-
-    return built
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +44,7 @@ def test_every_runtime_is_right_and_proves_its_kernels(
     whole: int,
 ) -> None:
     artifact = build(name)
-    forward, images = artifact.load(), making.reference_images(digits)
+    forward, images = artifact.load(), build_worker.reference_images(digits)
     with torch.inference_mode():
         logits, fp32 = forward(images), digits_model(images)
         assert logits.dtype == torch.float32
@@ -59,7 +52,7 @@ def test_every_runtime_is_right_and_proves_its_kernels(
             some = forward(images[:count])
             assert some.shape == (count, 10)
             assert evaluation.sqnr_db(some, logits[:count]) > 35
-    ran = artifact.variant.format.kernels(forward, artifact.folder, images[:1])
+    ran = artifact.variant.backend.kernels(forward, artifact, images[:1])
     assert sum(kernel.macs for kernel in ran) == whole
     shown = kernels.proof(ran, whole, logits, artifact.reference_logits(), fp32)
     assert kernels.doubt(artifact.variant, shown) is None
@@ -75,15 +68,15 @@ def test_the_trained_ranges_reach_the_exported_graph(
     digits: Dataset, digits_checkpoint: Checkpoint
 ) -> None:
     pytest.importorskip("torchao")
-    source = checkpoints.load_model(training.find_or_fine_tune(digits_checkpoint, digits))
+    source = checkpoints.load_model(on_demand.find_or_fine_tune(digits_checkpoint, digits))
     ranges = fake_quantize.ranges(source)
-    exported = variants.all_variants()["pt2e-qat-int8"].quantize(source, None)
+    images = build_worker.reference_images(digits)
+    exported = variants.all_variants()["pt2e-qat-int8"].quantize(source, images[:2])
     nodes = [node for node in exported.many.graph.nodes if "quantize_per" in str(node.target)]
     scales = {node.args[1] for node in nodes if "quantize_per_tensor" in str(node.target)}
     trained = {float(scale) for name, (scale, _) in ranges.items() if "weight" not in name}
     assert len(scales) > 30
     assert scales <= trained
-    images = making.reference_images(digits)
     with torch.inference_mode():
         rounded, expected = exported.eager(images), source(images)
     assert evaluation.sqnr_db(rounded, expected) > 20
@@ -94,10 +87,10 @@ import sys
 import torch
 from pathlib import Path
 from qmodels import data, variants
-from qmodels.variants import Artifact, compiled, making
+from qmodels.variants import Artifact, build_worker
 
 torch.set_num_threads(1)
-images = making.reference_images(data.load("digits"))
+images = build_worker.reference_images(data.load("digits"))
 for argument in sys.argv[2:]:
     name, folder = argument.split("=")
     forward = Artifact(variants.all_variants()[name], Path(folder)).load()
@@ -122,7 +115,7 @@ def test_no_engine_changes_what_another_computes(
     """In both orders within one process, and the first of each order alone."""
     names = ["fp32", "onnx-int8", "static-int8-onednn", "openvino-int8", "static-int8", "pt2e-int8"]
     known = variants.all_variants()
-    names = [name for name in names if known[name].missing() is None]
+    names = [name for name in names if known[name].unavailable_reason() is None]
     folders = {name: build(name).folder for name in names}
     one = logits_of(names, folders, tmp_path / "one")
     other = logits_of(names[::-1], folders, tmp_path / "other")
@@ -132,8 +125,8 @@ def test_no_engine_changes_what_another_computes(
 
 
 def test_bfloat16_stays_close_to_float32(digits: Dataset, digits_model: Resnet34) -> None:
-    exported = compiled.Bfloat16(fuse(digits_model)).eval()
-    images = making.reference_images(digits)
+    exported = InPrecision(fuse(digits_model), torch.bfloat16).eval()
+    images = build_worker.reference_images(digits)
     with torch.inference_mode():
         logits = exported(images)
         assert logits.dtype == torch.float32

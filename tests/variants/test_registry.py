@@ -1,5 +1,6 @@
-"""Variants that other packages bring, whole and broken."""
+"""All variants by name, those that other packages bring, whole and broken, among them."""
 
+import json
 import os
 import subprocess
 import sys
@@ -7,18 +8,88 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 import qmodels
+from qmodels import variants
+from qmodels.backends import eager
+from qmodels.backends import registry as backends
+from qmodels.data import Dataset
+from qmodels.system import packages
+from qmodels.system.errors import Obstacle, Unavailable, UserError
+from qmodels.training.checkpoints import Checkpoint
+from qmodels.variants import registry
 
 WORKING = """
-from qmodels.runtimes.eager import WEIGHTS
+from qmodels.backends import eager
 from qmodels.variants import variant
 
-@variant(
-    "mine", engine="eager", summary="", format=WEIGHTS, requires=["nobody_has_it"], extra={extra}
-)
-def mine(model, calibration):
+@variant(backend=eager.BACKEND, summary="", requires=["nobody_has_it"], extra={extra})
+def mine(model):
     return model
+"""
+
+
+# A runtime of its own, asked and built in processes of their own, as those that are not torch's.
+RUNTIME = """
+import torch
+from qmodels.backends import dispatch
+from qmodels.backends.base import Backend
+from qmodels.variants import variant
+
+class Halves(Backend):
+    name = "halves"
+    requires = ("json",)
+
+    def save(self, model, folder):
+        state = {name: v.bfloat16() if v.dim() > 1 else v for name, v in model.state_dict().items()}
+        torch.save(state, folder / "model.pt")
+
+    def load(self, artifact):
+        model = artifact.modules()
+        model.load_state_dict(torch.load(artifact.folder / "model.pt", weights_only=True))
+        return model.eval()
+
+    def kernels(self, forward, artifact, images):
+        return dispatch.kernels(forward, images)
+
+    def reference(self, model):
+        return model
+
+    def saturates(self):
+        return None
+
+BACKEND = Halves()
+
+@variant(backend=BACKEND, summary="weights of 16 bits on disk")
+def half_weights(model):
+    return model
+"""
+RUN = """
+import json, sys
+import torch
+from qmodels import data, variants
+from qmodels.backends import registry
+from qmodels.training import checkpoints
+from qmodels.variants import artifact
+
+digits, checkpoint = data.load("digits"), checkpoints.named(sys.argv[1])
+variant = variants.all_variants()["half-weights"]
+built = variants.build(variant, checkpoint, digits)
+opened = artifact.open_artifact(built.folder)
+forward, images = opened.load(), digits.normalize(digits.test.images[:24])
+with torch.inference_mode():
+    expected = checkpoints.load_model(checkpoint)(images)
+    difference = float((forward(images) - expected).abs().max() / expected.abs().max())
+print(json.dumps({
+    "last": list(variants.all_variants())[-1],
+    "found": registry.find("halves") is variant.backend,
+    "opened": opened == built,
+    "files": sorted(path.name for path in built.folder.iterdir()),
+    "source": "runtime" in built.inputs["sources"],
+    "difference": difference,
+    "kernels": len(variant.backend.kernels(forward, opened, images)),
+}))
 """
 
 
@@ -30,13 +101,27 @@ def site(tmp_path: Path) -> Path:
     return folder
 
 
-def install(site: Path, package: str, module: str) -> None:
-    """Put a package there, of one module, which an entry point names."""
+def install(site: Path, package: str, module: str, backend: str | None = None) -> None:
+    """Put a package there, of one module, which an entry point names; another, its backend."""
     (site / f"{package}.py").write_text(textwrap.dedent(module))
     info = site / f"my_{package}-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: my-{package}\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[qmodels.variants]\npoint = {package}\n")
+    points = f"[qmodels.variants]\npoint = {package}\n"
+    if backend is not None:
+        points += f"[qmodels.backends]\n{backend} = {package}:BACKEND\n"
+    (info / "entry_points.txt").write_text(points)
+
+
+def python(site: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A fresh process that has those packages."""
+    path = os.pathsep.join([str(Path(qmodels.__file__).parents[1]), str(site)])
+    return subprocess.run(
+        [sys.executable, *arguments],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
 
 
 def names_and_errors(site: Path) -> tuple[list[str], list[str]]:
@@ -44,24 +129,18 @@ def names_and_errors(site: Path) -> tuple[list[str], list[str]]:
     script = (
         "from qmodels import variants\n"
         "for _ in range(2): known = variants.all_variants()\n"
-        "print('fp32', *(f'{name}: {one.missing()}' for name, one in known.items()"
+        "print('fp32', *(f'{name}: {one.unavailable_reason()}' for name, one in known.items()"
         " if not one.quantize.__module__.startswith('qmodels')), sep='\\n')"
     )
-    path = os.pathsep.join([str(Path(qmodels.__file__).parents[1]), str(site)])
-    child = subprocess.run(
-        [sys.executable, "-c", script],
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    child = python(site, "-c", script)
+    assert child.returncode == 0, child.stderr
     return child.stdout.splitlines()[1:], child.stderr.splitlines()
 
 
 def broken(package: str, error: str) -> str:
     return (
         f"qmodels: entry point point of package my-{package} is broken and its variants are left "
-        f"out ({error}): mend or uninstall my-{package}"
+        f"out ({error}): fix or uninstall my-{package}"
     )
 
 
@@ -92,14 +171,80 @@ def test_what_another_package_needs_is_an_extra_of_it(site: Path) -> None:
 
 def test_the_command_line_goes_on_without_a_broken_package(site: Path) -> None:
     install(site, "unreadable", "def")
-    path = os.pathsep.join([str(Path(qmodels.__file__).parents[1]), str(site)])
-    child = subprocess.run(
-        [sys.executable, "-m", "qmodels", "build", "--dataset=digits", "--variants=unreadable"],
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-    )
+    child = python(site, "-m", "qmodels", "build", "--dataset=digits", "--variants=unreadable")
     assert child.returncode == 2
     warned, said = child.stderr.splitlines()
     assert warned == broken("unreadable", "SyntaxError: invalid syntax (unreadable.py, line 1)")
     assert said.startswith("qmodels: unknown variant 'unreadable': choose from fp32, ")
+
+
+def test_a_backend_and_a_variant_of_another_package_build_an_artifact_and_run_it(
+    site: Path, digits_checkpoint: Checkpoint
+) -> None:
+    install(site, "runtime", RUNTIME, backend="halves")
+    child = python(site, "-c", RUN, str(digits_checkpoint.path))
+    assert child.returncode == 0, child.stderr
+    told = json.loads(child.stdout)
+    assert 0 < told.pop("difference") < 0.05
+    assert told == {
+        "last": "half-weights",
+        "found": True,
+        "opened": True,
+        "files": ["manifest.json", "model.pt"],
+        "source": True,
+        "kernels": 37,
+    }
+
+
+def test_a_backend_that_no_package_registers_is_one_line() -> None:
+    line = "no backend 'halves': install the package that registers it in qmodels.backends"
+    with pytest.raises(UserError, match=f"^{line}$"):
+        backends.find("halves")
+
+
+def test_select_keeps_the_order_asked_for() -> None:
+    chosen = variants.select("static-int8, fp32,static-int8")
+    assert [variant.name for variant in chosen] == ["static-int8", "fp32"]
+
+
+@pytest.mark.parametrize("names", ["fp64", "fp32,int4", "", " , "])
+def test_an_unknown_variant_is_refused_with_the_known_ones(names: str) -> None:
+    with pytest.raises(UserError, match="choose from fp32, dynamic-fp16"):
+        variants.select(names)
+
+
+def test_a_variant_without_its_runtime_says_what_to_install(
+    digits: Dataset, digits_checkpoint: Checkpoint
+) -> None:
+    def runs_elsewhere(model: nn.Module) -> nn.Module:
+        return model
+
+    variant = variants.Variant(
+        runs_elsewhere,
+        eager.BACKEND,
+        "runs where a package is that nobody has",
+        requires=("a_package_that_nobody_has",),
+        extra="elsewhere",
+    )
+    nobody = "a_package_that_nobody_has is not installed: pip install a_package_that_nobody_has"
+    with pytest.raises(Unavailable, match=f"runs-elsewhere: {nobody}"):
+        variants.build(variant, digits_checkpoint, digits)
+
+
+def test_a_name_that_is_taken_is_refused() -> None:
+    taken = variants.all_variants()["fp32"].quantize
+    register = variants.variant(backend=eager.BACKEND, summary="the same")
+    with pytest.raises(UserError, match="variant 'fp32' is defined twice: rename one of them"):
+        register(taken)
+
+
+def test_what_is_ours_to_install_is_an_extra_of_the_checkout(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(registry, "find_spec", lambda name: None)
+    obstacle = variants.all_variants()["onnx-int8"].obstacle()
+    command = "pip install -e '.[onnx]' -c baselines/constraints.txt"
+    assert obstacle == Obstacle(f"onnx is not installed: {command}", mendable=True)
+    monkeypatch.setattr(packages, "CHECKOUT", tmp_path)  # installed without one
+    said = variants.all_variants()["onnx-int8"].unavailable_reason()
+    assert said == "onnx is not installed: pip install 'pytest-qmodels[onnx]'"

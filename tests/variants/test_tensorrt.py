@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,20 +10,24 @@ import pytest
 import torch
 from torch import Tensor
 
-from qmodels import checkpoints, data, evaluation, obstacles, training, variants
-from qmodels.checkpoints import Checkpoint
+from qmodels import data, variants
+from qmodels.backends import cuda_graphs, onnxruntime, tensorrt
+from qmodels.backends.base import Runnable
 from qmodels.data import Dataset
-from qmodels.errors import UserError
-from qmodels.obstacles import Obstacle
-from qmodels.resnet import Resnet34
-from qmodels.runtimes import onnxruntime, tensorrt
+from qmodels.network import evaluation
+from qmodels.network.resnet import Resnet34
+from qmodels.system import packages
+from qmodels.system.errors import Obstacle, UserError
+from qmodels.training import checkpoints, on_demand
+from qmodels.training.checkpoints import Checkpoint
+from qmodels.variants import registry
 
-onnx = pytest.importorskip("onnx", reason=f"graphs are onnx's: {obstacles.install('tensorrt')}")
+onnx = pytest.importorskip("onnx", reason=f"graphs are onnx's: {packages.install('tensorrt')}")
 
 
 @pytest.fixture(scope="module")
 def model(digits: Dataset) -> Resnet34:
-    return checkpoints.load_model(training.find_or_train(digits, "resnet34", 8))
+    return checkpoints.load_model(on_demand.find_or_train(digits, "resnet34", 8))
 
 
 @pytest.fixture(scope="module")
@@ -133,14 +138,14 @@ def test_the_graph_is_as_accurate_as_fp32_in_onnxruntime(
 ) -> None:
     pytest.importorskip("onnxruntime")
     images, first = digits.normalize(digits.test.images[:300]), digits.test.first(300)
-    got = onnxruntime.reference(graph)(images)
+    got = onnxruntime.BACKEND.reference(graph)(images)
     with torch.inference_mode():
         expected = model(images)
     noise = (got - expected).pow(2).sum() / expected.pow(2).sum()
     assert -10 * noise.log10() > 20
     assert evaluation.accuracy(expected, first)[0] - evaluation.accuracy(got, first)[0] < 2
     # Another evaluator of the same graph; a tie may be rounded the other way.
-    own = tensorrt.reference(graph)(images[:12])
+    own = tensorrt.BACKEND.reference(graph)(images[:12])
     noise = (own - got[:12]).pow(2).sum() / own.pow(2).sum()
     assert own.shape == (12, 10)
     assert -10 * noise.log10() > 40
@@ -156,11 +161,11 @@ def test_every_batch_size_has_one_profile() -> None:
 
 
 def test_more_images_than_the_engine_takes_go_in_several_batches(
-    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[int] = []
 
-    def running(engine: object) -> variants.Runnable:
+    def running(engine: object) -> Runnable:
         def forward(images: Tensor) -> Tensor:
             sizes.append(len(images))
             return images.mean((2, 3))
@@ -169,8 +174,9 @@ def test_more_images_than_the_engine_takes_go_in_several_batches(
 
     monkeypatch.setattr(tensorrt, "deserialized", lambda path: None)
     monkeypatch.setattr(tensorrt, "running", running)
-    monkeypatch.setattr(tensorrt.cuda, "as_graphs", lambda forwards: forwards())
-    forward = tensorrt.load(tmp_path, lambda model: model)
+    monkeypatch.setattr(cuda_graphs, "as_graphs", lambda forwards: forwards())
+    artifact = variants.Artifact(variants.all_variants()["tensorrt-int8"], tmp_path)
+    forward = tensorrt.BACKEND.load(artifact)
     images = torch.randn(600, 3, 2, 2)
     assert torch.equal(forward(images), images.mean((2, 3)))
     assert sizes == [256, 256, 88]
@@ -203,25 +209,21 @@ def test_an_inspected_engine_tells_layers_with_weights() -> None:
 
 
 def test_the_package_is_asked_for_where_there_is_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    from qmodels.variants import registry
-
     variant = variants.all_variants()["tensorrt-int8"]
     monkeypatch.setattr(registry, "find_spec", lambda name: None if name == "tensorrt" else name)
-    here = registry.Variant(**{**vars(variant), "here": lambda: None})
-    assert here.missing() == f"tensorrt is not installed: {obstacles.install('tensorrt')}"
+    monkeypatch.setattr(cuda_graphs, "no_gpu", lambda: None)
+    assert (
+        variant.unavailable_reason() == f"tensorrt is not installed: {packages.install('tensorrt')}"
+    )
 
 
 def test_what_the_machine_cannot_run_is_not_worth_installing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from qmodels.variants import registry
-
     monkeypatch.setattr(registry, "find_spec", lambda name: None)
-    variant = variants.all_variants()["tensorrt-int8"]
-    here = registry.Variant(
-        **{**vars(variant), "here": lambda: Obstacle("no GPU: find one", False)}
-    )
-    assert here.missing() == "no GPU: find one"
+    monkeypatch.setattr(cuda_graphs, "no_gpu", lambda: Obstacle("no GPU: find one", False))
+    here = variants.all_variants()["tensorrt-int8"]
+    assert here.unavailable_reason() == "no GPU: find one"
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
@@ -229,8 +231,8 @@ def test_on_a_gpu_the_engine_is_as_accurate_as_its_graph(
     digits: Dataset, digits_checkpoint: Checkpoint
 ) -> None:
     variant = variants.all_variants()["tensorrt-int8"]
-    if variant.missing():
-        pytest.skip(str(variant.missing()))
+    if variant.unavailable_reason():
+        pytest.skip(str(variant.unavailable_reason()))
     artifact = variants.build(variant, digits_checkpoint, digits)
     forward, expected = artifact.load(), artifact.reference_logits()
     assert expected is not None
@@ -239,5 +241,5 @@ def test_on_a_gpu_the_engine_is_as_accurate_as_its_graph(
         got = forward(images[:count])
         noise = (got - expected[:count]).pow(2).sum() / expected[:count].pow(2).sum()
         assert -10 * noise.log10() > 25
-    ran = variant.format.kernels(forward, artifact.folder, images[:1])
+    ran = variant.backend.kernels(forward, artifact, images[:1])
     assert sum(one.int8 for one in ran) == 36

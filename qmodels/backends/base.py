@@ -1,0 +1,155 @@
+"""What a backend is: one object that knows all of one runtime."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol
+
+from torch import Tensor, nn
+
+from qmodels.system import machine
+from qmodels.system.errors import Obstacle
+
+# Images (N, C, H, W) float32 to logits (N, classes) float32.
+Runnable = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A convolution or linear layer that ran.
+
+    Attributes:
+        layer: as its runtime names it.
+        implementation: the operator or kernel.
+        macs: multiply-accumulates.
+        int8: whether it multiplied integers of eight bits.
+    """
+
+    layer: str
+    implementation: str
+    macs: int
+    int8: bool
+
+
+@dataclass(frozen=True)
+class LayerNoise:
+    """SQNR of one layer's output, in decibels: of quantization, and of the runtime."""
+
+    layer: str
+    quantization_db: float
+    runtime_db: float
+
+
+class Stored(Protocol):
+    """What a backend loads: the files of a folder, and the modules that their weights fill."""
+
+    @property
+    def folder(self) -> Path:
+        """The folder that ``Backend.save`` wrote."""
+
+    def modules(self) -> nn.Module:
+        """Modules of the right structure in eval mode, with other weights."""
+
+
+class Backend(ABC):
+    """One runtime: how it stores, loads and runs models, and how that is checked.
+
+    Attributes:
+        name: as in the entry-point group ``qmodels.backends``; of ours, the module's.
+        engine: the kernel library that executes, as run records name it.
+        processor: what executes.
+        requires: modules that must be importable.
+        extra: the extra of qmodels, or of the package that defines the backend, with these.
+        isolated: whether building and probing happen in a process of their own. A runtime that
+            is not torch's may set global state, or crash.
+        torch_allocates: whether its memory comes from torch's allocator, which the profiler sees.
+        machine_code: whether artifacts hold code for this very processor, with all of its
+            instructions.
+        portable: whether artifacts are the same on every machine class, but for numbers in them.
+        service: the module that serves an artifact in a process without torch. It has a function
+            ``loader(variant, folder, threads)``, which starts the runtime and returns what loads
+            the artifact, as a function from images to logits, both float32 of numpy. None where
+            the runtime is torch's.
+    """
+
+    name: ClassVar[str]
+    processor: ClassVar[Literal["cpu", "gpu"]] = "cpu"
+    requires: ClassVar[tuple[str, ...]] = ()
+    extra: ClassVar[str | None] = None
+    isolated: ClassVar[bool] = True
+    torch_allocates: ClassVar[bool] = True
+    machine_code: ClassVar[bool] = False
+    portable: ClassVar[bool] = True
+    service: ClassVar[str | None] = None
+
+    @property
+    def engine(self) -> str:
+        """The kernel library that executes."""
+        return self.name
+
+    def obstacle(self) -> Obstacle | None:
+        """Why this machine can't run the backend, installed packages aside; None where it can."""
+        return None
+
+    @abstractmethod
+    def save(self, model: Any, folder: Path) -> None:
+        """Write what a variant's function returned into an empty folder."""
+
+    @abstractmethod
+    def load(self, artifact: Stored) -> Runnable:
+        """Read what ``save`` wrote."""
+
+    @abstractmethod
+    def kernels(self, forward: Runnable, artifact: Stored, images: Tensor) -> list[Kernel]:
+        """The convolutions and linear layers that ran in a forward.
+
+        Args:
+            forward: the loaded artifact.
+            images: (N, C, H, W) float32.
+        """
+
+    @abstractmethod
+    def reference(self, model: Any) -> Runnable:
+        """What a variant's function returned, in reference arithmetic.
+
+        The same integers and scales, multiplied in floating point. The difference to it is the
+        runtime's own error, such as saturation.
+        """
+
+    @abstractmethod
+    def saturates(self) -> bool | None:
+        """Whether int8 convolutions give wrong sums at full range here; None without int8."""
+
+    def weight_range(self) -> tuple[int, int]:
+        """The lowest and highest int8 weight that can be multiplied without overflow.
+
+        Seven bits instead of eight where the backend saturates, so that no pair of products does:
+        2 * 255 * 64 fits into int16. torch's way, seven bits for activations, costs twice the
+        noise power.
+        """
+        return (-64, 63) if self.saturates() else (-128, 127)
+
+    def machine_class(self) -> str:
+        """What artifacts and results depend on: the class of the GPU, or of the processor."""
+        if self.processor == "gpu":
+            return machine.gpu_class() or "a machine without an NVIDIA GPU"
+        return machine.machine_class()
+
+    def kernel_library(self, machine_class: str) -> str:
+        """What executes on a machine class. The same name means the same counts and memory."""
+        return self.engine if self.portable else f"{self.engine} of {machine_class}"
+
+    def layer_noise(
+        self, artifact: Stored, model: nn.Module, images: Tensor
+    ) -> list[LayerNoise] | None:
+        """Noise of each convolution and linear layer, in the order that they ran.
+
+        Args:
+            model: the float network, in eval mode.
+            images: (N, C, H, W) float32, normalized.
+
+        Returns:
+            None where the runtime does not show its layers.
+        """
+        return None

@@ -1,0 +1,79 @@
+"""torch on an NVIDIA GPU: float networks, compiled and replayed as CUDA graphs.
+
+On disk are the weights as they run, in their precision.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from qmodels.backends import cuda_graphs, dispatch, eager
+from qmodels.backends.base import Backend, Kernel, Runnable, Stored
+from qmodels.backends.cuda_graphs import DEVICE
+from qmodels.network.precision import InPrecision
+from qmodels.system.errors import Obstacle
+
+
+class Cuda(Backend):
+    """Networks in one precision, compiled for each shape of images."""
+
+    name = "cuda"
+    processor = "gpu"
+    isolated = False
+
+    def obstacle(self) -> Obstacle | None:
+        """Why nothing can be compiled for a GPU here."""
+        return cuda_graphs.no_compiler()
+
+    def save(self, model: InPrecision, folder: Path) -> None:
+        """Write the weights."""
+        eager.save_state(model, folder)
+
+    def load(self, artifact: Stored) -> Runnable:
+        """Read the weights and compile for the GPU when the first images come."""
+        network = eager.filled(artifact)
+        assert isinstance(network, InPrecision)
+        network.to(DEVICE)
+
+        def forward(images: Tensor) -> Tensor:
+            return compiled(network.precision, tuple(images.shape))(network, images)
+
+        return cuda_graphs.as_graphs(lambda: forward)
+
+    def kernels(self, forward: Runnable, artifact: Stored, images: Tensor) -> list[Kernel]:
+        """The operators of the network uncompiled: what is compiled shows none."""
+        return dispatch.kernels(eager.filled(artifact).to(DEVICE), images.to(DEVICE))
+
+    def reference(self, model: Any) -> Runnable:
+        """The network itself, which has no integers."""
+        return dispatch.reference(model)
+
+    def saturates(self) -> bool | None:
+        """None: there are no int8 kernels."""
+        return None
+
+
+BACKEND = Cuda()
+
+
+@cache
+def compiled(
+    precision: torch.dtype, shape: tuple[int, ...]
+) -> Callable[[nn.Module, Tensor], Tensor]:
+    """A compiled forward, of a network in a precision and images of one shape.
+
+    Dynamo keeps what it compiled with a function's code, and runs what comes after the first few
+    (``recompile_limit``) without compiling it. So each shape has code of its own, and what
+    exceeds the limit all the same, as many networks of other widths would, fails: ``fullgraph``.
+    """
+
+    def forward(network: nn.Module, images: Tensor) -> Tensor:
+        logits: Tensor = network(images)
+        return logits
+
+    forward.__code__ = forward.__code__.replace()
+    return torch.compile(forward, dynamic=False, fullgraph=True)

@@ -1,0 +1,155 @@
+"""See and replace the operators that torch dispatches: of eager models and of TorchScript alike.
+
+Models that run operator by operator pass through torch's dispatcher, where a mode sees every call
+with its arguments: which kernels ran, how much they multiplied, and what they would have given in
+reference arithmetic.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from qmodels.backends.base import Kernel, Runnable
+
+
+@dataclass(frozen=True)
+class Product:
+    """A convolution or linear layer as it was called, and what it gave.
+
+    ``integer`` tells whether the operator multiplies int8; ``weight`` is float32, dequantized
+    where it was quantized; ``output`` is float32 too.
+    """
+
+    operator: str
+    weight: Tensor
+    output: Tensor
+    integer: bool
+
+
+def kernels(forward: Runnable, images: Tensor) -> list[Kernel]:
+    """The kernels of a forward, in their order; each layer is named by its place among them."""
+    return [
+        Kernel(str(place), one.operator, macs(one), one.integer)
+        for place, one in enumerate(products(forward, images))
+    ]
+
+
+def macs(product: Product) -> int:
+    """Multiply-accumulates: each output is a sum over all but the first dimension of weights."""
+    return product.output.numel() * product.weight[0].numel()
+
+
+def products(forward: Runnable, images: Tensor, *, exactly: bool = False) -> list[Product]:
+    """Every convolution and linear layer of a forward.
+
+    Args:
+        exactly: replace quantized kernels by reference arithmetic on the same inputs.
+    """
+    found: list[Product] = []
+
+    class Recorder(TorchDispatchMode):
+        def __torch_dispatch__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            name = func.name().partition(".")[0]
+            out = exact(name, args) if exactly and name in EXACT else func(*args, **(kwargs or {}))
+            if name in WEIGHTS:
+                integer = name.startswith("quantized::") and not name.endswith("fp16")
+                plain = out.dequantize() if out.is_quantized else out
+                found.append(Product(name, WEIGHTS[name](args), plain, integer))
+            return out
+
+    with torch.inference_mode(), Recorder():  # type: ignore[no-untyped-call]
+        forward(images)
+    return found
+
+
+def reference(forward: Runnable) -> Runnable:
+    """A model whose quantized kernels are replaced by reference arithmetic on the same integers."""
+
+    class Reference(TorchDispatchMode):
+        def __torch_dispatch__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            name = func.name().partition(".")[0]
+            return exact(name, args) if name in EXACT else func(*args, **(kwargs or {}))
+
+    def run(images: Tensor) -> Tensor:
+        with Reference():  # type: ignore[no-untyped-call]
+            return forward(images)
+
+    return run
+
+
+def exact(name: str, args: Any) -> Tensor:
+    """What an operator gives without its kernel: dequantize, multiply in float32, quantize."""
+    value, scale, zero_point = EXACT[name](args)
+    return torch.quantize_per_tensor(value, scale, zero_point, torch.quint8)
+
+
+def convolved(x: Tensor, packed: Any) -> Tensor:
+    """A quantized convolution's float32 result before it is rounded."""
+    weight, bias = torch.ops.quantized.conv2d_unpack(packed)
+    ops = torch.ops.quantized
+    return torch.nn.functional.conv2d(
+        x.dequantize(),
+        weight.dequantize(),
+        bias,
+        ops.conv2d_stride(packed),
+        ops.conv2d_padding(packed),
+        ops.conv2d_dilation(packed),
+        ops.conv2d_groups(packed),
+    )
+
+
+def linear(x: Tensor, packed: Any) -> Tensor:
+    """A quantized linear layer's float32 result before it is rounded."""
+    weight, bias = torch.ops.quantized.linear_unpack(packed)
+    return torch.nn.functional.linear(x.dequantize(), weight.dequantize(), bias)
+
+
+# By operator: its float32 result, and the scale and zero point that it rounds to.
+EXACT: dict[str, Callable[[Any], tuple[Tensor, float, int]]] = {
+    "quantized::conv2d": lambda a: (convolved(a[0], a[1]), a[2], a[3]),
+    "quantized::conv2d_relu": lambda a: (convolved(a[0], a[1]).relu(), a[2], a[3]),
+    "quantized::conv2d_add": lambda a: (convolved(a[0], a[2]) + a[1].dequantize(), a[3], a[4]),
+    "quantized::conv2d_add_relu": lambda a: (
+        (convolved(a[0], a[2]) + a[1].dequantize()).relu(),
+        a[3],
+        a[4],
+    ),
+    "quantized::linear": lambda a: (linear(a[0], a[1]), a[2], a[3]),
+    "quantized::add": lambda a: (a[0].dequantize() + a[1].dequantize(), a[2], a[3]),
+    "quantized::add_relu": lambda a: (
+        (a[0].dequantize() + a[1].dequantize()).relu(),
+        a[2],
+        a[3],
+    ),
+}
+
+
+def unpacked(packed: Any) -> Tensor:
+    """The weight of a quantized convolution, float32."""
+    weight: Tensor = torch.ops.quantized.conv2d_unpack(packed)[0]
+    return weight.dequantize()
+
+
+# By operator that multiplies: its weight, float32.
+WEIGHTS: dict[str, Callable[[Any], Tensor]] = {
+    "quantized::conv2d": lambda a: unpacked(a[1]),
+    "quantized::conv2d_relu": lambda a: unpacked(a[1]),
+    "quantized::conv2d_add": lambda a: unpacked(a[2]),
+    "quantized::conv2d_add_relu": lambda a: unpacked(a[2]),
+    "quantized::linear": lambda a: torch.ops.quantized.linear_unpack(a[1])[0].dequantize(),
+    "quantized::linear_dynamic": lambda a: a[1].unpack()[0].dequantize(),
+    "quantized::linear_dynamic_fp16": lambda a: a[1].unpack()[0],
+    "aten::conv2d": lambda a: a[1],
+    "aten::convolution": lambda a: a[1],
+    "aten::_convolution": lambda a: a[1],
+    "aten::linear": lambda a: a[1],
+    "aten::addmm": lambda a: a[2].t(),
+}

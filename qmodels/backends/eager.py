@@ -1,0 +1,99 @@
+"""torch, operator by operator: a state dictionary in a safetensors file fills a model's modules.
+
+safetensors knows no quantized tensors, so each is taken apart into its integers and its
+quantization parameters, and put together again on loading.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from qmodels.backends.base import Runnable, Stored
+from qmodels.backends.torch_engine import TorchBackend
+from qmodels.system import store
+
+FILE = "model.safetensors"
+
+
+@dataclass(frozen=True)
+class Eager(TorchBackend):
+    """Modules of torch, quantized or not."""
+
+    name = "eager"
+
+    def save(self, model: nn.Module, folder: Path) -> None:
+        """Write a state dictionary, quantized or not, as one safetensors file."""
+        save_state(model, folder)
+
+    def read(self, artifact: Stored) -> Runnable:
+        """Fill the modules from the file."""
+        return filled(artifact)
+
+
+BACKEND = Eager()
+
+
+def save_state(model: nn.Module, folder: Path) -> None:
+    """Write a state dictionary, quantized or not, as one safetensors file."""
+    tensors: dict[str, Tensor] = {}
+    layout = {name: take_apart(name, value, tensors) for name, value in model.state_dict().items()}
+    save_file(tensors, folder / FILE, metadata={"layout": json.dumps(layout)})
+
+
+def filled(artifact: Stored) -> nn.Module:
+    """An artifact's modules with the stored state, in eval mode."""
+    tensors, metadata = store.read_safetensors(artifact.folder / FILE)
+    model = artifact.modules()
+    state = model.state_dict()  # carries the versions of the modules, which the file does not
+    for name, kind in json.loads(metadata["layout"]).items():
+        state[name] = put_together(name, kind, tensors)
+    model.load_state_dict(state)
+    return model.eval()
+
+
+def take_apart(name: str, value: Any, tensors: dict[str, Tensor]) -> Any:
+    """Put a state's value into ``tensors`` as plain tensors; returns what rebuilds it, for JSON."""
+    if isinstance(value, torch.dtype):
+        return {"dtype": str(value).removeprefix("torch.")}
+    if isinstance(value, tuple):  # a linear layer's packed weight and bias
+        return [take_apart(f"{name}.{index}", part, tensors) for index, part in enumerate(value)]
+    if value is None:
+        return None
+    if not value.is_quantized:
+        tensors[name] = value.detach().contiguous()
+        return "tensor"
+    # int_repr keeps the memory format; safetensors wants plain order.
+    tensors[f"{name}.int"] = value.int_repr().contiguous()
+    if value.qscheme() in (torch.per_channel_affine, torch.per_channel_symmetric):
+        tensors[f"{name}.scale"] = value.q_per_channel_scales()
+        tensors[f"{name}.zero_point"] = value.q_per_channel_zero_points()
+        return {"axis": value.q_per_channel_axis(), "quantized": str(value.dtype)}
+    tensors[f"{name}.scale"] = torch.tensor(value.q_scale(), dtype=torch.float64)
+    tensors[f"{name}.zero_point"] = torch.tensor(value.q_zero_point())
+    return {"axis": None, "quantized": str(value.dtype)}
+
+
+def put_together(name: str, kind: Any, tensors: dict[str, Tensor]) -> Any:
+    """The inverse of ``take_apart``."""
+    if kind is None:
+        return None
+    if kind == "tensor":
+        return tensors[name]
+    if isinstance(kind, list):
+        return tuple(
+            put_together(f"{name}.{index}", part, tensors) for index, part in enumerate(kind)
+        )
+    if "dtype" in kind:
+        return getattr(torch, kind["dtype"])
+    integers = tensors[f"{name}.int"]
+    scale, zero_point = tensors[f"{name}.scale"], tensors[f"{name}.zero_point"]
+    if kind["axis"] is None:
+        return torch._make_per_tensor_quantized_tensor(
+            integers, scale.item(), int(zero_point.item())
+        )
+    return torch._make_per_channel_quantized_tensor(integers, scale, zero_point, kind["axis"])

@@ -1,0 +1,231 @@
+"""torch's compiler ahead of time: exported graphs as packages of machine code (AOTInductor).
+
+What is stored is what runs: a package is loaded without compiling. Its kernels are called past
+torch's dispatcher, so the proof that they ran is what oneDNN says of itself.
+"""
+
+import ctypes
+import os
+import platform
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from qmodels.backends.base import Backend, Kernel, Runnable, Stored
+from qmodels.system.errors import Obstacle, UserError, first_line
+
+# Without freezing, weights stay arguments, nothing is packed, and int8 patterns run in float.
+OPTIONS: Mapping[str, Any] = {"freezing": True}
+MOST_IMAGES = 4096
+# Of a graph for any number of images, and of one for a single image.
+MANY, ONE = "many.pt2", "one.pt2"
+# A primitive that ran: its kind, implementation, tensors and problem.
+EXECUTED = re.compile(
+    r"^onednn_verbose,(?:v\d+,)?primitive,exec,cpu,"
+    r"(?P<kind>convolution|inner_product|matmul),(?P<implementation>[^,]+),[^,]*,"
+    r"(?P<tensors>[^,]*),[^,]*,[^,]*,(?P<problem>[^,]+),"
+)
+CONVOLVED = re.compile(
+    r"mb(?P<mb>\d+)_ic(?P<ic>\d+)oc(?P<oc>\d+)_ih\d+oh(?P<oh>\d+)kh(?P<kh>\d+).*"
+    r"_iw\d+ow(?P<ow>\d+)kw(?P<kw>\d+)"
+)
+
+
+@dataclass(frozen=True)
+class Exported:
+    """Graphs to compile: for any number of images, and where that is faster for a single one.
+
+    ``eager`` computes the same operator by operator.
+    """
+
+    eager: nn.Module
+    many: ExportedProgram
+    one: ExportedProgram | None = None
+
+
+def export(model: nn.Module, example: Tensor, *, also_one: bool = False) -> Exported:
+    """Trace a model in eval mode.
+
+    Args:
+        example: at least two images (N, C, H, W) float32, for their shape.
+        also_one: with a graph for a single image. float convolutions have their weights laid out
+            when they are compiled only where shapes are known, and else in every forward, which
+            for one image takes longer than the convolution.
+    """
+    with torch.no_grad():
+        batch = Dim("batch", min=1, max=MOST_IMAGES)
+        many = torch.export.export(model, (example[:2],), dynamic_shapes=({0: batch},))
+        one = torch.export.export(model, (example[:1],)) if also_one else None
+    return Exported(model, many, one)
+
+
+class Inductor(Backend):
+    """Packages of machine code for this processor."""
+
+    name = "inductor"
+    machine_code = True
+    portable = False
+
+    def obstacle(self) -> Obstacle | None:
+        """Why Inductor can't build here: it needs a C++ compiler."""
+        if compiler():
+            return None
+        remedy = (
+            "xcode-select --install" if platform.system() == "Darwin" else "apt-get install g++"
+        )
+        return Obstacle(f"no C++ compiler: {remedy}, or name one in CXX", mendable=True)
+
+    def save(self, model: Exported, folder: Path) -> None:
+        """Compile each graph into a package.
+
+        Raises:
+            UserError: there is no compiler, or it failed.
+        """
+        from torch._inductor import aoti_compile_and_package
+
+        for name, program in ((MANY, model.many), (ONE, model.one)):
+            if program is None:
+                continue
+            try:
+                with torch.no_grad(), tempfile.TemporaryDirectory() as scratch:
+                    package = str(Path(scratch, name))
+                    aoti_compile_and_package(
+                        program, package_path=package, inductor_configs=dict(OPTIONS)
+                    )
+                    shutil.copyfile(package, folder / name)
+            except (RuntimeError, OSError) as error:
+                raise UserError(
+                    f"torch could not compile the model ({first_line(error)}): "
+                    "install a C++ compiler that works, as with apt-get install g++"
+                ) from None
+
+    def load(self, artifact: Stored) -> Runnable:
+        """Load the packages, which run as many threads as torch does."""
+        many = opened(artifact.folder / MANY)
+        if not (artifact.folder / ONE).exists():
+            return many
+        one = opened(artifact.folder / ONE)
+
+        def forward(images: Tensor) -> Tensor:
+            logits: Tensor = one(images) if len(images) == 1 else many(images)
+            return logits
+
+        return forward
+
+    def kernels(self, forward: Runnable, artifact: Stored, images: Tensor) -> list[Kernel]:
+        """What oneDNN's log says that it executed."""
+        return [kernel for line in verbose(forward, images) if (kernel := read(line)) is not None]
+
+    def reference(self, model: Exported) -> Runnable:
+        """The quantized graph, operator by operator: its products are of dequantized values."""
+        return model.eager
+
+    def saturates(self) -> bool | None:
+        """Whether the convolution that int8 graphs are lowered to does.
+
+        As ``torch_engine.int8_saturates``: 64 channels of 255 times 127.
+        """
+        ops = torch.ops.onednn
+        weight = torch.full((64, 64, 1, 1), 127, dtype=torch.int8)
+        image = torch.full((1, 64, 8, 8), 255, dtype=torch.uint8)
+        image = image.contiguous(memory_format=torch.channels_last)
+        scales, zeros = torch.ones(64), torch.zeros(64, dtype=torch.int64)
+        geometry = ([1, 1], [0, 0], [1, 1], 1)
+        packed = ops.qconv_prepack(weight, scales, 1.0, 0, *geometry, None)
+        out = ops.qconv_pointwise(
+            image,
+            1.0,
+            0,
+            packed,
+            scales,
+            zeros,
+            None,
+            *geometry,
+            1.0,
+            0,
+            torch.float32,
+            "none",
+            [],
+            "",
+        )
+        return bool((out != 64 * 255 * 127).any())
+
+
+BACKEND = Inductor()
+
+
+def compiler() -> str | None:
+    """The C++ compiler that Inductor would call, if there is one."""
+    named = os.environ.get("CXX", "")
+    return next((path for name in (named, "g++", "clang++") if (path := shutil.which(name))), None)
+
+
+def opened(package: Path) -> Runnable:
+    """A package as what maps images to logits.
+
+    By the loader in C++: torch's own around it brings in the compiler, which takes three seconds
+    and 150 MB to load.
+    """
+    runner = torch._C._aoti.AOTIModelPackageLoader(str(package), "model", False, 1, -1)
+
+    def forward(images: Tensor) -> Tensor:
+        logits: Tensor = runner.boxed_run([images])[0]
+        return logits
+
+    return forward
+
+
+def verbose(forward: Runnable, images: Tensor) -> list[str]:
+    """OneDNN's log of the second of two forwards: the first one sets up."""
+    with torch.inference_mode():
+        forward(images)
+        with tempfile.TemporaryFile() as log:
+            with output_to(log), torch.backends.mkldnn.verbose(1):
+                forward(images)
+            log.seek(0)
+            return log.read().decode(errors="replace").splitlines()
+
+
+@contextmanager
+def output_to(file: IO[bytes]) -> Iterator[None]:
+    """Send what C code prints to a file while the block lasts."""
+    libc = ctypes.CDLL(None)
+    sys.stdout.flush()
+    libc.fflush(None)
+    saved = os.dup(1)
+    try:
+        os.dup2(file.fileno(), 1)
+        yield
+    finally:
+        libc.fflush(None)
+        os.dup2(saved, 1)
+        os.close(saved)
+
+
+def read(line: str) -> Kernel | None:
+    """The kernel that a line of oneDNN's log tells of; None where it tells of something else."""
+    found = EXECUTED.match(line)
+    if found is None:
+        return None
+    tensors, problem = found["tensors"], found["problem"]
+    convolution = CONVOLVED.search(problem)
+    if convolution is not None:
+        count = prod(int(convolution[name]) for name in ("mb", "ic", "oc", "oh", "kh", "ow", "kw"))
+    elif found["kind"] == "matmul":  # as 1x512:512x100
+        left, right = (side.split("x") for side in problem.split(":")[:2])
+        count = prod(map(int, left)) * int(right[-1])
+    else:  # an inner product, as mb1ic512oc100
+        count = prod(map(int, re.findall(r"\d+", problem)))
+    int8 = bool(re.search(r"src:[us]8", tensors)) and "wei:s8" in tensors
+    return Kernel(problem, f"{found['kind']} {found['implementation']}", count, int8)

@@ -1,0 +1,163 @@
+"""ONNX Runtime: graphs in ONNX, executed by its own CPU kernels (MLAS)."""
+
+import json
+import re
+import tempfile
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from qmodels.backends import onnxruntime_session
+from qmodels.backends.base import Backend, Kernel, LayerNoise, Runnable, Stored
+from qmodels.backends.onnxruntime_session import FILE
+from qmodels.network import onnx_graph
+from qmodels.network.evaluation import sqnr_db
+from qmodels.network.fusion import fuse
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+# Kernels that multiply; those of integers have a name of their own.
+MULTIPLYING = re.compile(r"Conv|Gemm|MatMul")
+INTEGER = re.compile(r"^(QLinear|QGemm|Q.*MatMul|.*Integer)")
+# What optimizations append to the name of a node, and the profiler to that.
+APPENDED = re.compile(r"(_token_\d+|_nchwc|_nhwc|_quant)*_kernel_time$")
+
+
+class OnnxRuntime(Backend):
+    """Sessions of one graph, on as many threads as torch has."""
+
+    name = "onnxruntime"
+    requires = ("onnx", "onnxscript", "onnxruntime")
+    extra = "onnx"
+    torch_allocates = False
+    service = onnxruntime_session.__name__
+
+    def save(self, model: "ModelProto", folder: Path) -> None:
+        """Write a graph with its weights into one file."""
+        (folder / FILE).write_bytes(model.SerializeToString())
+
+    def load(self, artifact: Stored) -> Runnable:
+        """Open a session."""
+        return running(session(str(artifact.folder / FILE)))
+
+    def kernels(self, forward: Runnable, artifact: Stored, images: Tensor) -> list[Kernel]:
+        """What the profiler of a session says that it executed."""
+        import onnx
+
+        path = artifact.folder / FILE
+        shapes = onnx_graph.weight_shapes(onnx.load(path))
+        with tempfile.TemporaryDirectory() as scratch:
+            prefix = str(Path(scratch, "profile"))
+            opened = session(str(path), enable_profiling=True, profile_file_prefix=prefix)
+            running(opened)(images)
+            events = json.loads(Path(opened.end_profiling()).read_text(encoding="utf-8"))
+        return [
+            kernel(event, shapes)
+            for event in events
+            if event.get("cat") == "Node"
+            and event["name"].endswith("_kernel_time")
+            and MULTIPLYING.search(event["args"]["op_name"])
+        ]
+
+    def reference(self, model: "ModelProto") -> Runnable:
+        """The graph without optimizations: it dequantizes, multiplies in float32, quantizes."""
+        return running(session(model.SerializeToString(), **unoptimized()))
+
+    def saturates(self) -> bool | None:
+        """Whether its int8 convolution gives wrong sums at full range on this machine."""
+        opened = session(onnx_graph.saturation_probe().SerializeToString())
+        (sums,) = opened.run(None, {"images": np.full((1, 64, 8, 8), 255, np.float32)})
+        return onnx_graph.saturated(sums)
+
+    def layer_noise(
+        self, artifact: Stored, model: nn.Module, images: Tensor
+    ) -> list[LayerNoise] | None:
+        """Noise of all activations that are quantized, which have the names of the float graph's.
+
+        onnxruntime's own ``qdq_loss_debug`` shows every tensor of the graph, which keeps the
+        runtime from fusing what it would fuse otherwise.
+        """
+        import onnx
+
+        quantized = onnx.load(artifact.folder / FILE)
+        names = {
+            node.output[0] for node in quantized.graph.node if node.op_type == "DequantizeLinear"
+        }
+        before = onnx_graph.export(fuse(model), images)
+        activations = {
+            node.output[0]: node.name
+            for node in before.graph.node
+            if f"{node.output[0]}_DequantizeLinear_Output" in names
+        }
+        wanted = [f"{name}_DequantizeLinear_Output" for name in activations]
+        of_float = collected(before, list(activations), images)
+        of_reference = collected(quantized, wanted, images, **unoptimized())
+        of_runtime = collected(quantized, wanted, images)
+        return [
+            LayerNoise(layer, sqnr_db(exact, expected), sqnr_db(runtime, exact))
+            for layer, expected, exact, runtime in zip(
+                activations.values(), of_float, of_reference, of_runtime, strict=True
+            )
+        ]
+
+
+BACKEND = OnnxRuntime()
+
+
+def session(graph: str | bytes, **options: Any) -> Any:
+    """A session of as many threads as torch has, of a graph in a file or serialized."""
+    return onnxruntime_session.session(graph, torch.get_num_threads(), **options)
+
+
+def running(opened: Any) -> Runnable:
+    """A session as what maps images to logits."""
+    forward = onnxruntime_session.running(opened)
+    return lambda images: torch.from_numpy(forward(images.numpy()))
+
+
+def kernel(event: dict[str, Any], shapes: dict[str, tuple[int, ...]]) -> Kernel:
+    """An event of the profile; one of a layer that the graph does not have multiplied nothing."""
+    operator = event["args"]["op_name"]
+    layer = APPENDED.sub("", event["name"])
+    ((_, out),) = event["args"]["output_type_shape"][0].items()
+    count = positions(out) * prod(shapes[layer]) if layer in shapes else 0
+    return Kernel(layer, operator, count, bool(INTEGER.match(operator)))
+
+
+def positions(shape: list[int]) -> int:
+    """How many positions an output has, of all images, whether channels come second or last.
+
+    They may be padded, so they are no help; feature maps are square.
+    """
+    images, *others = shape
+    return images * (others[1] ** 2 if len(others) == 3 else 1)
+
+
+def unoptimized() -> dict[str, Any]:
+    """Options of a session that computes a graph node by node, as it is written."""
+    import onnxruntime
+
+    return {"graph_optimization_level": onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL}
+
+
+def collected(
+    graph: "ModelProto", names: list[str], images: Tensor, **options: Any
+) -> list[Tensor]:
+    """What a graph computes under some names."""
+    import onnx
+
+    showing = onnx.ModelProto()
+    showing.CopyFrom(graph)
+    shown = {one.name for one in showing.graph.output}
+    showing.graph.output.extend(
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
+        for name in names
+        if name not in shown
+    )
+    opened = session(showing.SerializeToString(), **options)
+    return [torch.from_numpy(one) for one in opened.run(names, {onnx_graph.INPUT: images.numpy()})]

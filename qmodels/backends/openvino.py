@@ -1,0 +1,110 @@
+"""OpenVINO: graphs in its intermediate representation, executed by its CPU plugin."""
+
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from qmodels.backends import openvino_network
+from qmodels.backends.base import Backend, Kernel, Runnable, Stored
+from qmodels.backends.openvino_network import FILE
+from qmodels.network import onnx_graph
+
+MULTIPLYING = ("Convolution", "FullyConnected", "MatMul")
+INTEGERS = ("u8", "i8")
+# Of a graph with fake-quantization: compute as it is written, without lowering it to integers.
+UNLOWERED = {"LP_TRANSFORMS_MODE": "NO"}
+
+
+class OpenVino(Backend):
+    """Graphs compiled by the CPU plugin when they are loaded."""
+
+    name = "openvino"
+    requires = ("openvino", "nncf", "onnx", "onnxscript")
+    extra = "openvino"
+    torch_allocates = False
+    service = openvino_network.__name__
+
+    def save(self, model: Any, folder: Path) -> None:
+        """Write a graph, weights in full precision."""
+        import openvino
+
+        openvino.save_model(model, folder / FILE, compress_to_fp16=False)
+
+    def load(self, artifact: Stored) -> Runnable:
+        """Compile for this processor, for as many threads as torch has."""
+        return running(compiled(artifact.folder / FILE))
+
+    def kernels(self, forward: Runnable, artifact: Stored, images: Tensor) -> list[Kernel]:
+        """What the execution graph says that a forward ran, with the weights that it ran on."""
+        network = compiled(artifact.folder / FILE, PERF_COUNT=True)
+        running(network)(images)
+        found = []
+        for node in network.get_runtime_model().get_ordered_ops():
+            facts = {name: str(value.value) for name, value in node.get_rt_info().items()}
+            executed = facts["execTimeMcs"] != "not_executed"
+            if facts["layerType"] in MULTIPLYING and executed:
+                weight = node.input(1).get_partial_shape().to_shape()
+                # Of convolutions (out, in, height, width); of linear layers (out, in) or (in, out).
+                channels = node.output(0).get_partial_shape()[1].get_length()
+                outputs = len(images) * prod(
+                    size.get_length() for size in list(node.output(0).get_partial_shape())[1:]
+                )
+                found.append(
+                    Kernel(
+                        facts["originalLayersNames"].partition("/")[0].partition(",")[0],
+                        facts["primitiveType"],
+                        outputs * prod(weight) // channels,
+                        facts["runtimePrecision"] in INTEGERS,
+                    )
+                )
+        return found
+
+    def reference(self, model: Any) -> Runnable:
+        """The graph as it is written: products of fake-quantized values in float32."""
+        return running(compiled(multiplied_out(model), **UNLOWERED))
+
+    def saturates(self) -> bool | None:
+        """Whether its int8 convolution gives wrong sums at full range on this machine."""
+        model = openvino_network.core().read_model(
+            onnx_graph.saturation_probe().SerializeToString()
+        )
+        request = compiled(model).create_infer_request()
+        sums = request.infer([np.full((1, 64, 8, 8), 255, np.float32)])[0]
+        return onnx_graph.saturated(sums)
+
+
+BACKEND = OpenVino()
+
+
+def compiled(model: Any, **options: Any) -> Any:
+    """A graph, in a file or memory, compiled for as many threads as torch has."""
+    return openvino_network.compiled(model, torch.get_num_threads(), **options)
+
+
+def running(network: Any) -> Runnable:
+    """A compiled graph as what maps images to logits."""
+    forward = openvino_network.running(network)
+    return lambda images: torch.from_numpy(forward(images.numpy()))
+
+
+def multiplied_out(model: Any) -> Any:
+    """A copy of a graph whose linear layers have float32 weights instead of int8 and scales.
+
+    The plugin has no kernel for the latter on processors without AVX-512 that are told not to
+    lower the graph.
+    """
+    import openvino
+    from openvino import opset13
+
+    copy = model.clone()
+    for node in copy.get_ordered_ops():
+        if node.get_type_name() == "MatMul":
+            weights = openvino.Model([node.input(1).get_source_output()], [])
+            (values,) = compiled(weights)([]).values()
+            constant = opset13.constant(np.array(values))
+            node.input(1).replace_source_output(constant.output(0))
+    return copy

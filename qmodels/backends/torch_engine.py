@@ -1,0 +1,166 @@
+"""torch's own quantized kernels: which engines there are, and what backends on them share."""
+
+import platform
+from abc import abstractmethod
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from qmodels.backends import dispatch
+from qmodels.backends.base import Backend, Kernel, LayerNoise, Runnable, Stored
+from qmodels.network import eager_quantization
+from qmodels.network.evaluation import sqnr_db
+from qmodels.network.fusion import fuse
+from qmodels.system import machine
+from qmodels.system.errors import Obstacle
+
+# The best first; the first three have kernels for x86 processors with AVX2.
+ENGINES = ("x86", "fbgemm", "onednn", "qnnpack")
+X86_ENGINES = ENGINES[:3]
+# On Linux, the engine x86 calls oneDNN on processors of these levels, and fbgemm on others.
+X86_CALLS_ONEDNN = ("avx512_vnni", "avx512_bf16", "amx")
+# oneDNN's int8 kernels lay tensors out alike on these levels; elsewhere they take other memory.
+ONEDNN_ALIKE = ("avx512_vnni", "avx512_bf16")
+
+
+def default_engine() -> str:
+    """The best engine for int8 that this torch has; "none" without."""
+    supported = torch.backends.quantized.supported_engines
+    return next((engine for engine in ENGINES if engine in supported), "none")
+
+
+@cache
+def int8_saturates(engine: str) -> bool:
+    """Whether an engine's int8 convolution gives wrong sums at full range on this machine.
+
+    Without VNNI, ``vpmaddubsw`` adds two products of uint8 and int8 into a saturating int16. The
+    probe is a 64-channel 1x1 convolution of activations 255 and weights 127, whose exact result
+    is 64 * 255 * 127.
+    """
+    with eager_quantization.quantized_engine(engine):
+        weight = torch.quantize_per_tensor(torch.full((64, 64, 1, 1), 127.0), 1.0, 0, torch.qint8)
+        image = torch.quantize_per_tensor(torch.full((1, 64, 8, 8), 255.0), 1.0, 0, torch.quint8)
+        packed = torch.ops.quantized.conv2d_prepack(weight, None, [1, 1], [0, 0], [1, 1], 1)
+        exact = 64 * 255 * 127
+        # One step of the output's scale is 1/255 of the exact result, so that it is the top step.
+        out = torch.ops.quantized.conv2d.new(image, packed, exact / 255, 0)
+        return bool((out.int_repr() != 255).any())
+
+
+@dataclass(frozen=True)
+class TorchBackend(Backend):
+    """A backend whose models run operator by operator, through torch's dispatcher.
+
+    Attributes:
+        engine: whose quantized kernels run; "eager" for float models.
+    """
+
+    engine: str = "eager"
+    isolated = False
+
+    def on(self, engine: str) -> Self:
+        """The same backend on another engine."""
+        return replace(self, engine=engine)
+
+    def obstacle(self) -> Obstacle | None:
+        """Why this torch lacks the engine; None where it has it."""
+        supported = torch.backends.quantized.supported_engines
+        if self.engine == "eager" or (self.engine in supported and self.engine != "none"):
+            return None
+        x86 = platform.machine().lower() in ("x86_64", "amd64") and "avx2" in machine.cpu_flags()
+        if self.engine in X86_ENGINES and not x86:
+            return Obstacle(
+                f"engine {self.engine} needs an x86 processor with AVX2: use one that has it",
+                mendable=False,
+            )
+        return Obstacle(
+            f"this build of torch has no quantized engine {self.engine}: install it from PyPI",
+            mendable=True,
+        )
+
+    def load(self, artifact: Stored) -> Runnable:
+        """Read what was saved, to run on the engine whatever torch's global choice is."""
+        with eager_quantization.quantized_engine(self.engine):
+            return eager_quantization.on_engine(self.engine, self.read(artifact))
+
+    @abstractmethod
+    def read(self, artifact: Stored) -> Runnable:
+        """Read what was saved, with weights packed for the engine that is chosen."""
+
+    def kernels(self, forward: Runnable, artifact: Stored, images: Tensor) -> list[Kernel]:
+        """The operators that torch dispatched."""
+        return dispatch.kernels(forward, images)
+
+    def reference(self, model: Any) -> Runnable:
+        """The model with quantized operators replaced by float ones on the same integers."""
+        return eager_quantization.on_engine(self.engine, dispatch.reference(model))
+
+    def saturates(self) -> bool | None:
+        """Whether the engine does; None for float models."""
+        supported = torch.backends.quantized.supported_engines
+        return int8_saturates(self.engine) if self.engine in supported else None
+
+    def kernel_library(self, machine_class: str) -> str:
+        """The library that the engine calls on a machine class."""
+        linux, level = machine_class.startswith("linux-"), machine_class.rpartition("-")[2]
+        if self.engine == "x86" and not (linux and level in X86_CALLS_ONEDNN):
+            return "fbgemm"
+        if self.engine in ("x86", "onednn"):
+            return "onednn" if level in ONEDNN_ALIKE else f"onednn of {machine_class}"
+        return self.engine
+
+    def layer_noise(
+        self, artifact: Stored, model: nn.Module, images: Tensor
+    ) -> list[LayerNoise] | None:
+        """Noise of every operator that multiplied. Layers are recognized by their weights."""
+        forward = self.load(artifact)
+        fused = fuse(model)
+        layers = {
+            name.removesuffix(".0"): module.weight.detach()
+            for name, module in fused.named_modules()
+            if isinstance(module, nn.Conv2d | nn.Linear)
+        }
+        outputs = float_outputs(fused, images)
+        noise = []
+        for runtime, exact in zip(
+            dispatch.products(forward, images),
+            dispatch.products(forward, images, exactly=True),
+            strict=True,
+        ):
+            layer = nearest(runtime.weight, layers)
+            # An operator that also adds gives the output of the block that the layer is in.
+            source = layer.rpartition(".")[0] if "_add" in runtime.operator else layer
+            noise.append(
+                LayerNoise(
+                    layer,
+                    sqnr_db(exact.output, outputs[source]),
+                    sqnr_db(runtime.output, exact.output),
+                )
+            )
+        return noise
+
+
+def float_outputs(fused: nn.Module, images: Tensor) -> dict[str, Tensor]:
+    """Outputs of all modules of a float network, by name."""
+    outputs: dict[str, Tensor] = {}
+
+    def keep(name: str) -> Any:
+        return lambda module, inputs, output: outputs.__setitem__(name, output.clone())
+
+    handles = [module.register_forward_hook(keep(name)) for name, module in fused.named_modules()]
+    try:
+        with torch.inference_mode():
+            fused(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return outputs
+
+
+def nearest(weight: Tensor, layers: dict[str, Tensor]) -> str:
+    """The layer whose weight one of the same shape comes from."""
+    alike = {name: other for name, other in layers.items() if other.shape == weight.shape}
+    return min(alike, key=lambda name: float((alike[name] - weight).pow(2).sum()))

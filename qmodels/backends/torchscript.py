@@ -1,0 +1,33 @@
+"""TorchScript: a traced and frozen graph in one archive, run operator by operator."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from qmodels.backends.base import Runnable, Stored
+from qmodels.backends.torch_engine import TorchBackend
+from qmodels.network import eager_quantization
+
+FILE = "model.pt"
+
+
+@dataclass(frozen=True)
+class TorchScript(TorchBackend):
+    """Graphs whose weights are constants."""
+
+    name = "torchscript"
+
+    def save(self, model: torch.jit.ScriptModule, folder: Path) -> None:
+        """Write an archive."""
+        with eager_quantization.suppress_deprecations():
+            torch.jit.save(model, folder / FILE)
+
+    def read(self, artifact: Stored) -> Runnable:
+        """Read an archive, which holds its own structure."""
+        with eager_quantization.suppress_deprecations():
+            script: Runnable = torch.jit.load(artifact.folder / FILE)
+        return script
+
+
+BACKEND = TorchScript()

@@ -1,0 +1,81 @@
+"""Triton on an NVIDIA GPU: networks of integers by fused kernels, replayed as CUDA graphs."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from qmodels.backends import cuda_graphs, eager
+from qmodels.backends.base import Backend, Kernel, Runnable, Stored
+from qmodels.backends.cuda_graphs import DEVICE
+from qmodels.network.integer import Arithmetic, Convolution
+from qmodels.network.integer_resnet import IntegerResnet
+from qmodels.system.errors import Obstacle
+
+
+class Triton(Backend):
+    """Networks whose arithmetic is replaced by kernels for the GPU."""
+
+    name = "triton"
+    processor = "gpu"
+    requires = ("triton",)
+    extra = "cuda"
+    isolated = False
+
+    def obstacle(self) -> Obstacle | None:
+        """Why Triton can't launch kernels here."""
+        return cuda_graphs.no_compiler()
+
+    def save(self, model: IntegerResnet, folder: Path) -> None:
+        """Write the integers."""
+        eager.save_state(model, folder)
+
+    def load(self, artifact: Stored) -> Runnable:
+        """Read the integers, for the kernels."""
+        from qmodels.backends import triton_int8
+
+        network = restored(artifact).to(DEVICE)
+        network.arithmetic = triton_int8.TRITON
+        return cuda_graphs.as_graphs(lambda: network)
+
+    def kernels(self, forward: Runnable, artifact: Stored, images: Tensor) -> list[Kernel]:
+        """The kernels that a forward launches, run once more without a graph."""
+        from qmodels.backends import triton_int8
+
+        return launched(restored(artifact).to(DEVICE), triton_int8.TRITON, images.to(DEVICE))
+
+    def reference(self, model: IntegerResnet) -> Runnable:
+        """The network itself, which computes exactly on the CPU."""
+        return model
+
+    def saturates(self) -> bool | None:
+        """Whether int8 sums overflow: tensor cores add in int32."""
+        return False
+
+
+BACKEND = Triton()
+
+
+def restored(artifact: Stored) -> IntegerResnet:
+    """A stored network of integers, on the CPU, computing exactly."""
+    network = eager.filled(artifact)
+    assert isinstance(network, IntegerResnet)
+    return network
+
+
+def launched(network: IntegerResnet, arithmetic: Arithmetic, images: Tensor) -> list[Kernel]:
+    """Convolutions that a forward asks an arithmetic for, and the linear layer after them."""
+    names = {module: name for name, module in network.named_modules()}
+    kernels: list[Kernel] = []
+
+    def convolve(x: Tensor, layer: Convolution, residual: Tensor | None) -> Tensor:
+        y = arithmetic.convolve(x, layer, residual)
+        macs = y.numel() * layer.weight[0].numel()
+        kernels.append(Kernel(names[layer], arithmetic.convolve.__module__, macs, int8=True))
+        return y
+
+    network.arithmetic = Arithmetic(arithmetic.quantize, convolve)
+    with torch.inference_mode():
+        logits = network(images)
+    macs = logits.numel() * network.head.in_features
+    return [*kernels, Kernel("head", "aten::linear", macs, int8=False)]

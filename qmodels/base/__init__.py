@@ -1,0 +1,1 @@
+"""The base: another state of this code, which builds and measures beside this one."""

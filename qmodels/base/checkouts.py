@@ -1,0 +1,191 @@
+"""Find another state of this code, and have it build and measure beside this one.
+
+Only its command `qmodels serve` is used, none of its files; see ``system.protocol``.
+"""
+
+import io
+import sys
+import tarfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from qmodels.gate import Run, read_run
+from qmodels.gate.run import FORMAT
+from qmodels.system import store, worker
+from qmodels.system.errors import UserError
+from qmodels.system.protocol import PROTOCOL, Hello, conversation
+from qmodels.system.worker import HERE, Checkout
+from qmodels.training.checkpoints import Checkpoint
+
+# What a revision's benches need, and its stored runs.
+PARTS = ("qmodels", "benches", "conftest.py", "pyproject.toml", "baselines")
+# What deterministic metrics come from.
+SOURCES = ("qmodels", "benches", "conftest.py", "pyproject.toml", "baselines/tolerances.toml")
+RECORD = "run.json"
+# For all variants of a wide network. What takes longer hangs.
+GIT_SECONDS = 300.0
+BUILD_SECONDS, MEASURE_SECONDS = 4 * 3600.0, 12 * 3600.0
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """By variant, folders of artifacts, and the lines of failures.
+
+    Variants that the checkout does not know are in neither.
+    """
+
+    folders: dict[str, str]
+    failures: dict[str, str]
+
+
+def find(base: str) -> Checkout:
+    """The checkout that a folder or a git revision names.
+
+    A folder runs with the Python of its own tox environment where it has one, a revision with this
+    Python.
+
+    Raises:
+        UserError: it is neither, or does not speak this code's protocol.
+    """
+    folder = Path(base)
+    if folder.is_dir():
+        own = folder.resolve() / ".tox" / "benches" / "bin" / "python"
+        checkout = Checkout(folder.resolve(), own if own.exists() else Path(sys.executable))
+    else:
+        checkout = Checkout(revision(base), Path(sys.executable))
+    try:
+        hello(checkout)
+    except UserError as error:
+        raise UserError(
+            f"base {base} speaks no protocol {PROTOCOL} ({error}): "
+            "name a later commit, or leave out --qmodels-base"
+        ) from None
+    return checkout
+
+
+def revision(name: str) -> Path:
+    """A folder with the code of a git revision, from the cache where it was made before.
+
+    Raises:
+        UserError: there is no such revision, or git failed.
+    """
+    try:
+        commit = git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+    except UserError:
+        raise UserError(
+            f"base {name!r} is neither a folder nor a commit of {HERE.root}: "
+            "name one, as in --qmodels-base origin/main"
+        ) from None
+    sha = commit.decode().strip()
+
+    def write(folder: Path) -> None:
+        present = [part for part in PARTS if git("ls-tree", sha, "--", part)]
+        with tarfile.open(fileobj=io.BytesIO(git("archive", sha, "--", *present))) as archive:
+            archive.extractall(folder, filter="data")
+
+    inputs = {"commit": sha, "parts": PARTS}
+    return store.build_folder("checkout", inputs, write, root=store.cache_dir("checkouts"))
+
+
+def git(*arguments: str) -> bytes:
+    """The output of a git command in this checkout.
+
+    Raises:
+        UserError: it failed, or git is not installed.
+    """
+    try:
+        finished = worker.run("git", *arguments, limit=GIT_SECONDS, folder=HERE.root)
+    except OSError as error:
+        raise UserError(f"git can't be run ({error.strerror}): install it") from None
+    if finished.status:
+        raise UserError(f"git {arguments[0]} failed in {HERE.root}: {finished.reason}")
+    return finished.stdout
+
+
+@cache
+def hello(checkout: Checkout) -> Hello:
+    """What a checkout says of itself; it is asked once.
+
+    Raises:
+        UserError: it does not speak this code's protocol.
+    """
+    with conversation(checkout) as (_, greeting):
+        return greeting
+
+
+def variants(checkout: Checkout) -> tuple[str, ...]:
+    """Names of the variants that a checkout knows, whether they run here or not."""
+    return hello(checkout).variants
+
+
+def build(checkout: Checkout, checkpoint: Checkpoint, names: Sequence[str]) -> BuildResult:
+    """Quantize a checkpoint of this code with the code of a checkout.
+
+    Args:
+        names: of variants; those that it does not know are left out.
+
+    Raises:
+        UserError: the checkout's process failed; of a variant, that is a line of the result.
+    """
+    known = [name for name in names if name in variants(checkout)]
+    if not known:
+        return BuildResult({}, {})
+    request = {"request": "build", "checkpoint": str(checkpoint.path.resolve()), "variants": known}
+    with conversation(checkout) as (process, _):
+        return BuildResult(**process.request(request, limit=BUILD_SECONDS))
+
+
+def measure(
+    checkout: Checkout,
+    checkpoint: Checkpoint,
+    names: Sequence[str],
+    *,
+    threads: int,
+    accuracy_images: str | None,
+) -> Run:
+    """The run of a checkout's own benches, without latency; measured once, then cached.
+
+    Args:
+        names: of variants; those that it does not know are left out.
+        accuracy_images: as in ``--qmodels-accuracy-images``; None for the default.
+
+    Raises:
+        UserError: its benches measured nothing.
+    """
+    known = [name for name in names if name in variants(checkout)]
+    if not known:
+        return Run(FORMAT, None, {})
+    options = {"variants": known, "threads": threads, "accuracy_images": accuracy_images}
+    inputs = {
+        "source": source_digest(checkout.root),
+        "checkpoint": checkpoint.sha256,
+        "dataset": checkpoint.dataset,
+        "conditions": hello(checkout).conditions,
+        **options,
+    }
+
+    def write(folder: Path) -> None:
+        request = {
+            "request": "measure",
+            "checkpoint": str(checkpoint.path.resolve()),
+            "file": str(folder / RECORD),
+            **options,
+        }
+        with conversation(checkout) as (process, _):
+            process.request(request, limit=MEASURE_SECONDS)
+
+    folder = store.build_folder("base", inputs, write, root=store.cache_dir("bases"))
+    return read_run(folder / RECORD)
+
+
+def source_digest(root: Path) -> str:
+    """Digest of the files, committed or not, that a checkout's metrics come from."""
+    digests = {}
+    for source in SOURCES:
+        path = root / source
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if file.is_file() and "__pycache__" not in file.parts:
+                digests[file.relative_to(root).as_posix()] = store.digest_file(file)
+    return store.digest_value(digests)

@@ -1,0 +1,132 @@
+"""`qmodels serve`: what this code does for another state of itself, and for itself.
+
+Requests and answers are those of protocol 1, which older and newer states of the code speak too:
+see ``system.protocol``.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from qmodels import __version__, data, variants
+from qmodels.measure import latency_worker
+from qmodels.measure.latency_worker import Loader, ModelProcesses
+from qmodels.system import forked, machine, packages, worker
+from qmodels.system.errors import UserError, failure_line
+from qmodels.system.protocol import PROTOCOL
+from qmodels.system.worker import HERE
+from qmodels.training import checkpoints
+
+HELLO_SECONDS = 600.0
+BENCHES_SECONDS = 12 * 3600.0  # of all variants of a wide network
+
+
+def hello() -> dict[str, Any]:
+    """What this side is: see ``protocol.Hello``; ``root`` is the folder that holds its package."""
+    known = variants.all_variants()
+    modules = sorted({module for variant in known.values() for module in variant.requires})
+    return {
+        "protocol": PROTOCOL,
+        "version": __version__,
+        "root": str(HERE.root.resolve()),
+        "variants": list(known),
+        "conditions": {
+            "machine_class": machine.machine_class(),
+            "versions": machine.versions() | packages.versions(modules),
+            # Variables that hide instructions from a kernel library.
+            "isa": {name: value for name, value in os.environ.items() if name.endswith("_ISA")},
+        },
+    }
+
+
+def build(request: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """Quantize a checkpoint where that was not done before.
+
+    Args:
+        request: the path of a ``checkpoint``, and names of ``variants``.
+
+    Returns:
+        ``folders`` of artifacts and lines for ``failures``, both by variant.
+    """
+    checkpoint = checkpoints.named(request["checkpoint"])
+    dataset = data.load(checkpoint.dataset)
+    known = variants.all_variants()
+    folders, failures = {}, {}
+    for name in request["variants"]:
+        try:
+            folders[name] = str(variants.build(known[name], checkpoint, dataset).folder)
+        except Exception as error:  # whatever a quantizer or a runtime raises
+            failures[name] = failure_line(name, error)
+    return {"folders": folders, "failures": failures}
+
+
+def measure(request: Mapping[str, Any]) -> None:
+    """Run the benches of this code, except those of latency; regressions here don't matter.
+
+    Args:
+        request: the path of a ``checkpoint``, names of ``variants``, how many ``threads``,
+            ``accuracy_images`` as in the option of that name (or None), and the ``file`` that
+            the run record goes to.
+
+    Raises:
+        UserError: the benches left no record.
+    """
+    checkpoint = checkpoints.named(request["checkpoint"])
+    options = {
+        "--benchmark-json": request["file"],
+        "--qmodels-dataset": checkpoint.dataset,
+        "--qmodels-architecture": checkpoint.architecture,
+        "--qmodels-width": checkpoint.width,
+        "--qmodels-checkpoint": request["checkpoint"],
+        "--qmodels-variants": ",".join(request["variants"]),
+        "--qmodels-threads": request["threads"],
+        "--qmodels-accuracy-images": request["accuracy_images"],
+    }
+    # The pytest that asks, if it is one, has variables that are not for this one.
+    environment = {
+        name: value
+        for name, value in HERE.environment().items()
+        if name != "CI" and not name.startswith("PYTEST_")
+    }
+    finished = worker.run(
+        *(sys.executable, "-m", "pytest", "benches", "-k", "not latency"),
+        *("-p", "no:cacheprovider"),  # writes nothing into the checkout
+        *(f"{name}={value}" for name, value in options.items() if value is not None),
+        limit=BENCHES_SECONDS,
+        folder=HERE.root,
+        environment=environment,
+    )
+    try:
+        measured = json.loads(Path(request["file"]).read_text(encoding="utf-8"))["benchmarks"]
+    except (OSError, ValueError, KeyError):
+        measured = []
+    if not measured:
+        reason = worker.last_line(finished.stdout.decode(errors="replace")) or finished.reason
+        raise UserError(f"its benches measured nothing: {reason}")
+
+
+def main(load: Callable[[Mapping[str, Any]], Mapping[str, Loader]] = latency_worker.load) -> None:
+    """Serve one conversation.
+
+    Args:
+        load: maps a ``load`` request to the models that ``visit`` requests then name.
+    """
+    models = ModelProcesses()
+    requests: dict[str, Callable[[Mapping[str, Any]], Any]] = {
+        "build": build,
+        "measure": measure,
+        "load": lambda request: models.load(load(request), request["threads"]),
+        "visit": models.visit,
+    }
+
+    def answer(request: Mapping[str, Any]) -> Any:
+        if "protocol" in request:
+            # It imports every backend. Processes of models are forked from this one, and each is
+            # to have its own backend alone.
+            return forked.call("hello", hello, limit=HELLO_SECONDS)
+        return requests[request["request"]](request)
+
+    worker.serve(answer)

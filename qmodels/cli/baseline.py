@@ -1,0 +1,87 @@
+"""Show a baseline, what a run would change in it, and accept that."""
+
+import argparse
+from pathlib import Path
+
+from qmodels import gate, report
+from qmodels.cli import common
+from qmodels.system import machine
+
+EXAMPLE = "qmodels baseline diff run.json"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's own commands."""
+    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, summary: str, example: str) -> argparse.ArgumentParser:
+        return subparsers.add_parser(
+            name, help=summary, description=summary, epilog=f"example: qmodels baseline {example}"
+        )
+
+    sub = add("show", "Show who made a baseline, and a line for each metric.", "show")
+    sub.set_defaults(step=show)
+    common.add_network(sub)
+    sub.add_argument("file", type=Path, nargs="?", help="default: the one that benches use")
+
+    sub = add("diff", "Show what a run would change in the baseline.", "diff run.json")
+    sub.set_defaults(step=diff)
+    common.add_run(sub)
+
+    sub = add("accept", "Store what a run changes in the baseline.", "accept run.json")
+    sub.set_defaults(step=accept)
+    common.add_run(sub)
+    sub.add_argument("--all", action="store_true", help="accept what is within tolerance too")
+
+
+def run(arguments: argparse.Namespace) -> int | None:
+    """Show, diff or accept."""
+    status: int | None = arguments.step(arguments)
+    return status
+
+
+def show(arguments: argparse.Namespace) -> None:
+    """Print a baseline."""
+    path = arguments.file
+    if path is None:
+        name = gate.network_name(*common.network(arguments))
+        path = gate.baseline_path(common.baselines(), machine.machine_class(), name)
+    print(report.stored(common.read_baseline(path), common.tolerances()))
+
+
+def diff(arguments: argparse.Namespace) -> int:
+    """Print what is not within tolerance.
+
+    Exit status: 1 if a metric regressed, 3 if one is missing or undecided, else 0.
+    """
+    run = common.read_run(arguments)
+    baseline = common.baseline_for(run, arguments.baseline)
+    findings = report.findings(run, baseline, common.tolerances())
+    for finding in findings:
+        if finding.verdict != "ok":
+            print(finding.line)
+    print(report.counted(findings))
+    return report.status(findings)
+
+
+def accept(arguments: argparse.Namespace) -> None:
+    """Store the benchmarks with a metric that is not within tolerance, or all of them."""
+    run = common.read_run(arguments)
+    baseline = common.baseline_for(run, arguments.baseline)
+    findings = report.findings(run, baseline, common.tolerances())
+    changed = {finding.key for finding in findings if finding.verdict != "ok"}
+    chosen = set(run.entries) if arguments.all else changed
+    if not chosen:
+        print("nothing to accept: every metric is within its tolerance")
+        return
+    if arguments.baseline:
+        entries = [entry for key, entry in run.entries.items() if key in chosen]
+        results = [gate.accept_into(arguments.baseline, entries)]
+    else:
+        results = gate.accept(common.baselines(), run, only=chosen)
+    for result in results:
+        for key in result.stored:
+            print(f"accepted {run.entries[key].name}")
+        for line in result.refused:
+            print(line)
+        print(f"{result.path}: {len(result.stored)} accepted, {result.kept} kept")

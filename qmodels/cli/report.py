@@ -1,0 +1,40 @@
+"""Print a run as Markdown, with its changes against a baseline."""
+
+import argparse
+
+from qmodels import report
+from qmodels.cli import common
+
+EXAMPLE = "qmodels report run.json > report.md"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    common.add_run(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the tables and the verdict.
+
+    Exit status: 1 if a metric regressed, 3 if one is missing or undecided, else 0.
+    """
+    run = common.read_run(arguments)
+    baseline = common.baseline_for(run, arguments.baseline)
+    entry = next(iter(run.entries.values()))
+    about, torch = entry.conditions, entry.provenance.versions["torch"]
+    compared = "no baseline stored"
+    if baseline:
+        name = f"{baseline.path.parent.name}/{baseline.path.name}"
+        compared = f"change against `{name}` in parentheses"
+    print(f"## {about['architecture']}, width {about['width']}, {about['dataset']}\n")
+    print(f"{entry.machine_class}, torch {torch}, {compared}.\n")
+    print(report.summary_table(report.summarize(run, baseline.entries if baseline else {})))
+    speeds = report.speed_table(run)
+    if speeds:
+        print(f"\n{speeds}")
+    findings = report.findings(run, baseline, common.tolerances())
+    print(f"\ngate: {report.counted(findings)}")
+    for finding in findings:
+        if finding.verdict != "ok":
+            print(f"- {finding.line}")
+    return report.status(findings)

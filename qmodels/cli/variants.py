@@ -1,0 +1,40 @@
+"""List every variant, its engine, and whether it runs here."""
+
+import argparse
+import json
+
+from rich.console import Console
+from rich.table import Table
+
+from qmodels import variants
+from qmodels.cli import common
+
+EXAMPLE = "qmodels variants"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    common.add_json(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Print a table of the variants, or JSON."""
+    known = variants.all_variants().values()
+    if arguments.json:
+        records = [
+            {
+                "name": variant.name,
+                "engine": variant.engine,
+                "summary": variant.summary,
+                "extra": variant.extra,
+                "missing": variant.unavailable_reason(),
+            }
+            for variant in known
+        ]
+        print(json.dumps(records))
+        return
+    table = Table("variant", "engine", "extra", "what it does", "here")
+    for variant in known:
+        here = variant.unavailable_reason() or "yes"
+        table.add_row(variant.name, variant.engine, variant.extra or "", variant.summary, here)
+    Console().print(table)

@@ -1,0 +1,103 @@
+"""A data set whole in memory as uint8, and the subsets drawn from it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from qmodels.system.errors import UserError
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images (N, 3, 32, 32) uint8 and their labels (N,) int64."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, indices: Tensor) -> "Split":
+        """The images at some positions, (M,) int64."""
+        return Split(self.images[indices], self.labels[indices])
+
+    def first(self, count: int) -> "Split":
+        """The first images."""
+        return Split(self.images[:count], self.labels[:count])
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A classification problem, with what its images need before a network sees them.
+
+    ``mean`` and ``std`` are per channel, of the training split, in units where white is 1.
+    ``mirrors`` says whether a mirrored image is still one of its class (a digit is not).
+    """
+
+    name: str
+    classes: int
+    train: Split
+    test: Split
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    mirrors: bool
+
+    def normalize(self, images: Tensor) -> Tensor:
+        """Images (N, 3, H, W) uint8 as float32 of mean 0 and variance 1 over the training split."""
+        mean = torch.tensor(self.mean, device=images.device).view(1, 3, 1, 1) * 255
+        std = torch.tensor(self.std, device=images.device).view(1, 3, 1, 1) * 255
+        return (images.float() - mean) / std
+
+
+def stratified_subset(split: Split, count: int, *, seed: int = 0) -> Split:
+    """Draw some images: stratified by class, shuffled, the same for the same seed.
+
+    Args:
+        split: for calibration the training split; test images would flatter the result.
+        count: images to draw, at most all of them. Classes get equal shares, up to one image.
+
+    Raises:
+        UserError: more images asked for than there are.
+    """
+    if not 1 <= count <= len(split):
+        raise UserError(f"{count} images can't be drawn: choose from 1 to {len(split)}")
+    generator = torch.Generator().manual_seed(seed)
+    chosen = stratified_order(split, generator)[:count]
+    return split.take(chosen[torch.randperm(count, generator=generator)])
+
+
+def stratified_order(split: Split, generator: torch.Generator) -> Tensor:
+    """All positions, (N,) int64, in an order any beginning of which is stratified by class."""
+    order = torch.randperm(len(split), generator=generator)
+    # Sorted by each image's rank among those of its class.
+    rank = torch.zeros(len(split), dtype=torch.int64)
+    for label in range(int(split.labels.max()) + 1):
+        members = split.labels[order] == label
+        rank[members] = torch.arange(int(members.sum()))
+    return order[torch.argsort(rank, stable=True)]
+
+
+def for_tuning(dataset: Dataset) -> Dataset:
+    """A data set of the training split alone: a tenth, stratified, is what accuracy is of.
+
+    Under another name, so that nothing made with it is taken for the real one's.
+    """
+    order = stratified_order(dataset.train, torch.Generator().manual_seed(0))
+    held_out = len(order) // 10
+    return replace(
+        dataset,
+        name=f"{dataset.name}-tuning",
+        train=dataset.train.take(order[held_out:]),
+        test=dataset.train.take(order[:held_out]),
+    )
+
+
+def example_images(count: int, shape: Sequence[int]) -> Tensor:
+    """Standard normal images, (count, *shape) float32, always the same.
+
+    Args:
+        shape: channels, height and width.
+    """
+    return torch.randn(count, *shape, generator=torch.Generator().manual_seed(0))

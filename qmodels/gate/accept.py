@@ -1,0 +1,210 @@
+"""Store runs as baselines: pytest-benchmark's JSON, laid out for people who review a change of it.
+
+Each metric has a line of its own, in the order of the benchmarks' names. Provenance (date, commit,
+versions, host) stands once at the top, and entries refer to it. Ranks of images are in a file
+beside it, a line for each benchmark.
+"""
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qmodels.gate.baseline import baseline_path
+from qmodels.gate.entry import COMPARABILITY_KEYS, Entry, Key, Provenance
+from qmodels.gate.run import FORMAT, Run, ranks_path, read_run
+from qmodels.system import store
+
+# The statistics that pytest-benchmark needs to print a comparison.
+STATISTICS = (
+    "min",
+    "max",
+    "mean",
+    "stddev",
+    "median",
+    "iqr",
+    "ops",
+    "rounds",
+    "iterations",
+    "outliers",
+    "total",
+    "ld15iqr",
+    "hd15iqr",
+    "q1",
+    "q3",
+    "iqr_outliers",
+    "stddev_outliers",
+)
+DIGITS = 6
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """What storing a run did to one file.
+
+    Attributes:
+        stored: keys of the run's entries that the file has now.
+        kept: the number of earlier entries that it still has beside them.
+        dropped: names of earlier entries that it no longer has.
+        refused: lines that say which entries of the run were not stored, and why.
+    """
+
+    path: Path
+    stored: tuple[Key, ...]
+    kept: int
+    dropped: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+
+
+def accept(
+    folder: Path,
+    run: Run,
+    *,
+    only: Collection[Key] | None = None,
+    variants: Collection[str] | None = None,
+) -> list[Accepted]:
+    """Store entries of a run in the baselines of their machine classes and networks.
+
+    Latencies of a run beside a base, or of fewer processes than the stored ones, are refused: the
+    file keeps what it has of them.
+
+    Args:
+        folder: of all baselines.
+        only: the entries to accept, all of the run by default.
+        variants: those that exist; entries of others are dropped. None drops nothing.
+
+    Raises:
+        UserError: a file can't be written, or what is there is damaged.
+    """
+    by_path: dict[Path, list[Entry]] = {}
+    for key, entry in run.entries.items():
+        if only is None or key in only:
+            path = baseline_path(folder, entry.machine_class, key.network)
+            by_path.setdefault(path, []).append(entry)
+    return [accept_into(path, entries, variants) for path, entries in by_path.items()]
+
+
+def accept_into(
+    path: Path, entries: Sequence[Entry], variants: Collection[str] | None = None
+) -> Accepted:
+    """Store entries of one machine class and network in a file; see ``accept``."""
+    before = read_run(path).entries if path.exists() else {}
+    dropped = [
+        entry for entry in before.values() if variants is not None and entry.variant not in variants
+    ]
+    after = {key: entry for key, entry in before.items() if entry not in dropped}
+    stored, refused = [], []
+    for entry in entries:
+        reason = refusal(entry, before.get(entry.key))
+        if reason:
+            refused.append(f"{entry.name} not stored: {reason}")
+        else:
+            after[entry.key] = entry
+            stored.append(entry.key)
+    if stored or dropped:
+        write(path, [*entries, *before.values()][0].machine_class, list(after.values()))
+    return Accepted(
+        path,
+        tuple(stored),
+        len(after) - len(stored),
+        tuple(entry.name for entry in dropped),
+        tuple(refused),
+    )
+
+
+def refusal(now: Entry, before: Entry | None) -> str | None:
+    """Why an entry must not replace the one before; None where it may."""
+    if "latency_change" in now.metrics:
+        return "it ran beside a base; store a run without one"
+    for name, metric in now.metrics.items():
+        stored = before.metrics.get(name) if before else None
+        if stored and len(metric.samples) < len(stored.samples):
+            return (
+                f"{name} is of {len(metric.samples)} processes, and the stored one of "
+                f"{len(stored.samples)}; make it again with --qmodels-update-baseline"
+            )
+    return None
+
+
+def write(path: Path, machine_class: str, entries: Sequence[Entry]) -> None:
+    """Write a stored run and the ranks beside it.
+
+    Raises:
+        UserError: a file can't be written.
+    """
+    ordered = sorted(entries, key=lambda entry: entry.name)
+    ranks = {entry.name: entry.ranks.as_record() for entry in ordered if entry.ranks}
+    makers = {short_name(entry.provenance): entry.provenance for entry in ordered}
+    record = {
+        "format": FORMAT,
+        "made": {
+            name: maker.as_record()
+            for name, maker in sorted(makers.items(), key=lambda item: item[1].date)
+        },
+        "machine_info": {"machine_class": machine_class},
+        "commit_info": {},
+        "benchmarks": [as_record(entry) for entry in ordered],
+    }
+    store.write_text(ranks_path(path), layout(ranks, deep=1) + "\n")
+    store.write_text(path, layout(record, deep=5) + "\n")
+
+
+def as_record(entry: Entry) -> dict[str, Any]:
+    """An entry as stored runs hold it: without raw times and what nobody compares."""
+    timing = entry.timing
+    return {
+        "fullname": entry.nodeid,
+        "name": entry.name,
+        "group": timing.group,
+        "param": timing.param,
+        "params": timing.params,
+        "extra_info": {
+            "network": entry.key.network,
+            "bench": entry.key.bench,
+            "variant": entry.key.variant,
+            "machine_class": entry.machine_class,
+            **{key: entry.conditions[key] for key in COMPARABILITY_KEYS},
+            "arithmetic": entry.arithmetic,
+            "images": entry.images,
+            "int8_saturates": entry.int8_saturates,
+            "cpus": entry.cpus,
+            "made": short_name(entry.provenance),
+            "metrics": {name: metric.as_record() for name, metric in entry.metrics.items()},
+        },
+        "stats": {name: timing.stats[name] for name in STATISTICS if name in timing.stats},
+    }
+
+
+def short_name(provenance: Provenance) -> str:
+    """The name that entries of a stored run refer to a provenance with."""
+    return store.digest_value(provenance.as_record())[:8]
+
+
+def layout(value: Any, deep: int, indent: int = 0) -> str:
+    """JSON with one item per line down to ``deep``, compact below."""
+    if deep == 0 or not isinstance(value, dict | list) or not value:
+        return json.dumps(rounded(value))
+    space = " " * (indent + 1)
+    if isinstance(value, dict):
+        items = [
+            f"{json.dumps(key)}: {layout(item, deep - 1, indent + 1)}"
+            for key, item in value.items()
+        ]
+        opening, closing = "{", "}"
+    else:
+        items = [layout(item, deep - 1, indent + 1) for item in value]
+        opening, closing = "[", "]"
+    inside = ",\n".join(space + item for item in items)
+    return f"{opening}\n{inside}\n{' ' * indent}{closing}"
+
+
+def rounded(value: Any) -> Any:
+    """Floats of a JSON value at ``DIGITS`` significant digits: the others are noise in a diff."""
+    if isinstance(value, float):
+        return float(f"{value:.{DIGITS}g}")
+    if isinstance(value, dict):
+        return {key: rounded(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(item) for item in value]
+    return value

@@ -1,0 +1,84 @@
+"""What of two entries can be compared, and by which tolerance."""
+
+import re
+
+from qmodels.backends.base import Backend
+from qmodels.gate.baseline import Baseline
+from qmodels.gate.entry import COMPARABILITY_KEYS, Entry
+from qmodels.gate.tolerances import Origin, Tolerances
+from qmodels.system import packages
+from qmodels.variants import all_variants
+
+PINNED = f"install the pinned versions with `{packages.install('all')}`"
+# Their values depend on the kernels that are called.
+KERNEL_METRICS = ("allocated_bytes", "peak_bytes", "operator_calls")
+
+
+def limit(tolerances: Tolerances, metric: str, now: Entry, before: Entry) -> float | None:
+    """The tolerance of a metric against a stored one; None where the two can't be compared.
+
+    Of two classes that depends on the metric. Another Python takes other memory for the same code.
+    """
+    if metric == "memory_bytes" and now.provenance.python != before.provenance.python:
+        return None
+    origin = origin_of(now, before)
+    if origin == "another class":
+        backend = backend_of(now.engine)
+        if metric == "size_bytes" and backend and not backend.portable:
+            return None
+        libraries = {
+            backend.kernel_library(entry.machine_class) if backend else entry.machine_class
+            for entry in (now, before)
+        }
+        if metric in KERNEL_METRICS and len(libraries) > 1:
+            return None
+    return tolerances.of(metric, now.variant, now.arithmetic, origin)
+
+
+def backend_of(engine: str) -> Backend | None:
+    """A backend that runs on an engine; None where no variant has one."""
+    known = (variant.backend for variant in all_variants().values())
+    return next((backend for backend in known if backend.engine == engine), None)
+
+
+def origin_of(now: Entry, before: Entry) -> Origin:
+    """Where a stored entry was made. Another Python moves times as another host does."""
+    if now.machine_class != before.machine_class:
+        return "another class"
+    same = (
+        now.provenance.host == before.provenance.host
+        and now.provenance.python == before.provenance.python
+    )
+    return "this host" if same else "another host"
+
+
+def of_class(baseline: Baseline, now: Entry) -> bool:
+    """Whether a baseline is of an entry's own machine class."""
+    return any(one.machine_class == now.machine_class for one in baseline.entries.values())
+
+
+def unlike(now: Entry, before: Entry, *, beside: bool = False) -> str | None:
+    """Why two entries can't be compared, with the remedy; None where they can.
+
+    Args:
+        beside: the one before is a base's, whose packages may be other ones.
+    """
+    for condition in COMPARABILITY_KEYS:
+        then, here = before.conditions[condition], now.conditions[condition]
+        if condition == "runtime":
+            then, here = public_versions(then), public_versions(here)
+            if then != here and not beside:
+                return f"{then}, and this run has {here}: {PINNED}"
+        elif then != here:
+            return f"{condition} {then}, and this run has {here}: leave that as it was"
+    then, here = (public_versions(one.provenance.versions.get("torch")) for one in (before, now))
+    if then != here and not beside:
+        return f"torch {then}, and this run has {here}, so it is stale: {PINNED}"
+    if now.ranks and before.ranks and now.ranks.images != before.ranks.images:
+        return "other test images: restore the data set"
+    return None
+
+
+def public_versions(versions: str | None) -> str:
+    """Versions without their local labels: ``2.15.0+cpu`` is a build of 2.15.0."""
+    return re.sub(r"\+[\w.]+", "", str(versions))

@@ -1,0 +1,183 @@
+"""One benchmark of a run as a value, read from pytest-benchmark's record of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from qmodels.gate.ranks import Ranks
+from qmodels.measure.metric import Metric
+from qmodels.system.errors import UserError
+
+# Entries that differ in one of these measured different quantities. For machine classes see
+# ``comparable``.
+COMPARABILITY_KEYS = (
+    "engine",
+    "runtime",
+    "architecture",
+    "width",
+    "dataset",
+    "checkpoint",
+    "threads",
+    "batch_size",
+    "gpu",
+)
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Who made an entry, when and where.
+
+    Attributes:
+        date: ISO 8601.
+        commit: ends with ``-dirty`` where the checkout had changes.
+        versions: of Python and packages.
+        host: an opaque digest of one boot of one machine; see ``machine.host``.
+    """
+
+    date: str
+    commit: str
+    versions: Mapping[str, str]
+    host: str
+
+    @staticmethod
+    def from_record(record: Mapping[str, Any]) -> "Provenance":
+        """Read what ``as_record`` wrote; what the record lacks is ``unknown``."""
+        return Provenance(
+            date=str(record.get("date", "unknown")),
+            commit=str(record.get("commit", "unknown")),
+            versions=dict(record.get("versions", {})),
+            host=str(record.get("host", "unknown")),
+        )
+
+    def as_record(self) -> dict[str, Any]:
+        """The provenance as run records hold it."""
+        return {
+            "date": self.date,
+            "commit": self.commit,
+            "host": self.host,
+            "versions": dict(self.versions),
+        }
+
+    @property
+    def python(self) -> str:
+        """Python's version without the patch number."""
+        return ".".join(str(self.versions.get("python")).split(".")[:2])
+
+
+class Key(NamedTuple):
+    """What tells entries apart; it does not change when the bench's file moves."""
+
+    network: str
+    bench: str
+    variant: str
+    batch_size: int
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What pytest-benchmark needs to print a comparison, as its JSON has it.
+
+    Attributes:
+        stats: of the timed rounds, in seconds.
+    """
+
+    group: str | None = None
+    param: str | None = None
+    params: Mapping[str, Any] | None = None
+    stats: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One benchmark of a run.
+
+    Attributes:
+        name: the benchmark's name, as pytest shows it.
+        nodeid: pytest's address of the bench when it ran.
+        machine_class: of the processor, or of the GPU where that executes the variant.
+        arithmetic: the type that the variant multiplies in.
+        conditions: values of ``COMPARABILITY_KEYS``.
+        metrics: by name.
+        images: the number of images that accuracy was measured on.
+        ranks: of the right class for each image, where accuracy was measured.
+        int8_saturates: whether int8 products overflow on this machine, where that is known.
+        cpus: the number of processors that a latency process ran on, where it was told.
+        timing: what pytest-benchmark measured.
+        file: the stored file, as people type its path; None of a run that is not stored.
+    """
+
+    key: Key
+    name: str
+    nodeid: str
+    machine_class: str
+    arithmetic: str
+    conditions: Mapping[str, Any]
+    metrics: Mapping[str, Metric]
+    provenance: Provenance
+    images: int | None = None
+    ranks: Ranks | None = None
+    int8_saturates: bool | None = None
+    cpus: int | None = None
+    timing: Timing = Timing()
+    file: str | None = None
+
+    @property
+    def variant(self) -> str:
+        """The variant that was measured."""
+        return self.key.variant
+
+    @property
+    def engine(self) -> str:
+        """The engine that executed the variant."""
+        return str(self.conditions["engine"])
+
+
+class MalformedEntry(UserError):
+    """A benchmark's record is not what ``entry`` reads."""
+
+
+def entry(benchmark: Mapping[str, Any], *, file: str | None = None) -> Entry:
+    """Read one benchmark of a run record.
+
+    Args:
+        benchmark: its ``fullname``, ``name`` and ``extra_info``, and what ``Timing`` holds.
+        file: the stored file, as people type its path.
+
+    Raises:
+        MalformedEntry: the record lacks a value, or holds a wrong one.
+    """
+    try:
+        extra_info = benchmark["extra_info"]
+        ranks = extra_info.get("ranks")
+        return Entry(
+            key=Key(
+                str(extra_info["network"]),
+                str(extra_info["bench"]),
+                str(extra_info["variant"]),
+                int(extra_info["batch_size"]),
+            ),
+            name=str(benchmark["name"]),
+            nodeid=str(benchmark["fullname"]),
+            machine_class=str(extra_info.get("machine_class")),
+            arithmetic=str(extra_info.get("arithmetic")),
+            conditions={key: extra_info.get(key) for key in COMPARABILITY_KEYS},
+            metrics={
+                name: Metric.from_record(record) for name, record in extra_info["metrics"].items()
+            },
+            provenance=Provenance.from_record(extra_info.get("made") or {}),
+            images=extra_info.get("images"),
+            ranks=None if ranks is None else Ranks.from_record(ranks),
+            int8_saturates=extra_info.get("int8_saturates"),
+            cpus=extra_info.get("cpus"),
+            timing=Timing(
+                group=benchmark.get("group"),
+                param=benchmark.get("param"),
+                params=benchmark.get("params"),
+                stats=benchmark.get("stats", {}),
+            ),
+            file=file,
+        )
+    except KeyError as error:
+        raise MalformedEntry(f"an entry lacks {error}") from None
+    except (UserError, TypeError, ValueError, AttributeError) as error:
+        raise MalformedEntry(str(error)) from None

@@ -1,0 +1,155 @@
+"""A run as a value, read from pytest-benchmark's JSON or from a stored baseline.
+
+Raw records are read here and in ``entry``, and nowhere else. Stored files have a format number.
+Format 1 named neither the network nor the bench of an entry; it is still read, and becomes format 2
+when the file is next written.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qmodels.gate.entry import Entry, Key, MalformedEntry, entry
+from qmodels.system.errors import UserError
+
+FORMAT = 2
+
+
+@dataclass(frozen=True)
+class Run:
+    """All benchmarks of a run.
+
+    Attributes:
+        format: of the file that it was read from; ``FORMAT`` where it was never stored.
+        machine_class: of the processor; None where the record does not say.
+        entries: in the order of the record.
+    """
+
+    format: int
+    machine_class: str | None
+    entries: Mapping[Key, Entry]
+
+    @staticmethod
+    def of(entries: Iterable[Entry]) -> "Run":
+        """Entries that were not stored, as a run."""
+        return Run(FORMAT, None, {entry.key: entry for entry in entries})
+
+    @staticmethod
+    def from_record(
+        record: Mapping[str, Any],
+        *,
+        ranks: Mapping[str, Any] | None = None,
+        file: str | None = None,
+    ) -> "Run":
+        """Read pytest-benchmark's JSON with qmodels' metrics, or a stored baseline.
+
+        Args:
+            ranks: records of ranks by benchmark, where they are not in the record itself.
+            file: the path of the record, as people type it.
+
+        Raises:
+            UserError: the record is malformed, or of a later format.
+        """
+        name = f"run {file}" if file else "the run"
+        try:
+            # Format 1 had no number yet; what is fresh from pytest-benchmark needs none.
+            number = record.get("format", 1 if "made" in record else FORMAT)
+            if number not in (1, FORMAT):
+                raise UserError(
+                    f"{name} has format {number}, and this qmodels reads {FORMAT}: "
+                    "use the version that wrote it, or a later one"
+                )
+            makers = record.get("made", {})
+            entries = [
+                entry(complete(benchmark, number, makers, ranks or {}), file=file)
+                for benchmark in record["benchmarks"]
+            ]
+            machine_class = record.get("machine_info", {}).get("machine_class")
+        except KeyError as error:
+            raise damaged(name, f"an entry lacks {error}") from None
+        except (MalformedEntry, TypeError, AttributeError) as error:
+            raise damaged(name, str(error)) from None
+        return Run(number, machine_class, {entry.key: entry for entry in entries})
+
+
+def damaged(name: str, reason: str) -> UserError:
+    """The error that refuses a file, with the remedy."""
+    return UserError(
+        f"{name} is damaged, or not of pytest-benchmark with qmodels' metrics ({reason}): "
+        "restore it from git, or delete it and make it again with --qmodels-update-baseline"
+    )
+
+
+def complete(
+    benchmark: Mapping[str, Any],
+    number: int,
+    makers: Mapping[str, Any],
+    ranks: Mapping[str, Any],
+) -> dict[str, Any]:
+    """A benchmark's record, with what stands elsewhere in a stored run filled in.
+
+    Args:
+        number: the format of the file.
+        makers: provenance by the short name that entries refer to it with.
+        ranks: by benchmark.
+    """
+    extra_info = dict(benchmark["extra_info"])
+    if not isinstance(extra_info.get("made"), Mapping):
+        extra_info["made"] = makers.get(str(extra_info.get("made")))
+    label = benchmark["name"]
+    if number == 1:
+        label = benchmark["fullname"]
+        names = (extra_info["dataset"], extra_info["architecture"], extra_info["width"])
+        metrics = dict(extra_info["metrics"])
+        metrics.pop("rss_bytes", None)  # counted pages of shared libraries
+        extra_info |= {
+            "network": network_name(*names),
+            "bench": label.rpartition("::")[2].partition("[")[0],
+            "metrics": metrics,
+        }
+    if label in ranks:
+        extra_info["ranks"] = ranks[label]
+    return {**benchmark, "extra_info": extra_info}
+
+
+def read_run(path: Path) -> Run:
+    """Read a file that pytest-benchmark wrote for this harness, or a stored baseline.
+
+    Raises:
+        UserError: there is no such file, or it or its ranks can't be read.
+    """
+    if not path.exists():
+        raise UserError(f"run {path} does not exist: name a file of --benchmark-json")
+    record = read_json(path)
+    ranks = read_json(ranks_path(path)) if ranks_path(path).exists() else {}
+    return Run.from_record(record, ranks=ranks, file=shown(path))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file.
+
+    Raises:
+        UserError: the file can't be read, or holds something else.
+    """
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise damaged(f"run {path}", str(error)) from None
+
+
+def ranks_path(path: Path) -> Path:
+    """The file beside a stored run that holds the ranks of its images."""
+    return path.with_suffix(".ranks.json")
+
+
+def network_name(dataset: str, architecture: str, width: int) -> str:
+    """The name of a network, as stored files have it too."""
+    return f"{dataset}-{architecture}-w{width}"
+
+
+def shown(path: Path) -> str:
+    """A path as people type it: relative where it lies below the working directory."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)

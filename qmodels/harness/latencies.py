@@ -1,0 +1,94 @@
+"""Latencies of all cases of a run, measured together, in fresh processes that take turns."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from qmodels import gate, variants
+from qmodels.base import checkouts
+from qmodels.gate import latency
+from qmodels.gate.latency import Limit, Timings
+from qmodels.gate.sequential import Case, Rule
+from qmodels.harness.session import BenchSession
+from qmodels.measure import ceiling
+from qmodels.measure.latency import Arm
+from qmodels.system.errors import UserError
+from qmodels.system.worker import HERE
+
+
+@dataclass(frozen=True)
+class Latencies:
+    """Measures the latency of cases.
+
+    Attributes:
+        entries: the benches that ask for it, without metrics, by case.
+    """
+
+    session: BenchSession
+    entries: Mapping[Case, gate.Entry]
+
+    def measure(self) -> dict[Case, Timings]:
+        """Times of every case whose artifact could be built.
+
+        Raises:
+            UserError: the processes of a whole side failed.
+        """
+        settings = self.session.settings
+        folders: dict[str, str] = {}
+        for name in dict.fromkeys(["fp32", *(name for name, _ in self.entries)]):
+            with suppress(UserError):  # fails the benches of that variant
+                folders[name] = str(self.session.build(name).folder)
+        base_folders: dict[str, str] = {}
+        if settings.base:
+            checkpoint = self.session.checkpoint
+            base_folders = checkouts.build(settings.base, checkpoint, list(folders)).folders
+        cases = [case for case in self.entries if case[0] in folders]
+        paired = [case for case in cases if case[0] in base_folders]
+        alone = [case for case in cases if case[0] not in base_folders]  # new ones have no base
+        head = Arm(HERE, {"artifacts": folders})
+        timings: dict[Case, Timings] = {}
+        if settings.base and paired:
+            base = Arm(settings.base, {"artifacts": base_folders})
+            timings |= self.run(paired, head, base)
+        if alone:
+            timings |= self.run(alone, head, None)
+        return timings
+
+    def run(self, cases: Sequence[Case], head: Arm, base: Arm | None) -> dict[Case, Timings]:
+        """Times of some cases, beside a base or without one."""
+        settings = self.session.settings
+        return latency.measure(
+            cases,
+            head,
+            base,
+            self.rules(cases, beside=base is not None),
+            settings.threads,
+            limits=self.limits(cases),
+            to_store=settings.update_baseline,
+        )
+
+    def rules(self, cases: Iterable[Case], *, beside: bool) -> dict[Case, Rule]:
+        """How each case is judged, where there is something to compare it with."""
+        settings = self.session.settings
+        stored = None if settings.base else settings.baseline
+        rules = {}
+        for case in cases:
+            entry = self.entries[case]
+            if beside:
+                rule = latency.rule_beside(entry.variant, entry.arithmetic, settings.tolerances)
+            else:
+                rule = latency.rule_stored(entry, stored, settings.tolerances)
+            if rule is not None:
+                rules[case] = rule
+        return rules
+
+    def limits(self, cases: Iterable[Case]) -> dict[Case, Limit]:
+        """The convolution that shows how close each case comes to the machine's limit."""
+        known = ceiling.limits()
+        limits = {}
+        for name, batch_size in cases:
+            model = ceiling.name(variants.all_variants()[name].arithmetic)
+            if model in known:
+                work = self.session.macs * batch_size / ceiling.MACS
+                limits[name, batch_size] = Limit(model, work)
+        return limits

@@ -1,0 +1,117 @@
+"""What benches of one run share: data set, checkpoint, artifacts, and fp32's logits."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from qmodels import data, variants
+from qmodels.backends import dispatch
+from qmodels.backends.base import Runnable
+from qmodels.data import Dataset, Split
+from qmodels.harness.settings import Settings
+from qmodels.network import evaluation
+from qmodels.system.errors import Unavailable, UserError
+from qmodels.training import checkpoints, on_demand
+from qmodels.training.checkpoints import Checkpoint
+from qmodels.variants import Artifact, Variant
+
+
+@dataclass
+class BenchSession:
+    """Hands out what the settings name, each made when it is first asked for.
+
+    Attributes:
+        console: where progress goes.
+    """
+
+    settings: Settings
+    console: Console = field(default_factory=lambda: Console(stderr=True))
+    built: dict[str, Artifact | UserError] = field(default_factory=dict)
+    fp32_logits: Tensor = field(default_factory=lambda: torch.empty(0))
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The data set that ``--qmodels-dataset`` names."""
+        return data.load(self.settings.dataset.name)
+
+    @cached_property
+    def checkpoint(self) -> Checkpoint:
+        """The trained weights: those that the header names, or trained now where that is quick."""
+        settings = self.settings
+        if settings.checkpoint is not None:
+            return settings.checkpoint
+        return on_demand.find_or_train(
+            self.dataset, settings.architecture, settings.width, console=self.console
+        )
+
+    @cached_property
+    def macs(self) -> int:
+        """Multiply-accumulates of the network for one image."""
+        model = checkpoints.structure(replace(self.checkpoint, quantization_aware=False))
+        image = data.example_images(1, self.dataset.test.images.shape[1:])
+        return sum(kernel.macs for kernel in dispatch.kernels(model, image))
+
+    @cached_property
+    def fp32(self) -> Runnable:
+        """The float model that ratios and drops are against."""
+        return self.build(variants.registry.REFERENCE).load()
+
+    @cached_property
+    def images(self) -> Split:
+        """The test images that accuracy is measured on: all, or a stratified subset."""
+        count, test = self.settings.accuracy_images, self.dataset.test
+        return test if count is None else data.stratified_subset(test, min(count, len(test)))
+
+    def build(self, name: str) -> Artifact:
+        """Build a variant, or find it in the cache. One that failed is not tried again.
+
+        Raises:
+            UserError: as for ``variants.build``; it fails the benches of that variant alone.
+        """
+        if name not in self.built:
+            try:
+                self.built[name] = variants.build(
+                    variants.all_variants()[name],
+                    self.checkpoint,
+                    self.dataset,
+                    console=self.console,
+                )
+            except UserError as error:
+                self.built[name] = error
+        artifact = self.built[name]
+        if isinstance(artifact, UserError):
+            raise artifact
+        return artifact
+
+    def reference_logits(self, variant: Variant, logits: Tensor) -> Tensor:
+        """fp32's logits (M, classes) float32, for the first M of ``images``.
+
+        Args:
+            logits: of the variant for these images; kept where the variant is fp32.
+        """
+        if variant.name == variants.registry.REFERENCE:
+            self.fp32_logits = logits
+        elif len(self.fp32_logits) < len(logits):
+            first = self.images.first(len(logits)).images
+            self.fp32_logits = evaluation.predict(self.fp32, self.dataset, first)
+        return self.fp32_logits[: len(logits)]
+
+
+@contextmanager
+def exit_on_user_error(config: pytest.Config) -> Iterator[None]:
+    """Show progress while the block works; where it can't, end the session in one line."""
+    capture: Any = config.pluginmanager.getplugin("capturemanager")
+    try:
+        with capture.global_and_fixture_disabled() if capture else nullcontext():
+            yield
+    except Unavailable:
+        raise
+    except UserError as error:
+        pytest.exit(f"qmodels: {error}", returncode=2)

@@ -1,0 +1,159 @@
+"""What a run of the benches measures: the command line's options, checked."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qmodels import data, gate, network, variants
+from qmodels.base import checkouts
+from qmodels.data import Choice
+from qmodels.system import machine
+from qmodels.system.errors import UserError
+from qmodels.system.worker import Checkout
+from qmodels.training import checkpoints, on_demand
+from qmodels.training.checkpoints import Checkpoint
+
+# Wider networks take minutes for the whole test set on two cores.
+WHOLE_TEST_SET_WIDTH = 16
+IMAGES_OF_WIDE_NETWORKS = 2000
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What this run measures, from the command line.
+
+    Attributes:
+        checkpoint: the weights; None where they have to be trained first.
+        variants: that were asked for, all by default.
+        left_out: whether variants were named, so that others were left out.
+        stops_early: whether accuracy ends where the answer is clear.
+        base: the code that this one is held against, in turn.
+        baselines: the folder of all stored runs.
+        baseline: the stored run that fits, of this class or of the nearest one.
+    """
+
+    dataset: Choice
+    architecture: str
+    width: int
+    checkpoint: Checkpoint | None
+    variants: tuple[str, ...]
+    left_out: bool
+    threads: int
+    accuracy_images: int | None
+    stops_early: bool
+    base: Checkout | None
+    update_baseline: bool
+    require_baseline: bool
+    baselines: Path
+    baseline: gate.Baseline | None
+    tolerances: gate.Tolerances
+
+    @property
+    def network(self) -> str:
+        """The network's name."""
+        return gate.network_name(self.dataset.name, self.architecture, self.width)
+
+    @property
+    def baseline_path(self) -> Path:
+        """Where a baseline of this machine's class is, or would be."""
+        return gate.baseline_path(self.baselines, machine.machine_class(), self.network)
+
+
+def read_settings(config: pytest.Config) -> Settings:
+    """Check the options, and find the baseline they ask for."""
+    option = config.option
+    checkpoint, dataset, architecture, width = chosen_network(option)
+    if option.qmodels_threads < 1:
+        raise UserError(f"--qmodels-threads {option.qmodels_threads}: choose 1 or more")
+    if option.qmodels_update_baseline:
+        check_update(config)
+    baselines = config.rootpath / "baselines"
+    name = gate.network_name(dataset.name, architecture, width)
+    return Settings(
+        dataset=dataset,
+        architecture=architecture,
+        width=width,
+        checkpoint=checkpoint,
+        variants=tuple(variant.name for variant in variants.select(option.qmodels_variants)),
+        left_out=option.qmodels_variants is not None,
+        threads=option.qmodels_threads,
+        accuracy_images=accuracy_images(option.qmodels_accuracy_images, width),
+        stops_early=option.qmodels_accuracy_images not in (None, "all"),
+        base=checkouts.find(option.qmodels_base) if option.qmodels_base else None,
+        update_baseline=option.qmodels_update_baseline,
+        require_baseline=option.qmodels_require_baseline,
+        baselines=baselines,
+        baseline=stored_run(baselines, name, checkpoint),
+        tolerances=gate.read_tolerances(baselines, variants.all_variants()),
+    )
+
+
+def chosen_network(option: Any) -> tuple[Checkpoint | None, Choice, str, int]:
+    """The weights, where they are known, the data set, the architecture and the width.
+
+    Raises:
+        UserError: there are no such, or the named weights are of another network.
+    """
+    if option.qmodels_checkpoint is None:
+        dataset = data.choose(option.qmodels_dataset)
+        width = option.qmodels_width
+        if width is None:
+            width = on_demand.DEFAULT_WIDTH[dataset.name]
+        architecture = option.qmodels_architecture or network.ARCHITECTURES[0]
+        network.check(architecture, width)
+        return checkpoints.find(architecture, width, dataset.name), dataset, architecture, width
+    named = checkpoints.named(option.qmodels_checkpoint)
+    if named.quantization_aware:
+        raise UserError(
+            f"--qmodels-checkpoint {named.path.stem} is quantization-aware: name the float "
+            "network that it was trained from"
+        )
+    for name, asked, has in (
+        ("dataset", option.qmodels_dataset, named.dataset),
+        ("width", option.qmodels_width, named.width),
+        ("architecture", option.qmodels_architecture, named.architecture),
+    ):
+        if asked not in (None, "auto", has):
+            raise UserError(
+                f"--qmodels-{name} {asked} is not that of {named.path.stem}, {has}: leave it out"
+            )
+    return named, data.choose(named.dataset), named.architecture, named.width
+
+
+def stored_run(baselines: Path, name: str, checkpoint: Checkpoint | None) -> gate.Baseline | None:
+    """The stored run that fits this machine: that of its processor, with that of its GPU."""
+    digest = checkpoint.digest if checkpoint else None
+    found = gate.find_baseline(baselines, machine.machine_class(), name, digest)
+    gpu = machine.gpu_class()
+    if gpu is None:
+        return found
+    of_gpu = gate.read_baseline(gate.baseline_path(baselines, gpu, name), gpu)
+    return found.joined(of_gpu) if found else of_gpu
+
+
+def check_update(config: pytest.Config) -> None:
+    """Refuse to store what would be a poor baseline."""
+    option = config.option
+    for given, name in (
+        (option.qmodels_base, "--qmodels-base"),
+        (option.qmodels_accuracy_images not in (None, "all"), "--qmodels-accuracy-images"),
+        (option.benchmark_disable, "--benchmark-disable"),
+        (config.getoption("numprocesses", None), "-n"),
+    ):
+        if given:
+            raise UserError(
+                f"--qmodels-update-baseline stores whole runs of this code alone: leave out {name}"
+            )
+
+
+def accuracy_images(option: str | None, width: int) -> int | None:
+    """How many test images to evaluate; None for all of them."""
+    if option is None:
+        return None if width <= WHOLE_TEST_SET_WIDTH else IMAGES_OF_WIDE_NETWORKS
+    if option == "all":
+        return None
+    if not option.isdigit() or int(option) < 1:
+        raise UserError(f"--qmodels-accuracy-images {option}: choose a number from 1, or all")
+    return int(option)

@@ -1,0 +1,111 @@
+"""Quantization-aware training: a float network that rounds as int8 arithmetic would.
+
+Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
+Inference" (2018): batch norms are folded into the convolutions before those are rounded, gradients
+pass through the rounding unchanged, activation ranges are moving averages.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from qmodels.network import eager_quantization, resnet
+from qmodels.network.fusion import fuse, fuse_for_training
+from qmodels.network.resnet import Resnet34
+
+# Seven bits, so that what was trained runs on every machine class: full-range products saturate
+# where there is no VNNI. Training makes up for the bit.
+WEIGHT_RANGE = (-64, 63)
+
+
+class FakeQuantize(eager_quantization.FusedMovingAvgObsFakeQuantize):
+    """torch's module, converted with the very scales that it trained with.
+
+    Its kernel divides a symmetric range by 64 steps below zero or 63 above, its observer by 63.5
+    either way: torch converts with the observer's scales, 0.8 % from those of the training.
+    """
+
+    def calculate_qparams(self, **options: Any) -> tuple[Tensor, Tensor]:
+        """Scales (channels,) float32 and zero points (channels,) int32, as last used."""
+        return self.scale, self.zero_point
+
+
+def prepare(model: Resnet34) -> Resnet34:
+    """A copy of a float model that fake-quantizes weights, activations and residual sums.
+
+    Weights: int8, symmetric, a scale for each output channel. Activations: uint8. Everything that
+    training changes, the ranges too, is in its state dictionary.
+    """
+    with eager_quantization.suppress_deprecations():
+        prepared = fuse_for_training(model)
+        lowest, highest = WEIGHT_RANGE
+        prepared.qconfig = eager_quantization.QConfig(  # type: ignore[assignment]
+            activation=FakeQuantize.with_args(  # type: ignore[no-untyped-call]
+                observer=eager_quantization.MovingAverageMinMaxObserver, quant_min=0, quant_max=255
+            ),
+            weight=FakeQuantize.with_args(  # type: ignore[no-untyped-call]
+                observer=eager_quantization.MovingAveragePerChannelMinMaxObserver,
+                quant_min=lowest,
+                quant_max=highest,
+                dtype=torch.qint8,
+                qscheme=torch.per_channel_symmetric,
+            ),
+        )
+        eager_quantization.prepare_qat(prepared, inplace=True)
+    return prepared
+
+
+def observe(model: nn.Module, enabled: bool) -> None:
+    """Let ranges follow what passes, or freeze them; does nothing to a float model."""
+    for module in model.modules():
+        if isinstance(module, eager_quantization.FakeQuantizeBase):
+            module.enable_observer(enabled)
+
+
+# Scales and zero points by the module that gives the tensor, and by module and ".weight" for
+# weights. A residual sum is of the block around it, the images of ``INPUT``.
+Ranges = dict[str, tuple[Tensor, Tensor]]
+INPUT = "quant"
+
+
+def ranges(model: nn.Module) -> Ranges:
+    """What a fake-quantized model in eval mode rounds by."""
+    found: Ranges = {}
+    for path, module in model.named_modules():
+        is_sum = isinstance(module, eager_quantization.FloatFunctional)
+        name = path.rpartition(".")[0] if is_sum else path
+        for key, part in (
+            (name, getattr(module, "activation_post_process", None)),
+            (f"{name}.weight", getattr(module, "weight_fake_quant", None)),
+        ):
+            if isinstance(part, FakeQuantize):
+                found[key] = part.calculate_qparams()
+    return found
+
+
+def to_float(model: nn.Module) -> nn.Module:
+    """The fused float network of a fake-quantized one, its weights rounded to the trained levels.
+
+    Activations are not rounded any more.
+    """
+    assert isinstance(model, Resnet34)
+    network = fuse(resnet.like(model).eval())
+    for name, module in model.named_modules():
+        if not hasattr(module, "to_float"):
+            continue
+        plain = module.to_float()
+        layer = plain if hasattr(plain, "weight") else plain[0]
+        scale, zero_point = module.weight_fake_quant.calculate_qparams()
+        layer.weight.data = torch.fake_quantize_per_channel_affine(
+            layer.weight.data, scale, zero_point.int(), 0, *WEIGHT_RANGE
+        )
+        network.set_submodule(name, plain)
+    return network.eval()
+
+
+def convert(model: nn.Module, engine: str) -> nn.Module:
+    """The int8 model that a fake-quantized one in eval mode stands for, in an engine's kernels."""
+    with eager_quantization.quantized_engine(engine):
+        converted: nn.Module = eager_quantization.convert(model)
+    return converted

@@ -1,0 +1,124 @@
+"""Networks as ONNX graphs, whose nodes have the names of the layers that they came from."""
+
+import warnings
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.export import Dim
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+INPUT, OUTPUT = "images", "logits"
+MULTIPLYING = ("Conv", "Gemm", "MatMul")
+FUSED = ("Add", "Relu")
+
+
+def export(model: nn.Module, example: Tensor) -> "ModelProto":
+    """A network in eval mode as a graph of images (N, C, H, W) float32 to logits (N, classes).
+
+    Traces of where it was exported (paths, source lines) are left out.
+
+    Args:
+        example: at least two images, for their shape.
+    """
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        program: Any = torch.onnx.export(
+            model,
+            (example[:2],),
+            dynamo=True,
+            verbose=False,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            dynamic_shapes=({0: Dim("batch", min=1)},),
+        )
+    graph: ModelProto = program.model_proto
+    names: Counter[str] = Counter()
+    for node in graph.graph.node:
+        scopes = {one.key: one.value for one in node.metadata_props}
+        layer = layer_of(scopes.get("namespace", "")) or "model"
+        base = f"{layer}.{node.op_type}"
+        names[base] += 1
+        # A layer that makes several nodes of a kind numbers those after the first.
+        node.name = base if names[base] == 1 else f"{base}.{names[base]}"
+        del node.metadata_props[:]
+    for value in (*graph.graph.value_info, *graph.graph.initializer, graph.graph, graph):
+        del value.metadata_props[:]
+    return graph
+
+
+def layer_of(namespace: str) -> str:
+    """The name of the innermost module of a node's namespace.
+
+    A namespace is a path of ``name: class`` parts, the network itself first, the operator last.
+    """
+    parts = [part.partition(":")[0].strip() for part in namespace.split("/")]
+    return parts[-2] if len(parts) > 1 else ""
+
+
+def weight_shapes(graph: "ModelProto") -> dict[str, tuple[int, ...]]:
+    """Shapes of the weights of all nodes that multiply by one, (out, in, ...).
+
+    By the names that an optimized node may have: the node's own, that of its output, and those
+    of the outputs of what is fused behind it (an addition, a ReLU).
+    """
+    shapes = {one.name: tuple(one.dims) for one in graph.graph.initializer}
+    found: dict[str, tuple[int, ...]] = {}
+    for node in graph.graph.node:
+        shape = None
+        if node.op_type == "DequantizeLinear" and node.input[0] in shapes:
+            shapes[node.output[0]] = shapes[node.input[0]]  # quantized weights
+        elif node.op_type in MULTIPLYING:
+            shape = shapes.get(node.input[1])
+        elif node.op_type in FUSED:
+            shape = next((found[name] for name in node.input if name in found), None)
+        if shape is not None:
+            found[node.name] = found[node.output[0]] = shape
+    return found
+
+
+def saturation_probe() -> "ModelProto":
+    """A 1x1 convolution of 64 channels, weights 127, quantized so that 255 is the exact answer.
+
+    Of images (1, 64, 8, 8) float32 that are 255 everywhere; see ``torch_engine.int8_saturates``.
+    """
+    from onnx import TensorProto, helper, numpy_helper
+
+    def constant(name: str, value: object, kind: type) -> Any:
+        return numpy_helper.from_array(np.asarray(value, dtype=kind), name)
+
+    shape: list[str | int | None] = ["n", 64, 8, 8]
+    nodes = [
+        helper.make_node("QuantizeLinear", ["images", "one", "zero"], ["integers"]),
+        helper.make_node("DequantizeLinear", ["integers", "one", "zero"], ["x"]),
+        helper.make_node("DequantizeLinear", ["weight", "one", "zero_s8"], ["w"]),
+        helper.make_node("Conv", ["x", "w"], ["sums"], kernel_shape=[1, 1]),
+        helper.make_node("QuantizeLinear", ["sums", "step", "zero"], ["rounded"]),
+        helper.make_node("DequantizeLinear", ["rounded", "step", "zero"], ["out"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "saturation",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("out", TensorProto.FLOAT, shape)],
+        [
+            constant("one", 1, np.float32),
+            constant("zero", 0, np.uint8),
+            constant("zero_s8", 0, np.int8),
+            constant("step", 64 * 127, np.float32),
+            constant("weight", np.full((64, 64, 1, 1), 127), np.int8),
+        ],
+    )
+    return helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10, producer_name="qmodels"
+    )
+
+
+def saturated(sums: NDArray[np.float32]) -> bool:
+    """Whether what the probe gave, (1, 64, 8, 8) float32, is not the exact answer."""
+    return bool((sums != 255 * 64 * 127).any())

@@ -1,0 +1,139 @@
+"""A fused network as an ONNX graph that says where to round: quantize and dequantize nodes (Q/DQ).
+
+As TensorRT fuses them best (its documentation, "Q/DQ Layer-Placement Recommendations"): inputs of
+convolutions are rounded and weights stored as int8, all with zero points of 0; what is added to a
+convolution's sums is rounded too, the sums themselves are not. Convolution, bias, addition, ReLU
+and the rounding after them are then one kernel from int8 to int8. Were the sums rounded before
+the addition, the convolution would end there, and the addition be a kernel of its own.
+"""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from qmodels.network import calibration
+from qmodels.network.calibration import IMAGE, STEM, Scale
+from qmodels.network.onnx_graph import INPUT, OUTPUT
+from qmodels.network.resnet import Resnet34
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+# The oldest operators that onnx can also evaluate, for the oldest TensorRT that is allowed.
+OPSET, IR_VERSION = 19, 9
+WEIGHT_LEVELS = 127
+
+
+@dataclass
+class Nodes:
+    """Nodes and constants of a graph as it grows; each method adds some and names their output."""
+
+    nodes: list[Any] = field(default_factory=list)
+    constants: list[Any] = field(default_factory=list)
+
+    def node(self, operator: str, inputs: list[str], name: str, **attributes: Any) -> str:
+        """Add a node; its output has its name."""
+        from onnx import helper
+
+        self.nodes.append(helper.make_node(operator, inputs, [name], name, **attributes))
+        return name
+
+    def constant(self, name: str, value: Tensor) -> str:
+        """Add a constant."""
+        from onnx import numpy_helper
+
+        self.constants.append(numpy_helper.from_array(value.contiguous().numpy(), name))
+        return name
+
+    def rounded(self, x: str, name: str, scale: Scale) -> str:
+        """Quantize a tensor and dequantize it."""
+        assert scale.zero_point == 0
+        step = self.constant(f"{name}.scale", torch.tensor(scale.scale))
+        zero = self.constant(f"{name}.zero", torch.tensor(0, dtype=torch.int8))
+        integers = self.node("QuantizeLinear", [x, step, zero], f"{name}.quantized")
+        return self.node("DequantizeLinear", [integers, step, zero], f"{name}.rounded")
+
+    def convolution(self, x: str, name: str, conv: nn.Conv2d) -> str:
+        """Convolve by int8 weights, a scale for each output channel, and a bias in float32."""
+        assert conv.bias is not None
+        weight = conv.weight.detach()
+        steps = weight.abs().amax((1, 2, 3)).clamp_min(1e-12) / WEIGHT_LEVELS
+        levels = (weight / steps.view(-1, 1, 1, 1)).round().to(torch.int8)
+        inputs = [
+            self.constant(f"{name}.levels", levels),
+            self.constant(f"{name}.steps", steps),
+            self.constant(f"{name}.zeros", torch.zeros_like(steps, dtype=torch.int8)),
+        ]
+        filters = self.node("DequantizeLinear", inputs, f"{name}.weight", axis=0)
+        bias = self.constant(f"{name}.bias", conv.bias.detach())
+        reach, stride = conv.kernel_size[0] // 2, list(conv.stride)
+        return self.node(
+            "Conv",
+            [x, filters, bias],
+            f"{name}.Conv",
+            kernel_shape=list(conv.kernel_size),
+            strides=stride,
+            pads=[reach] * 4,
+        )
+
+
+def graph(
+    network: Resnet34, scales: dict[str, Scale], input_shape: tuple[int, ...]
+) -> "ModelProto":
+    """Images (N, C, H, W) float32 to logits (N, classes) float32.
+
+    The linear layer and the pooling before it stay in float.
+
+    Args:
+        network: fused and post-activation, in eval mode.
+        scales: symmetric ones, of ``calibration.scales``.
+        input_shape: channels, height and width of the images.
+
+    Raises:
+        Unavailable: it is a pre-activation network.
+    """
+    from onnx import TensorProto, helper
+
+    to = Nodes()
+    stem: Any = network.stem
+    x = to.rounded(INPUT, IMAGE, scales[IMAGE])
+    x = to.node("Relu", [to.convolution(x, "stem.conv", stem.conv[0])], "stem.Relu")
+    x = to.rounded(x, STEM, scales[STEM])
+    for name, block in calibration.named_blocks(network).items():
+        x = add_block(to, x, name, block, scales)
+    fc: Any = network.head.fc
+    pooled = to.node("Flatten", [to.node("GlobalAveragePool", [x], "head.pool")], "head.flatten")
+    weight = to.constant("head.fc.weight", fc.weight.detach())
+    bias = to.constant("head.fc.bias", fc.bias.detach())
+    to.nodes.append(
+        helper.make_node("Gemm", [pooled, weight, bias], [OUTPUT], "head.fc.Gemm", transB=1)
+    )
+    made = helper.make_graph(
+        to.nodes,
+        "qmodels",
+        [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["batch", *input_shape])],
+        [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["batch", fc.out_features])],
+        to.constants,
+    )
+    model: ModelProto = helper.make_model(
+        made,
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="qmodels",
+    )
+    return model
+
+
+def add_block(to: Nodes, x: str, name: str, block: Any, scales: dict[str, Scale]) -> str:
+    """Add a residual block, from a rounded tensor to a rounded one."""
+    shortcut = x
+    if not isinstance(block.shortcut, nn.Identity):
+        projected = to.convolution(x, f"{name}.shortcut.conv", block.shortcut.conv)
+        shortcut = to.rounded(projected, f"{name}.shortcut", scales[f"{name}.shortcut"])
+    out = to.node("Relu", [to.convolution(x, f"{name}.conv1", block.conv1[0])], f"{name}.relu1")
+    out = to.rounded(out, f"{name}.conv1", scales[f"{name}.conv1"])
+    out = to.convolution(out, f"{name}.conv2", block.conv2)
+    summed = to.node("Add", [out, shortcut], f"{name}.Add")
+    return to.rounded(to.node("Relu", [summed], f"{name}.Relu"), name, scales[name])

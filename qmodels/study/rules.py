@@ -1,0 +1,158 @@
+"""Rules that tell slower code from noise: the gate's own, and pytest-benchmark's."""
+
+import math
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from qmodels.gate import sequential
+from qmodels.gate.intervals import rank_sum_interval
+from qmodels.gate.latency import REFERENCE, STORED_PROCESSES, rule_beside
+from qmodels.gate.sequential import Case, Rule, Samples
+from qmodels.gate.tolerances import Tolerances
+from qmodels.study.record import Row
+from qmodels.variants import all_variants
+
+BENCHMARK_TOLERANCE = 0.05  # of pytest-benchmark's rules that are tried: median:5% and mean:5%
+
+Pair = Mapping[Case, Row]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A rule's answer for some cases.
+
+    Attributes:
+        slower: cases that it calls slower.
+        undecided: cases that it can't tell of.
+        pairs: how many pairs of processes it took.
+    """
+
+    slower: frozenset[Case]
+    undecided: frozenset[Case]
+    pairs: int
+
+
+# A rule, given some cases and the pairs to draw from.
+Trial = Callable[[Sequence[Case], list[Pair], random.Random], Outcome]
+
+
+class Exhausted(Exception):
+    """A rule asked for more pairs than were recorded."""
+
+
+def rotated(pairs: list[Pair], generator: random.Random) -> list[Pair]:
+    """All pairs in their order, from a random one on."""
+    start = generator.randrange(len(pairs))
+    return pairs[start:] + pairs[:start]
+
+
+def arithmetic(variant: str) -> str:
+    """What a variant multiplies in; float32 for one that no longer exists."""
+    known = all_variants().get(variant)
+    return known.arithmetic if known else "float32"
+
+
+def beside(tolerances: Tolerances) -> Trial:
+    """The gate's rule for processes that take turns."""
+
+    def trial(cases: Sequence[Case], pairs: list[Pair], generator: random.Random) -> Outcome:
+        rules = {}
+        for case in cases:
+            rule = rule_beside(case[0], arithmetic(case[0]), tolerances)
+            if rule is not None:
+                rules[case] = rule
+        return concluded(cases, pairs, rules, lambda row, pair: row.change)
+
+    return trial
+
+
+def stored(tolerances: Tolerances, unchanged: list[Pair]) -> Trial:
+    """The gate's rule for a stored run of this host: ratios of other processes.
+
+    Args:
+        unchanged: pairs to draw the stored run from.
+    """
+
+    def trial(cases: Sequence[Case], pairs: list[Pair], generator: random.Random) -> Outcome:
+        before = rotated(unchanged, generator)[:STORED_PROCESSES]
+        pairs = [pair for pair in pairs if pair not in before]
+        rules = {}
+        for case in cases:
+            name = "probe_ratio" if case[0] == REFERENCE else "latency_ratio"
+            tolerance = tolerances.of(name, case[0], arithmetic(case[0]))
+            if tolerance is None:
+                continue
+            samples = [base_ratio(pair[case]) for pair in before]
+            rules[case] = Rule(
+                lambda drawn, alpha, samples=samples: rank_sum_interval(  # type: ignore[misc]
+                    drawn, samples, alpha
+                ),
+                math.log1p(tolerance),
+            )
+        return concluded(cases, pairs, rules, head_ratio)
+
+    return trial
+
+
+def base_ratio(row: Row) -> float:
+    """The log ratio that a stored run has of a case."""
+    return row.base_x_probe if row.variant == REFERENCE else row.base_x_fp32
+
+
+def head_ratio(row: Row, pair: Pair) -> float:
+    """Head's log ratio, with fp32's own slowdown undone: work was added to fp32 too."""
+    if row.variant == REFERENCE:
+        return row.head_x_probe
+    return row.head_x_fp32 + (pair[REFERENCE, row.batch_size].change if row.planted else 0.0)
+
+
+def concluded(
+    cases: Sequence[Case],
+    pairs: list[Pair],
+    rules: Mapping[Case, Rule],
+    sample: Callable[[Row, Pair], float],
+) -> Outcome:
+    """The outcome of the gate's own code for pairs drawn one after another.
+
+    Raises:
+        Exhausted: there are too few pairs.
+    """
+    remaining = iter(pairs)
+    taken = 0
+
+    def draw(wanted: Sequence[Case]) -> dict[Case, float]:
+        nonlocal taken
+        pair = next(remaining, None)
+        if pair is None:
+            raise Exhausted
+        taken += 1
+        return {case: sample(pair[case], pair) for case in wanted}
+
+    drawn: dict[Case, Samples] = sequential.run(cases, draw, rules)
+    answers = {
+        case: sequential.conclude(drawn[case], rule.bound, rule.tolerance)
+        for case, rule in rules.items()
+    }
+
+    def cases_with(wanted: sequential.Answer) -> frozenset[Case]:
+        return frozenset(case for case, answer in answers.items() if answer == wanted)
+
+    return Outcome(cases_with("slower"), cases_with("inconclusive"), taken)
+
+
+def alone(statistic: str, unchanged: list[Pair]) -> Trial:
+    """pytest-benchmark's rule: one process compared with one of another time, by one statistic."""
+
+    def trial(cases: Sequence[Case], pairs: list[Pair], generator: random.Random) -> Outcome:
+        now = pairs[0]
+        before = generator.choice([pair for pair in unchanged if pair is not now])
+        slower = frozenset(
+            case
+            for case in cases
+            if getattr(now[case], f"head_{statistic}")
+            > (1 + BENCHMARK_TOLERANCE) * getattr(before[case], f"base_{statistic}")
+        )
+        return Outcome(slower, frozenset(), 1)
+
+    return trial

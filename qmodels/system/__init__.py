@@ -1,0 +1,1 @@
+"""What the rest stands on: this machine, files, processes, packages, errors."""

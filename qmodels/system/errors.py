@@ -1,0 +1,40 @@
+"""Errors that the user can fix: one line each, no traceback."""
+
+from dataclasses import dataclass
+
+
+class UserError(Exception):
+    """Something outside the program is wrong. The text names it, its value and the remedy."""
+
+
+class Unavailable(UserError):
+    """This machine lacks what a variant needs: benches skip it with the text as the reason."""
+
+
+@dataclass(frozen=True)
+class Obstacle:
+    """Why something can't run here.
+
+    Attributes:
+        reason: a line with the remedy.
+        mendable: whether installing something removes it. Another processor, operating system or
+            GPU can't be installed.
+    """
+
+    reason: str
+    mendable: bool
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, or its type where it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def described(error: BaseException) -> str:
+    """The type of an error and its first line, for use within a line."""
+    return f"{type(error).__name__}: {first_line(error)}"
+
+
+def failure_line(name: str, error: BaseException) -> str:
+    """One line for the failure of something: a user's error as it is, others with name and type."""
+    return first_line(error) if isinstance(error, UserError) else f"{name}: {described(error)}"

@@ -1,0 +1,127 @@
+"""What this machine is and can do: machine class, processor, GPU."""
+
+import hashlib
+import platform
+import shutil
+import uuid
+from functools import cache
+from pathlib import Path
+
+import psutil
+import torch
+
+from qmodels import __version__
+from qmodels.system import packages
+
+# Instruction sets, the best first, and the flags that each needs. A processor is of the first that
+# it has all flags of. Each step changes which kernels run, and so what int8 computes.
+X86_LEVELS = {
+    "amx": ("amx_int8", "amx_bf16"),
+    "avx512_bf16": ("avx512_vnni", "avx512_bf16"),
+    "avx512_vnni": ("avx512_vnni",),
+    "avx2_vnni": ("avx_vnni",),
+    "avx512": ("avx512f",),
+    "avx2": ("avx2",),
+}
+ARM_LEVELS = {"i8mm": ("i8mm", "bf16"), "dotprod": ("asimddp",), "neon": ("asimd",)}
+BFLOAT16_LEVELS = ("amx", "avx512_bf16", "i8mm")
+RECORDED_PACKAGES = ("torch", "torchvision", "numpy", "pytest-benchmark")
+
+
+@cache
+def machine_class() -> str:
+    """Operating system, architecture and instruction set, as ``linux-x86_64-avx2``.
+
+    int8 results, unlike float ones, depend on the instruction set beyond rounding: without VNNI,
+    sums saturate. Never names the host.
+    """
+    architecture = platform.machine().lower()
+    return f"{platform.system().lower()}-{architecture}-{instruction_set()}"
+
+
+def instruction_set() -> str:
+    """The best level of ``X86_LEVELS`` or ``ARM_LEVELS`` that this processor has, or "baseline"."""
+    levels = X86_LEVELS if platform.machine().lower() in ("x86_64", "amd64") else ARM_LEVELS
+    flags = cpu_flags()
+    return next((name for name, needed in levels.items() if flags.issuperset(needed)), "baseline")
+
+
+def gpu_class() -> str | None:
+    """The kind of this machine's first NVIDIA GPU by what it can compute, as ``cuda-sm90``.
+
+    What kernels and their results depend on; None without one, or where torch can't use it.
+    """
+    # AMD's GPUs call themselves CUDA in torch, and have other kernels.
+    if torch.version.hip or not torch.cuda.is_available():
+        return None
+    major, minor = torch.cuda.get_device_capability()
+    return f"cuda-sm{major}{minor}"
+
+
+def gpu_name() -> str | None:
+    """What the driver calls this machine's first NVIDIA GPU; None where ``gpu_class`` is."""
+    return None if gpu_class() is None else torch.cuda.get_device_name()
+
+
+def host() -> str:
+    """An opaque digest of this boot of this machine, which names nothing.
+
+    Two runs have it in common only where the same hardware and kernel ran both.
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8")
+    except OSError:
+        boot = f"{psutil.boot_time():.0f}"
+    known = f"{boot.strip()} {uuid.getnode()} {platform.processor()} {psutil.cpu_count()}"
+    return hashlib.sha256(known.encode()).hexdigest()[:16]
+
+
+def cpu_flags() -> frozenset[str]:
+    """The processor's feature flags, in the names that Linux gives them."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        flags = {
+            flag
+            for line in lines
+            if line.startswith(("flags", "Features"))
+            for flag in line.partition(":")[2].split()
+        }
+        return frozenset(flags)
+    except OSError:
+        import cpuinfo  # comes with pytest-benchmark; slow: it starts processes
+
+        return frozenset(cpuinfo.get_cpu_info().get("flags", ()))
+
+
+def physical_cores() -> int:
+    """Processor cores that this process may use, hyper-threads not counted twice."""
+    usable = len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else 0
+    cores = psutil.cpu_count(logical=False) or 1
+    return min(cores, usable) if usable else cores
+
+
+def bfloat16_pays(device: torch.device) -> bool:
+    """Whether autocast to bfloat16 trains faster than float32: on GPUs, and CPUs with AMX tiles.
+
+    Other CPUs, and GPUs before compute capability 8.0, convert to float32 and back for every
+    operation.
+    """
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return "amx_bf16" in cpu_flags()
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether this processor has instructions for products of bfloat16."""
+    return instruction_set() in BFLOAT16_LEVELS
+
+
+def compilation_pays(device: torch.device) -> bool:
+    """Whether ``torch.compile`` trains faster: on GPUs, where there is a compiler of C."""
+    return device.type == "cuda" and any(shutil.which(name) for name in ("cc", "gcc", "clang"))
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and the packages that the numbers depend on."""
+    own = {"python": platform.python_version(), "qmodels": __version__}
+    return own | packages.versions(RECORDED_PACKAGES)

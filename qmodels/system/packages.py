@@ -1,0 +1,71 @@
+"""Installed packages: their versions, what is allowed, and the command that installs them."""
+
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.util import find_spec
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+DISTRIBUTION = "pytest-qmodels"
+CHECKOUT = Path(__file__).parents[2]
+CONSTRAINTS = "baselines/constraints.txt"
+
+
+def install(extra: str, *options: str) -> str:
+    """The command that installs an extra of qmodels.
+
+    In a checkout it takes the versions that the baselines were made with.
+
+    Args:
+        options: of pip.
+    """
+    if (CHECKOUT / CONSTRAINTS).exists():
+        target = ["-e", f"'.[{extra}]'", "-c", CONSTRAINTS]
+    else:
+        target = [f"'{DISTRIBUTION}[{extra}]'"]
+    return " ".join(["pip", "install", *options, *target])
+
+
+def installed(module: str) -> list[str]:
+    """What changes when a module's package is installed anew: its version, and its file's time."""
+    spec = find_spec(module)
+    origin = spec.origin if spec else None
+    when = str(Path(origin).stat().st_mtime_ns) if origin and Path(origin).exists() else "unknown"
+    return [version_of(module) or "unknown", when]
+
+
+def version_of(package: str) -> str | None:
+    """The version of a package, None where it is not installed.
+
+    Args:
+        package: also the name of its module, for all that qmodels uses.
+    """
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """Versions by package, "not installed" where there is none."""
+    return {package: version_of(package) or "not installed" for package in packages}
+
+
+def wrong_version(modules: Iterable[str], extra: str, distribution: str | None) -> str | None:
+    """The first module whose version the extra of a distribution does not allow, in part of a line.
+
+    None where all versions are allowed, or the distribution is not installed.
+    """
+    try:
+        lines = requires(distribution) if distribution else None
+    except PackageNotFoundError:  # it runs from its folder
+        return None
+    for requirement in map(Requirement, lines or []):
+        name, marker = requirement.name, requirement.marker
+        if marker is None or not marker.evaluate({"extra": extra}) or name not in modules:
+            continue
+        version = version_of(name)
+        if version and not requirement.specifier.contains(version, prereleases=True):
+            return f"{name} {version} is installed, and {name}{requirement.specifier} is needed"
+    return None

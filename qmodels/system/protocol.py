@@ -1,0 +1,71 @@
+"""How this code asks another state of itself: `qmodels serve`, in lines of JSON.
+
+A conversation begins with a hello, in which both sides name their protocol. Each later request
+has a name, as ``{"request": "build", ...}``; ``base.serving`` documents what each takes and
+answers.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qmodels.system import worker
+from qmodels.system.errors import UserError
+from qmodels.system.worker import Checkout, Worker
+
+# Goes up with any change of what one side reads of the other: requests, answers, the index of
+# checkpoints, the run record.
+PROTOCOL = 1
+COMMAND = ("qmodels", "serve")
+
+
+@dataclass(frozen=True)
+class Hello:
+    """The other side's answer to a hello.
+
+    Attributes:
+        version: of its package.
+        variants: names of all that it knows, whether they run here or not.
+        conditions: what its numbers depend on beside its code: machine class, versions.
+    """
+
+    version: str
+    variants: tuple[str, ...]
+    conditions: Mapping[str, Any]
+
+
+def greet(process: Worker) -> Hello:
+    """Begin a conversation.
+
+    Raises:
+        UserError: the other side speaks another protocol or none, or is not of its checkout.
+    """
+    answer = process.request({"protocol": PROTOCOL})
+    number = answer.get("protocol") if isinstance(answer, dict) else None
+    if number != PROTOCOL:
+        raise UserError(f"it speaks protocol {number}")
+    if Path(answer["root"]) != process.checkout.root.resolve():
+        raise UserError(f"there is no package qmodels; its Python finds that of {answer['root']}")
+    return Hello(answer["version"], tuple(answer["variants"]), answer["conditions"])
+
+
+@contextmanager
+def conversation(
+    checkout: Checkout, *, command: tuple[str, ...] = COMMAND, steady_heap: bool = False
+) -> Iterator[tuple[Worker, Hello]]:
+    """Talk with a checkout while the block lasts.
+
+    Args:
+        command: the module that answers, and its arguments.
+        steady_heap: as for ``worker.start``.
+
+    Yields:
+        The process, and its hello.
+
+    Raises:
+        UserError: as for ``greet``.
+    """
+    with worker.start(*command, checkout=checkout, steady_heap=steady_heap) as process:
+        yield process, greet(process)

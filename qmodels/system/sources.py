@@ -1,0 +1,115 @@
+"""Digests of the code that makes something: of a module, and of all that it imports.
+
+Import statements are read, not run, those within functions too. An import by a name that is made at
+run time (importlib) is not seen: name such a module among the roots.
+"""
+
+import ast
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from importlib.util import resolve_name
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from qmodels.system import store
+
+
+class Import(NamedTuple):
+    """A module, a name of it ("" for the module itself), and what the name is imported as."""
+
+    module: str
+    name: str
+    bound: str
+
+
+def of(functions: Iterable[Callable[..., Any]]) -> dict[str, str]:
+    """SHA-256 of the files that define some functions and of all that these import, by module.
+
+    Only imports of the functions' own packages are followed.
+    """
+    folders: dict[str, Path] = {}
+    roots = []
+    for name in sorted({function.__module__ for function in functions}):
+        path = Path(getattr(sys.modules.get(name), "__file__", None) or "")
+        if path.is_file():
+            package = name if path.stem == "__init__" else name.rpartition(".")[0]
+            folders[name.partition(".")[0]] = path.parents[len(package.split(".")) * bool(package)]
+            roots.append(name)
+    return imported(roots, folders)
+
+
+def imported(roots: Iterable[str], folders: Mapping[str, Path]) -> dict[str, str]:
+    """SHA-256 of the files of some modules and of all that these import, by module.
+
+    Args:
+        folders: the folder that holds each package, by the first part of its name. Imports of
+            other packages are not followed.
+    """
+    digests: dict[str, str] = {}
+    waiting, seen = list(roots), set()
+    while waiting:
+        module = waiting.pop()
+        if module in seen or (path := file(module, folders)) is None:
+            continue
+        seen.add(module)
+        text = path.read_bytes()
+        digests[module] = store.digest_bytes(text)
+        # Its parent packages run too; what they import for others is not followed.
+        for package in parents(module):
+            if (parent := file(package, folders)) is not None:
+                digests[package] = store.digest_bytes(parent.read_bytes())
+        inside = module if path.stem == "__init__" else module.rpartition(".")[0]
+        waiting += [origin(each.module, each.name, folders) for each in imports(text, inside)]
+    return dict(sorted(digests.items()))
+
+
+def parents(module: str) -> list[str]:
+    """The packages that a module is in, outermost first."""
+    parts = module.split(".")
+    return [".".join(parts[:count]) for count in range(1, len(parts))]
+
+
+def file(module: str, folders: Mapping[str, Path]) -> Path | None:
+    """The file of a module; None where it is in none of the packages."""
+    top, *parts = module.split(".")
+    if top not in folders:
+        return None
+    path = folders[top].joinpath(top, *parts)
+    candidates = (path / "__init__.py", Path(f"{path}.py"))
+    return next((candidate for candidate in candidates if candidate.is_file()), None)
+
+
+def origin(module: str, name: str, folders: Mapping[str, Path]) -> str:
+    """The module that defines a name: a submodule, or what the package's own file imports."""
+    path = file(module, folders)
+    if path is None or path.stem != "__init__" or not name:
+        return module
+    if file(f"{module}.{name}", folders):
+        return f"{module}.{name}"
+    for statement in imports(path.read_bytes(), module):
+        if statement.bound == name and statement.module != module:
+            return origin(statement.module, statement.name, folders)
+    return module
+
+
+@cache
+def imports(text: bytes, package: str) -> tuple[Import, ...]:
+    """The names that a module's text imports; none where it is not Python.
+
+    Args:
+        package: the package that the module is in, or is.
+    """
+    names = []
+    try:
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Import):
+                names += [Import(name.name, "", name.asname or name.name) for name in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                module = resolve_name("." * node.level + (node.module or ""), package)
+                names += [
+                    Import(module, name.name, name.asname or name.name) for name in node.names
+                ]
+    except (SyntaxError, ValueError, ImportError):
+        return ()
+    return tuple(names)

@@ -1,0 +1,209 @@
+"""Files that survive being killed: atomic writes, locks, digests, and the content-addressed cache.
+
+Files are written under a temporary name beside their destination and renamed: a reader sees the
+old file or the new one, never half of one. A built folder is named by the digest of all that it was
+made from. Its manifest holds the digests of its files, which every load checks. This is by hand
+because a cache of single values, as joblib's or diskcache's, has neither folders nor that check.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import platformdirs
+from filelock import FileLock
+from safetensors import SafetensorError
+
+from qmodels.system.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+MANIFEST = "manifest.json"
+# Of manifests. It is part of a folder's name, so that nobody reads folders of another format.
+FORMAT = 1
+
+
+def cache_dir(*parts: str) -> Path:
+    """The cache directory, or a folder in it, created where it is missing.
+
+    ``QMODELS_CACHE_DIR`` overrides the platform's user cache directory.
+
+    Raises:
+        UserError: the folder can't be created or written.
+    """
+    configured = os.environ.get("QMODELS_CACHE_DIR")
+    root = Path(configured) if configured else platformdirs.user_cache_path("qmodels")
+    folder = root.joinpath(*parts)
+    remedy = "set QMODELS_CACHE_DIR to a folder that can be written"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"cache directory {folder} can't be made ({error.strerror}): {remedy}"
+        ) from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UserError(f"cache directory {folder} can't be written: {remedy}")
+    return folder
+
+
+def digest_bytes(data: bytes) -> str:
+    """SHA-256 of bytes, in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def digest_file(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def digest_value(value: Mapping[str, Any]) -> str:
+    """SHA-256 of a JSON value, independent of the order of its keys."""
+    return digest_bytes(json.dumps(value, sort_keys=True).encode())
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name to write to; renamed to ``path`` when the block ends without an error.
+
+    Raises:
+        UserError: the disk is full, or the folder can't be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        os.close(descriptor)
+    except OSError as error:
+        raise unwritable(path, error.strerror) from None
+    scratch = Path(name)
+    try:
+        yield scratch
+        # mkstemp makes files private; a cache or a baseline is as readable as any other file.
+        scratch.chmod(0o644)
+        scratch.replace(path)
+    except OSError as error:
+        raise unwritable(path, error.strerror) from None
+    except SafetensorError as error:  # what safetensors raises for an OSError
+        raise unwritable(path, str(error)) from None
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a whole text file atomically."""
+    with replacing(path) as scratch:
+        scratch.write_text(text, encoding="utf-8")
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, "Tensor"], dict[str, str]]:
+    """The tensors of a safetensors file by name, and its metadata.
+
+    Raises:
+        SafetensorError: the file is damaged.
+    """
+    from safetensors import safe_open  # of torch tensors, which not every process needs
+
+    with safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return tensors, file.metadata()
+
+
+def append_line(path: Path, line: str) -> None:
+    """Add a line to a text file.
+
+    Raises:
+        UserError: the disk is full, or the file can't be written.
+    """
+    try:
+        with path.open("a", encoding="utf-8") as stream:
+            stream.write(line + "\n")
+    except OSError as error:
+        raise unwritable(path, error.strerror) from None
+
+
+def unwritable(path: Path, reason: str | None) -> UserError:
+    """The error for a file that can't be written."""
+    return UserError(f"{path} can't be written ({reason}): free the disk or choose another folder")
+
+
+def lock(path: Path) -> FileLock:
+    """A lock on ``path`` between processes; the system frees it when its holder dies."""
+    return FileLock(path.with_name(f".{path.name}.lock"))
+
+
+def build_folder(
+    name: str, inputs: Mapping[str, Any], build: Callable[[Path], None], *, root: Path | None = None
+) -> Path:
+    """The folder that ``build`` fills, made once for each distinct ``inputs``.
+
+    Args:
+        name: readable first part of the folder's name.
+        inputs: JSON value of everything that the result depends on; its digest, with the format
+            of manifests, is the rest of the folder's name.
+        build: writes files into the empty scratch folder that it is given.
+        root: the parent of such folders; the cache's ``artifacts`` by default.
+
+    Two processes that ask for the same folder wait for one build. A folder whose files no longer
+    match their digests is built again, with a warning.
+
+    Raises:
+        UserError: the disk is full, or the folder can't be written.
+    """
+    root = root or cache_dir("artifacts")
+    key = digest_value({"format": FORMAT, "inputs": inputs})
+    folder = root / f"{name}-{key[:16]}"
+    with lock(folder):
+        if folder.exists():
+            damage = damaged_file(folder)
+            if damage is None:
+                return folder
+            warnings.warn(f"{damage} is damaged: building {name} again", stacklevel=2)
+            shutil.rmtree(folder)
+        # A process that was killed while it built left its scratch folder.
+        for leftover in root.glob(f".{folder.name}.build-*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.build-", dir=root))
+        try:
+            build(scratch)
+            files = {
+                str(path.relative_to(scratch)): digest_file(path)
+                for path in sorted(scratch.rglob("*"))
+                if path.is_file()
+            }
+            manifest = {"format": FORMAT, "inputs": inputs, "files": files}
+            write_text(scratch / MANIFEST, json.dumps(manifest, indent=2))
+            scratch.rename(folder)
+        except OSError as error:
+            raise UserError(
+                f"{folder} can't be written ({error.strerror}): "
+                "free the disk or set QMODELS_CACHE_DIR"
+            ) from None
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+    return folder
+
+
+def damaged_file(folder: Path) -> Path | None:
+    """The first file of a built folder that is missing or does not match its digest.
+
+    None where all match. A manifest of another format counts as damaged.
+    """
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        if manifest["format"] != FORMAT:
+            return folder / MANIFEST
+        files: dict[str, str] = manifest["files"]
+        for name, digest in files.items():
+            if digest_file(folder / name) != digest:
+                return folder / name
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return folder / MANIFEST
+    return None

@@ -1,0 +1,250 @@
+"""Start processes, talk with them, and end them: nothing else in qmodels does.
+
+A worker runs a module in lines of JSON, ``run`` a command that ends by itself; ``forked`` has
+functions in forked processes. Every wait has a time limit, in seconds. When it has passed, the
+process is ended with all that it started, and the error names the limit.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import psutil
+
+from qmodels.system.errors import UserError
+
+# For whatever takes no longer than minutes, even on a busy machine.
+ANSWER_SECONDS = 1800.0
+# Between the end of a process's output and its own.
+EXIT_SECONDS = 10.0
+# Allocations that glibc hands back to the system cost page faults in the next forward, more or
+# fewer by what else the process has allocated: a forward of eight images took 7 % more or less
+# time by it, and 1.3 % with these. Other allocators ignore them.
+STEADY_HEAP = {
+    "MALLOC_MMAP_THRESHOLD_": str(2**32),
+    "MALLOC_TRIM_THRESHOLD_": str(2**32),
+    "MALLOC_TOP_PAD_": str(2**26),
+}
+
+
+class WorkerError(UserError):
+    """A process gave no answer.
+
+    Attributes:
+        reason: why, in part of a line.
+    """
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"{name}: {reason}")
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """Code to run: the folder that holds the package ``qmodels``, and the Python that runs it."""
+
+    root: Path
+    python: Path
+
+    def environment(self) -> dict[str, str]:
+        """Variables with which its Python imports the package from there, installed or not."""
+        path = os.pathsep.join([str(self.root), os.environ.get("PYTHONPATH", "")])
+        return {**os.environ, "PYTHONPATH": path}
+
+
+HERE = Checkout(Path(__file__).parents[2], Path(sys.executable))
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A process that answers each line of its standard input with a line."""
+
+    command: str
+    checkout: Checkout
+    process: subprocess.Popen[str]
+    stderr: IO[str]
+
+    def request(self, payload: object, *, limit: float = ANSWER_SECONDS) -> Any:
+        """Send a JSON value, and wait for the answer.
+
+        Args:
+            limit: seconds after which the worker is ended.
+
+        Raises:
+            WorkerError: it gave no answer in time, ended, or printed something else.
+        """
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        alarm = threading.Timer(limit, self.end)
+        alarm.start()
+        started = time.monotonic()
+        answer = ""
+        try:
+            self.process.stdin.write(json.dumps(payload) + "\n")
+            self.process.stdin.flush()
+            answer = self.process.stdout.readline()
+            return json.loads(answer)
+        except (ValueError, BrokenPipeError):
+            late = time.monotonic() - started >= limit
+            reason = no_answer(limit) if late else self.failure(answer)
+            raise WorkerError(f"{self.command} failed in {self.checkout.root}", reason) from None
+        finally:
+            alarm.cancel()
+
+    def end(self) -> None:
+        """End the worker, and all that it started."""
+        end_tree(self.process.pid)
+
+    def failure(self, answer: str) -> str:
+        """Why it gave this answer, which is no JSON, or an empty one; it is ended."""
+        if answer.endswith("\n"):
+            self.end()
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(EXIT_SECONDS)
+        self.end()
+        assert self.process.stdin is not None
+        with suppress(BrokenPipeError):  # what it did not read is still to be written
+            self.process.stdin.close()
+        self.stderr.seek(0)
+        said = self.stderr.read()
+        if answer.endswith("\n"):
+            return f"it answered {answer.strip()!r}, which is no JSON"
+        return why_ended(self.process.wait(), said)
+
+
+@contextmanager
+def start(*command: str, checkout: Checkout = HERE, steady_heap: bool = False) -> Iterator[Worker]:
+    """Run ``python -m command`` while the block lasts.
+
+    Args:
+        command: a module and its arguments.
+        steady_heap: keep freed memory in the process: see ``STEADY_HEAP``.
+    """
+    environment = {**checkout.environment(), **(STEADY_HEAP if steady_heap else {})}
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as stderr:
+        process = subprocess.Popen(
+            [checkout.python, "-m", *command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            env=environment,
+            cwd=checkout.root,
+            start_new_session=True,  # so that it can be ended with all that it started
+        )
+        worker = Worker(" ".join(command), checkout, process, stderr)
+        with process:
+            try:
+                yield worker
+            finally:
+                worker.end()
+
+
+def serve(answer: Callable[[Any], Any]) -> None:
+    """In a worker: answer requests until there are no more.
+
+    Whatever else writes to the standard output, as runtimes and their progress bars do, goes to
+    the standard error.
+    """
+    # The end of this stream tells that the error of the process has been written.
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    try:
+        for line in sys.stdin:
+            print(json.dumps(answer(json.loads(line))), file=answers, flush=True)
+    except UserError as error:
+        # Not left to ``sys.exit``, which prints after Python has closed what this frame holds.
+        print(error, file=sys.stderr, flush=True)
+        sys.exit(1)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a command left: its exit status, negative for a signal, and its output."""
+
+    status: int
+    stdout: bytes
+    stderr: bytes
+
+    @property
+    def reason(self) -> str:
+        """Why it ended, in part of a line."""
+        return why_ended(self.status, self.stderr.decode(errors="replace"))
+
+
+def run(
+    *command: str | Path,
+    limit: float,
+    folder: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Finished:
+    """Run a command to its end.
+
+    Args:
+        limit: seconds after which it is ended.
+        folder: where it runs; the current one by default.
+        environment: its variables; those of this process by default.
+
+    Raises:
+        WorkerError: it did not end in time.
+        OSError: there is no such command.
+    """
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=folder,
+        env=environment,
+        start_new_session=True,
+    ) as process:
+        try:
+            stdout, stderr = process.communicate(timeout=limit)
+        except subprocess.TimeoutExpired:
+            raise WorkerError(f"{command[0]} failed", no_answer(limit)) from None
+        finally:
+            end_tree(process.pid)
+        return Finished(process.returncode, stdout, stderr)
+
+
+def end_tree(pid: int) -> None:
+    """Kill the process group that a process leads, and those that its descendants lead."""
+    leaders = [pid]
+    with suppress(psutil.NoSuchProcess):
+        leaders += [process.pid for process in psutil.Process(pid).children(recursive=True)]
+    for leader in leaders:
+        with suppress(ProcessLookupError, PermissionError):  # it leads none, or they have ended
+            os.killpg(leader, signal.SIGKILL)
+
+
+def no_answer(limit: float) -> str:
+    """Why a process was ended, in part of a line."""
+    return f"no answer within {limit:g} s"
+
+
+def why_ended(status: int, stderr: str) -> str:
+    """Why a process ended, in part of a line: its signal, and the last line of its errors.
+
+    Args:
+        status: as ``subprocess`` gives it: negative for a signal.
+    """
+    last = last_line(stderr)
+    if status < 0:
+        died = f"it died of {signal.Signals(-status).name}"
+        return f"{died}: {last}" if last else died
+    return last or f"exit status {status}"
+
+
+def last_line(output: str) -> str:
+    """The last line of what a process printed; empty where it printed nothing."""
+    return (output.strip().splitlines() or [""])[-1].strip()

@@ -1,0 +1,220 @@
+"""Trained fp32 weights on disk: safetensors files described by an index beside them.
+
+A checkpoint folder holds ``index.json``, one record a file, and the files. The index has a format
+number; the first one was a bare list of records, and becomes format 1 when it is next written.
+Convolution and linear weights are stored as float16, which halves the file and costs no accuracy
+worth measuring; one-dimensional tensors (biases, batch-norm scales and statistics) stay float32,
+because a running variance can leave float16's range. The recorded accuracy is that of the weights
+as stored.
+"""
+
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from qmodels.network import fake_quantize, resnet
+from qmodels.system import store
+from qmodels.system.errors import UserError
+from qmodels.training.recipes import Recipe, from_record
+
+INDEX = "index.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What is known of one file of trained weights.
+
+    ``recipe`` made it, whole. ``top1`` is the accuracy and ``top5_error`` the error on the whole
+    test split after the last epoch, in percent; ``sha256`` is the file's digest. What was
+    fine-tuned names the digest of the checkpoint it started from, its ``parent``; what was
+    distilled from another network names its ``teacher``; what was trained ``quantization_aware``
+    holds fake-quantized weights and the ranges of all activations.
+    """
+
+    file: str
+    architecture: str
+    width: int
+    dataset: str
+    classes: int
+    recipe: Recipe
+    seed: int
+    precision: str
+    top1: float
+    top5_error: float
+    sha256: str
+    folder: Path
+    parent: str | None = None
+    teacher: str | None = None
+    quantization_aware: bool = False
+
+    @property
+    def path(self) -> Path:
+        """Where the weights are."""
+        return self.folder / self.file
+
+    @property
+    def digest(self) -> str:
+        """The first digits of the file's digest, as records and headers show it."""
+        return self.sha256[:16]
+
+
+def shipped_dir() -> Path:
+    """The checkpoints that come with the repository."""
+    return Path(__file__).parents[2] / "baselines" / "checkpoints"
+
+
+def known() -> list[Checkpoint]:
+    """Every checkpoint: those that are shipped, then those of the cache, newest first.
+
+    What somebody trained here later does not take the place of a shipped one: it has to be named.
+
+    Raises:
+        UserError: an index can't be read.
+    """
+    folders = (shipped_dir(), store.cache_dir("checkpoints"))
+    return [one for folder in folders for one in reversed(read_index(folder))]
+
+
+def find(architecture: str, width: int, dataset: str) -> Checkpoint | None:
+    """The first known checkpoint of a network that was trained from scratch, or None."""
+    for one in known():
+        described = (one.architecture, one.width, one.dataset)
+        if described == (architecture, width, dataset) and one.parent is None:
+            return one
+    return None
+
+
+def find_quantization_aware(parent: Checkpoint) -> Checkpoint | None:
+    """The first checkpoint that was trained quantization-aware from another, or None.
+
+    Looked for beside the other one first.
+    """
+    for one in (*reversed(read_index(parent.folder)), *known()):
+        if one.quantization_aware and one.parent == parent.sha256:
+            return one
+    return None
+
+
+def finished(description: Checkpoint) -> Checkpoint | None:
+    """The checkpoint of a folder that differs from a description only in what training finds."""
+    for one in read_index(description.folder):
+        unknown = replace(
+            one, top1=description.top1, top5_error=description.top5_error, sha256=description.sha256
+        )
+        if unknown == description and one.path.exists():
+            return one
+    return None
+
+
+def named(name: str) -> Checkpoint:
+    """The checkpoint of a file name, with or without its suffix, or of a path.
+
+    Raises:
+        UserError: there is none; lists those that there are.
+
+    A path may lead outside of the known folders, to one that has an index too.
+    """
+    folder = Path(name).parent
+    beside = read_index(folder) if (folder / INDEX).is_file() else []
+    everything = [*known(), *beside]
+    for one in everything:
+        if name in (one.file, Path(one.file).stem) or Path(name).resolve() == one.path.resolve():
+            return one
+    names = ", ".join(dict.fromkeys(Path(one.file).stem for one in everything))
+    raise UserError(f"no checkpoint {name!r}: choose one of {names}")
+
+
+def read_index(folder: Path) -> list[Checkpoint]:
+    """The checkpoints of a folder, oldest first; none where there is no index.
+
+    Raises:
+        UserError: it can't be read, or is of a later format.
+    """
+    index = folder / INDEX
+    if not index.exists():
+        return []
+    try:
+        content = json.loads(index.read_text(encoding="utf-8"))
+        number = 0 if isinstance(content, list) else content["format"]
+        if number not in (0, FORMAT):
+            raise UserError(
+                f"checkpoint index {index} has format {number}, and this qmodels reads {FORMAT}: "
+                "use the version that wrote it, or a later one"
+            )
+        records = content if number == 0 else content["checkpoints"]
+        return [
+            Checkpoint(folder=folder, **{**record, "recipe": from_record(record["recipe"])})
+            for record in records
+        ]
+    except (OSError, ValueError, TypeError, KeyError):
+        raise UserError(
+            f"checkpoint index {index} can't be read: restore it, or delete it and train again"
+        ) from None
+
+
+def save(state: dict[str, Tensor], description: Checkpoint) -> Checkpoint:
+    """Write weights and their record; a record of the same file name is replaced.
+
+    Args:
+        state: the model's state dictionary, float32.
+        description: everything but the digest, which is filled in.
+    """
+    stored = {name: to_storage(value) for name, value in state.items()}
+    with store.replacing(description.path) as scratch:
+        save_file(stored, scratch)
+        checkpoint = replace(description, sha256=store.digest_file(scratch))
+    with store.lock(checkpoint.folder / INDEX):
+        others = [one for one in read_index(checkpoint.folder) if one.file != checkpoint.file]
+        records = [asdict(one) for one in (*others, checkpoint)]
+        for record in records:
+            del record["folder"]
+        content = {"format": FORMAT, "checkpoints": records}
+        store.write_text(checkpoint.folder / INDEX, json.dumps(content, indent=2) + "\n")
+    return checkpoint
+
+
+def to_storage(value: Tensor) -> Tensor:
+    """A tensor as it is stored: float16 for weights, unchanged otherwise."""
+    weight = value.is_floating_point() and value.dim() > 1
+    return value.detach().to("cpu", torch.float16 if weight else value.dtype).contiguous()
+
+
+def structure(checkpoint: Checkpoint) -> resnet.Resnet34:
+    """A network of a checkpoint's structure, its weights random, in eval mode."""
+    model = resnet.build(checkpoint.architecture, checkpoint.width, checkpoint.classes)
+    if checkpoint.quantization_aware:
+        model = fake_quantize.prepare(model)
+    return model.eval()
+
+
+def load_model(checkpoint: Checkpoint) -> resnet.Resnet34:
+    """The trained network, fake-quantized where it was trained so: float32, CPU, eval mode.
+
+    Raises:
+        UserError: the file is missing, or is not the one that the index describes.
+    """
+    remedy = "restore it from git or delete it, with its record in index.json, and train again"
+    if not checkpoint.path.exists():
+        raise UserError(f"checkpoint {checkpoint.path} is missing: {remedy}")
+    if store.digest_file(checkpoint.path) != checkpoint.sha256:
+        raise UserError(f"checkpoint {checkpoint.path} is damaged (SHA-256 differs): {remedy}")
+    model = structure(checkpoint)
+    try:
+        model.load_state_dict(
+            {
+                name: value.float() if value.is_floating_point() else value
+                for name, value in load_file(checkpoint.path).items()
+            }
+        )
+    except (SafetensorError, RuntimeError):
+        raise UserError(
+            f"checkpoint {checkpoint.path} does not hold the weights of {checkpoint.architecture} "
+            f"at width {checkpoint.width}: {remedy}"
+        ) from None
+    return model

@@ -1,0 +1,72 @@
+"""The training images as batches: drawn, augmented, normalized, with their targets."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional
+
+from qmodels.data import Dataset
+from qmodels.training import augmentation
+from qmodels.training.recipes import Recipe
+
+
+@dataclass(frozen=True)
+class Draws:
+    """The whole training split on the device that trains, as uint8.
+
+    Attributes:
+        images: (N, 3, 32, 32) uint8.
+        labels: (N,) int64.
+        mirrored_first: (N,) bool, on the CPU: which images an alternating recipe mirrors in its
+            first epoch, and in every other one after it.
+    """
+
+    dataset: Dataset
+    recipe: Recipe
+    images: Tensor
+    labels: Tensor
+    mirrored_first: Tensor
+
+    def pictures(self, chosen: Tensor, epoch: int, generator: Generator) -> Tensor:
+        """Augmented images (M, 3, H, W) float32 of positions (M,) int64, for an epoch from 0."""
+        if not self.dataset.mirrors:
+            mirrored = torch.zeros(len(chosen), dtype=torch.bool)
+        elif self.recipe.alternating_mirror:
+            mirrored = self.mirrored_first[chosen] ^ (epoch % 2 == 1)
+        else:
+            mirrored = torch.rand(len(chosen), generator=generator) < 0.5
+        pictures = augmentation.crop_and_mirror(
+            self.images[chosen.to(self.images.device)],
+            mirrored,
+            self.recipe.crop_padding,
+            generator,
+        )
+        pictures = augmentation.resize(pictures, self.recipe.image_size(epoch))
+        return self.dataset.normalize(pictures).contiguous(memory_format=torch.channels_last)
+
+    def batch(self, chosen: Tensor, epoch: int, generator: Generator) -> tuple[Tensor, Tensor]:
+        """Augmented images and their targets (M, classes) float32, mixed where the recipe mixes."""
+        pictures = self.pictures(chosen, epoch, generator)
+        labels = self.labels[chosen.to(self.labels.device)]
+        targets = functional.one_hot(labels, self.dataset.classes).float()
+        recipe = self.recipe
+        if (
+            recipe.cutmix
+            and recipe.before(recipe.cutmix_until, epoch)
+            and torch.rand((), generator=generator) < recipe.cutmix
+        ):
+            return augmentation.cutmix(pictures, targets, generator)
+        return pictures, targets
+
+
+def load(dataset: Dataset, recipe: Recipe, seed: int, device: torch.device) -> Draws:
+    """Put the training split on a device."""
+    split = dataset.train
+    return Draws(
+        dataset,
+        recipe,
+        split.images.to(device),
+        split.labels.to(device),
+        torch.rand(len(split), generator=Generator().manual_seed(seed)) < 0.5,
+    )

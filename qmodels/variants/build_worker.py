@@ -1,0 +1,108 @@
+"""Quantize a checkpoint and store the result; run as a process of its own where that is safer.
+
+The first request says what to build; the answer comes when it is stored.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from qmodels import data
+from qmodels.data import Dataset
+from qmodels.network import eager_quantization
+from qmodels.system import worker
+from qmodels.system.errors import Unavailable, UserError, described
+from qmodels.training import checkpoints
+from qmodels.training.checkpoints import Checkpoint
+from qmodels.variants import registry
+from qmodels.variants.registry import Variant
+
+REFERENCE_FILE = "reference.safetensors"
+REFERENCE_IMAGES = 100
+CALIBRATION_IMAGES = 1000
+
+
+def build(variant: Variant, checkpoint: Checkpoint, dataset: Dataset, folder: Path) -> None:
+    """Quantize, store, and compute logits in reference arithmetic.
+
+    Args:
+        folder: where the files go.
+
+    Raises:
+        Unavailable: the variant can't be made of this network.
+        UserError: the checkpoint is damaged, or quantizing or storing failed.
+    """
+    model = checkpoints.load_model(checkpoint)
+    try:
+        with eager_quantization.suppress_deprecations():
+            quantized = variant.quantize(model, **arguments(variant, dataset))
+            variant.backend.save(quantized, folder)
+            if variant.int8_share > 0:
+                with torch.inference_mode():
+                    logits = variant.backend.reference(quantized)(reference_images(dataset))
+                save_file({"logits": logits.contiguous()}, folder / REFERENCE_FILE)
+    except Unavailable:
+        raise
+    except UserError as error:
+        raise UserError(f"{variant.name} can't be built: {error}") from error
+    except Exception as error:
+        raise build_failure(variant, described(error)) from error
+
+
+def build_failure(variant: Variant, reason: str) -> UserError:
+    """The line for a variant whose build failed."""
+    remedy = f"fix {variant.module}, or leave the variant out"
+    if "No space left" in reason:
+        remedy = "free the disk or set QMODELS_CACHE_DIR"
+    return UserError(f"{variant.name} can't be built ({reason}): {remedy}")
+
+
+def calibration_images(variant: Variant, dataset: Dataset) -> Tensor | None:
+    """The images (N, C, H, W) uint8 that a variant looks at, if it does."""
+    if "calibration" not in variant.takes:
+        return None
+    count = min(CALIBRATION_IMAGES, len(dataset.train))
+    return data.stratified_subset(dataset.train, count).images
+
+
+def arguments(variant: Variant, dataset: Dataset) -> dict[str, Tensor]:
+    """What a variant takes beside the model, by name."""
+    if "example" in variant.takes:
+        return {"example": data.example_images(2, dataset.test.images.shape[1:])}
+    images = calibration_images(variant, dataset)
+    return {} if images is None else {"calibration": dataset.normalize(images)}
+
+
+def reference_images(dataset: Dataset) -> Tensor:
+    """The images that runtimes are compared with reference arithmetic on, float32, normalized."""
+    return dataset.normalize(dataset.test.first(REFERENCE_IMAGES).images)
+
+
+def answer(request: Mapping[str, Any]) -> dict[str, str]:
+    """Build what is asked for.
+
+    Args:
+        request: ``variant`` and the ``module`` that defines it, the path of a ``checkpoint``,
+            ``dataset``, and the ``folder``.
+
+    Returns:
+        Empty where it is stored, else why not: as ``unavailable`` or as ``failed``.
+    """
+    variant = registry.find(request["variant"], request["module"])
+    dataset = data.load(request["dataset"])
+    checkpoint = checkpoints.named(request["checkpoint"])
+    try:
+        build(variant, checkpoint, dataset, Path(request["folder"]))
+    except Unavailable as error:
+        return {"unavailable": str(error)}
+    except UserError as error:
+        return {"failed": str(error)}
+    return {}
+
+
+if __name__ == "__main__":
+    worker.serve(answer)

@@ -1,0 +1,94 @@
+import pytest
+import torch
+from torch import Tensor, nn
+
+from qmodels.backends import dispatch, torch_engine, torchscript
+from qmodels.network import resnet
+from qmodels.variants import static
+
+BACKEND = torchscript.BACKEND.on(torch_engine.default_engine())
+IMAGES = resnet.random_images(2)
+
+
+@pytest.fixture(scope="module")
+def network() -> resnet.Resnet34:
+    torch.manual_seed(0)
+    model = resnet.build("resnet34", 8, 10)
+    model.train()(resnet.random_images(32))
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def quantized(network: resnet.Resnet34) -> nn.Module:
+    return static.quantize(network, resnet.random_images(64), BACKEND)
+
+
+def test_a_network_has_37_layers_that_multiply() -> None:
+    model = resnet.build("resnet34", 8, 10).eval()
+    ran = dispatch.kernels(model, IMAGES[:1])
+    assert len(ran) == 37
+    # Two 3x3 layers a block, the stem, three shortcuts and the linear layer, by hand.
+    blocks = 2 * 16 * 9 * 8 * 8 * 32 * 32 - 3 * 9 * 8 * 8 * 32 * 32 // 2
+    ends = 9 * 3 * 8 * 32 * 32 + 64 * 10
+    shortcuts = 3 * 8 * 16 * 16 * 16
+    assert sum(kernel.macs for kernel in ran) == blocks + ends + shortcuts
+    assert not any(kernel.int8 for kernel in ran)
+
+
+def test_quantized_kernels_multiply_as_much_and_in_int8(
+    network: resnet.Resnet34, quantized: nn.Module
+) -> None:
+    whole = sum(kernel.macs for kernel in dispatch.kernels(network, IMAGES))
+    for forward in (quantized, static.freeze(quantized, IMAGES, BACKEND)):
+        ran = dispatch.kernels(forward, IMAGES)
+        assert sum(kernel.macs for kernel in ran if kernel.int8) == whole
+
+
+def test_a_layer_in_float_is_counted_as_such(quantized: nn.Module) -> None:
+    conv = nn.Conv2d(3, 4, 3, bias=False)
+
+    def half(images: Tensor) -> Tensor:
+        conv(images)
+        return quantized(images)
+
+    (extra,) = [kernel for kernel in dispatch.kernels(half, IMAGES) if not kernel.int8]
+    assert extra.macs == 2 * 4 * 30 * 30 * 3 * 9
+
+
+def test_reference_arithmetic_is_exact_on_integers() -> None:
+    generator = torch.Generator().manual_seed(0)
+    levels = torch.randint(-64, 64, (8, 6, 3, 3), generator=generator)
+    image = torch.randint(0, 256, (2, 6, 7, 7), generator=generator)
+    packed = torch.ops.quantized.conv2d_prepack(
+        torch.quantize_per_tensor(levels.float(), 1.0, 0, torch.qint8),
+        None,
+        [2, 2],
+        [1, 1],
+        [1, 1],
+        1,
+    )
+    x = torch.quantize_per_tensor(image.float() - 10, 1.0, 10, torch.quint8)
+    sums = nn.functional.conv2d(image.double() - 10, levels.double(), stride=2, padding=1)
+    scale = float(sums.abs().max()) / 100
+    out = dispatch.exact("quantized::conv2d_relu", (x, packed, scale, 5))
+    expected = (sums.relu() / scale).round().clamp(0, 250) + 5
+    # A sum just between two levels may fall to either side.
+    assert int((out.int_repr() - expected).abs().max()) <= 1
+    assert float((out.int_repr() == expected).float().mean()) > 0.99
+
+
+def test_a_model_in_reference_arithmetic_agrees_with_its_kernels(quantized: nn.Module) -> None:
+    with torch.inference_mode():
+        ran, exact = quantized(IMAGES), dispatch.reference(quantized)(IMAGES)
+    assert ran.shape == exact.shape
+    noise = (ran - exact).pow(2).sum() / exact.pow(2).sum()
+    assert float(noise) < 10**-1.5
+    if not torch_engine.int8_saturates(BACKEND.engine):
+        assert not torch.equal(exact, torch.zeros_like(exact))
+
+
+def test_reference_arithmetic_ends_with_the_forward(quantized: nn.Module) -> None:
+    with torch.inference_mode():
+        before = quantized(IMAGES)
+        dispatch.reference(quantized)(IMAGES)
+        assert torch.equal(quantized(IMAGES), before)

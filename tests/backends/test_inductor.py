@@ -1,0 +1,147 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from qmodels.backends import eager, inductor
+from qmodels.backends.base import Stored
+from qmodels.measure import kernels
+from qmodels.network.resnet import random_images
+from qmodels.system.errors import UserError
+from qmodels.variants import all_variants, pt2e
+
+INT8 = (
+    "onednn_verbose,v1,primitive,exec,cpu,convolution,brg_conv_fwd:avx512_core_vnni,"
+    "forward_inference,src:u8::blocked:acdb::f0 wei:s8:a:blocked:AcdB16a4b::f0 "
+    "bia:f32:a:blocked:a::f0 dst:u8::blocked:acdb::f0,attr-scratchpad:user "
+    "attr-post-ops:eltwise_relu,alg:convolution_direct,"
+    "mb2_ic16oc32_ih32oh16kh3sh2dh0ph1_iw32ow16kw3sw2dw0pw1,0.0139"
+)
+FLOAT = INT8.replace("src:u8", "src:f32").replace("wei:s8", "wei:f32")
+MATMUL = (
+    "onednn_verbose,v1,primitive,exec,cpu,matmul,brg_matmul:avx512_core_vnni,undef,"
+    "src:u8::blocked:ab::f0 wei:s8:a:blocked:BA16a64b4a::f0 dst:f32::blocked:ab::f0,"
+    "attr-scratchpad:user,,2x128:128x100,0.005"
+)
+PRODUCT = (
+    "onednn_verbose,v1,primitive,exec,cpu,inner_product,brgemm:avx512_core,forward_inference,"
+    "src:f32::blocked:ab::f0 wei:f32:a:blocked:AB::f0 dst:f32::blocked:ab::f0,"
+    "attr-scratchpad:user,,mb2ic128oc100,0.005"
+)
+REORDER = "onednn_verbose,v1,primitive,exec,cpu,reorder,jit:blk,undef,src:f32 dst:f32,,,16x3,0.1"
+CREATED = INT8.replace("exec", "create:cache_miss")
+
+
+@pytest.mark.parametrize(
+    ("line", "macs", "int8"),
+    [
+        (INT8, 2 * 32 * 16 * 16 * 16 * 9, True),
+        (FLOAT, 2 * 32 * 16 * 16 * 16 * 9, False),
+        (MATMUL, 2 * 128 * 100, True),
+        (PRODUCT, 2 * 128 * 100, False),
+    ],
+)
+def test_a_line_of_the_log_is_a_kernel(line: str, macs: int, int8: bool) -> None:
+    kernel = inductor.read(line)
+    assert kernel is not None
+    assert (kernel.macs, kernel.int8) == (macs, int8)
+
+
+@pytest.mark.parametrize(
+    "line", [REORDER, CREATED, "", "onednn_verbose,v1,info,cpu,runtime:OpenMP"]
+)
+def test_other_lines_are_none(line: str) -> None:
+    assert inductor.read(line) is None
+
+
+def test_what_onednn_runs_is_seen_and_nothing_of_it_is_printed(
+    capfd: pytest.CaptureFixture[str], save: Callable[..., Stored]
+) -> None:
+    files = save(eager.BACKEND, nn.Identity())  # of no use: the log tells all
+    weight = torch.randn(32, 16, 3, 3)
+    packed = torch.ops.mkldnn._reorder_convolution_weight(weight, [1, 1], [1, 1], [1, 1], 1, [])
+
+    def forward(images: Tensor) -> Tensor:
+        out: Tensor = torch.ops.mkldnn._convolution_pointwise(
+            images, packed, None, [1, 1], [1, 1], [1, 1], 1, "none", [], ""
+        )
+        return out
+
+    (kernel,) = inductor.BACKEND.kernels(forward, files, torch.randn(1, 16, 8, 8))
+    assert kernel.macs == 32 * 64 * 16 * 9
+    assert not kernel.int8
+    assert "onednn_verbose" not in capfd.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    layers = nn.Sequential(
+        nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    )
+    return nn.Sequential(layers, nn.Linear(16, 4)).eval()
+
+
+needs_compiler = pytest.mark.skipif(not inductor.compiler(), reason="needs a C++ compiler")
+
+
+@needs_compiler
+def test_one_image_and_many_have_graphs_of_their_own(
+    network: nn.Module, save: Callable[..., Stored]
+) -> None:
+    exported = inductor.export(network, random_images(2), also_one=True)
+    files = save(inductor.BACKEND, exported)
+    assert {path.name for path in files.folder.iterdir()} == {inductor.ONE, inductor.MANY}
+    forward = inductor.BACKEND.load(files)
+    images = random_images(5)
+    with torch.inference_mode():
+        for count in (1, 2, 5):
+            expected = network(images[:count])
+            torch.testing.assert_close(forward(images[:count]), expected, rtol=1e-4, atol=1e-5)
+    # What runs is the package that is there: without the second, the first takes single images.
+    (files.folder / inductor.ONE).unlink()
+    assert len(inductor.BACKEND.load(files)(images[:1])) == 1
+
+
+@needs_compiler
+def test_a_graph_that_is_not_frozen_runs_in_float_and_is_caught(
+    network: nn.Module, save: Callable[..., Stored], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torchao")
+    monkeypatch.setattr(inductor, "OPTIONS", {"freezing": False})
+    images = random_images(8)
+    prepared = pt2e.prepare(network, images, (-64, 63))
+    prepared(images)
+    files = save(inductor.BACKEND, pt2e.convert(prepared, images))
+    forward = inductor.BACKEND.load(files)
+    with torch.inference_mode():
+        logits = forward(images)
+    ran = inductor.BACKEND.kernels(forward, files, images[:1])
+    macs = 16 * 3 * 9 * 32 * 32 + 16 * 4
+    doubt = kernels.doubt(
+        all_variants()["pt2e-int8"], kernels.proof(ran, macs, logits, None, logits)
+    )
+    assert "pt2e-int8 ran 0.0 % of its multiply-accumulates in int8" in str(doubt)
+
+
+def test_a_compiler_that_fails_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch._inductor
+
+    def fails(*arguments: object, **options: object) -> None:
+        raise RuntimeError("C++ compile error\nand a page of it")
+
+    monkeypatch.setattr(torch._inductor, "aoti_compile_and_package", fails)
+    exported = inductor.Exported(nn.Identity(), many=object())  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"could not compile the model \(C\+\+ compile error\)"):
+        inductor.BACKEND.save(exported, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_compiler_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inductor.shutil, "which", lambda name: None)
+    obstacle = inductor.BACKEND.obstacle()
+    assert obstacle is not None
+    assert obstacle.reason.startswith("no C++ compiler: ")
+    assert obstacle.mendable

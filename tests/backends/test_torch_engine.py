@@ -1,0 +1,88 @@
+"""torch's engines: which there are, and whether they saturate."""
+
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from qmodels import variants
+from qmodels.backends import inductor, torch_engine, torchscript
+from qmodels.backends.base import Backend
+from qmodels.system import machine
+
+VNNI = {"avx512_vnni", "avx_vnni"} & machine.cpu_flags()
+needs_vnni = pytest.mark.skipif(
+    not VNNI, reason="needs VNNI, to compare with the same processor without"
+)
+
+
+@pytest.mark.parametrize(
+    ("processor", "flags", "mendable", "said"),
+    [
+        ("aarch64", {"asimd"}, False, "engine fbgemm needs an x86 processor with AVX2: use one"),
+        ("x86_64", {"sse2"}, False, "engine fbgemm needs an x86 processor with AVX2: use one"),
+        ("x86_64", {"avx2"}, True, "this build of torch has no quantized engine fbgemm: install"),
+    ],
+)
+def test_an_engine_that_torch_lacks_is_the_processors_fault_or_the_builds(
+    processor: str, flags: set[str], mendable: bool, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch._C, "_supported_qengines", lambda: [2])  # qnnpack
+    monkeypatch.setattr(platform, "machine", lambda: processor)
+    monkeypatch.setattr(machine, "cpu_flags", lambda: frozenset(flags))
+    obstacle = variants.all_variants()["dynamic-fp16"].obstacle()
+    assert obstacle is not None
+    assert obstacle.mendable == mendable
+    assert obstacle.reason.startswith(said)
+    assert torchscript.BACKEND.on("qnnpack").obstacle() is None
+
+
+def test_the_default_engine_is_one_of_torch() -> None:
+    assert torch_engine.default_engine() in torch.backends.quantized.supported_engines
+
+
+def test_the_probe_leaves_the_engine_as_it_was() -> None:
+    before = torch.backends.quantized.engine
+    # Some torches count the lack of an engine among them.
+    for engine in set(torch.backends.quantized.supported_engines) - {"none"}:
+        torch_engine.int8_saturates(engine)
+    assert torch.backends.quantized.engine == before
+
+
+@pytest.mark.parametrize(
+    "backend",
+    [torchscript.BACKEND.on("x86"), torchscript.BACKEND.on("onednn"), inductor.BACKEND],
+    ids=lambda backend: backend.engine,
+)
+@pytest.mark.parametrize(("saturates", "weights"), [(True, (-64, 63)), (False, (-128, 127))])
+def test_weights_get_seven_bits_where_the_probe_says_so(
+    saturates: bool, weights: tuple[int, int], backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    supported = torch.backends.quantized.supported_engines
+    if backend is not inductor.BACKEND and backend.engine not in supported:
+        pytest.skip(f"this torch has no {backend.engine}")
+    monkeypatch.setattr(torch_engine, "int8_saturates", lambda engine: saturates)
+    monkeypatch.setattr(inductor.Inductor, "saturates", lambda self: saturates)
+    assert backend.weight_range() == weights
+
+
+SATURATES = {
+    "onednn": "from qmodels.backends import torch_engine; "
+    "print(torch_engine.int8_saturates('onednn'))",
+    "inductor": "from qmodels.backends import inductor; print(inductor.BACKEND.saturates())",
+}
+
+
+@needs_vnni
+@pytest.mark.parametrize("engine", SATURATES)
+def test_the_probe_sees_saturation_where_vnni_is_switched_off(engine: str) -> None:
+    assert not torch_engine.int8_saturates("onednn")
+    assert not inductor.BACKEND.saturates()
+    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2", "PYTHONPATH": str(Path.cwd())}
+    command = [sys.executable, "-c", SATURATES[engine]]
+    child = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert child.stdout.strip() == "True"

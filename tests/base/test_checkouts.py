@@ -1,0 +1,199 @@
+import json
+import subprocess
+import sys
+import textwrap
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from qmodels.base import checkouts
+from qmodels.network.resnet import Resnet34
+from qmodels.system.errors import UserError
+from qmodels.system.worker import HERE, Checkout
+from qmodels.training import checkpoints
+from qmodels.training.checkpoints import Checkpoint
+
+# Another state of this code, without torch: what it says at first, and benches that take no time.
+SERVE = """
+    import json, os, sys
+    from pathlib import Path
+
+    if sys.argv[1:] != ["serve"]:
+        sys.exit("no such command")
+    for line in sys.stdin:
+        request = json.loads(line)
+        with open(os.environ["ASKED"], "a") as asked:
+            asked.write(line)
+        answer = None
+        if "protocol" in request:
+            answer = {
+                "protocol": 1,
+                "version": "0",
+                "root": str(Path(__file__).parents[1]),
+                "variants": ["fp32", "int8"],
+                "conditions": {"machine_class": os.environ.get("CLASS", "here")},
+            }
+        elif request["request"] == "measure":
+            about = {"network": "n", "bench": "b", "batch_size": 1, "metrics": {}}
+            benchmarks = [
+                {"name": name, "fullname": name, "extra_info": {"variant": name, **about}}
+                for name in request["variants"]
+            ]
+            Path(request["file"]).write_text(json.dumps({"benchmarks": benchmarks}))
+        elif request["request"] == "build":
+            answer = {"folders": {"fp32": "a"}, "failures": {"int8": "int8: no compiler"}}
+        print(json.dumps(answer), flush=True)
+"""
+MAIN = Path("qmodels", "__main__.py")
+
+
+def git(folder: Path, *arguments: str) -> None:
+    identity = ["-c", "user.name=n", "-c", "user.email=e@example.org"]
+    subprocess.run(["git", "-C", folder, *identity, *arguments], check=True, capture_output=True)
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository with a commit that answers and an older one that does not."""
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    monkeypatch.setattr(checkouts, "HERE", Checkout(folder, Path(sys.executable)))
+    monkeypatch.setenv("ASKED", str(tmp_path / "asked"))
+    (tmp_path / "asked").touch()
+    git(folder, "init", "-b", "main")
+    (folder / "qmodels").mkdir()
+    (folder / "qmodels" / "__init__.py").write_text("")
+    (folder / MAIN).write_text("raise SystemExit('invalid choice: serve')")
+    git(folder, "add", ".")
+    git(folder, "commit", "-m", "old")
+    (folder / MAIN).write_text(textwrap.dedent(SERVE))
+    (folder / "baselines" / "avx2").mkdir(parents=True)
+    (folder / "baselines" / "avx2" / "digits.json").write_text("{}")
+    (folder / "baselines" / "tolerances.toml").write_text("")
+    git(folder, "add", ".")
+    git(folder, "commit", "-m", "new")
+    return folder
+
+
+def requests(repository: Path, name: str) -> list[object]:
+    """The requests of a name that were made so far."""
+    asked = (repository.parent / "asked").read_text().splitlines()
+    return [one for one in map(json.loads, asked) if one.get("request") == name]
+
+
+def test_a_revision_is_laid_out_as_it_was_committed(repository: Path) -> None:
+    (repository / "qmodels" / "__init__.py").write_text("not committed")
+    found = checkouts.find("main")
+    assert (found.root / "qmodels" / "__init__.py").read_text() == ""
+    assert (found.root / "baselines" / "avx2" / "digits.json").is_file()
+    assert found.python == Path(sys.executable)
+    assert checkouts.find("main") == found, "from the cache"
+
+
+def test_a_folder_is_taken_as_it_is_with_the_python_of_its_environment(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert checkouts.find(str(repository)) == Checkout(repository, Path(sys.executable))
+    own = repository / ".tox" / "benches" / "bin" / "python"
+    own.parent.mkdir(parents=True)
+    own.symlink_to(sys.executable)
+    monkeypatch.chdir(repository.parent)
+    assert checkouts.find("repository").python == own
+
+
+@pytest.mark.parametrize(
+    ("base", "said"),
+    [
+        ("no-such-branch", "neither a folder nor a commit"),
+        ("--output=/tmp/x", "neither a folder nor a commit"),
+        ("main~1", "base main~1 speaks no protocol 1 .*invalid choice.*: name a later commit"),
+    ],
+)
+def test_what_is_no_base_is_refused_in_one_line(repository: Path, base: str, said: str) -> None:
+    with pytest.raises(UserError, match=said) as caught:
+        checkouts.find(base)
+    assert "\n" not in str(caught.value)
+
+
+def test_another_protocol_is_refused_in_one_line(repository: Path) -> None:
+    text = (repository / MAIN).read_text()
+    (repository / MAIN).write_text(text.replace('"protocol": 1', '"protocol": 2'))
+    with pytest.raises(UserError, match=r"speaks no protocol 1 \(it speaks protocol 2\)") as caught:
+        checkouts.find(str(repository))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_without_the_package_is_not_this_code_again(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its Python finds the package that is installed, or that PYTHONPATH leads to."""
+    monkeypatch.setenv("PYTHONPATH", str(repository))
+    with pytest.raises(UserError, match="there is no package qmodels") as caught:
+        checkouts.find(str(repository.parent))
+    assert "\n" not in str(caught.value)
+
+
+def test_what_can_not_be_built_is_a_line_for_its_variant(
+    repository: Path, digits_checkpoint: Checkpoint
+) -> None:
+    base = checkouts.find(str(repository))
+    built = checkouts.build(base, digits_checkpoint, ["fp32", "int8", "unknown"])
+    assert built == checkouts.BuildResult({"fp32": "a"}, {"int8": "int8: no compiler"})
+    (request,) = requests(repository, "build")
+    assert request["variants"] == ["fp32", "int8"]  # type: ignore[index]
+    assert checkouts.build(base, digits_checkpoint, ["unknown"]) == checkouts.BuildResult({}, {})
+
+
+def test_a_base_is_measured_once(
+    repository: Path, digits_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measured(base: str, *names: str, threads: int = 1) -> list[str]:
+        checkouts.hello.cache_clear()
+        run = checkouts.measure(
+            checkouts.find(base), digits_checkpoint, names, threads=threads, accuracy_images=None
+        )
+        return [key.variant for key in run.entries]
+
+    def count() -> int:
+        return len(requests(repository, "measure"))
+
+    assert measured("main", "fp32", "unknown") == ["fp32"]
+    assert measured("main", "fp32") == ["fp32"]
+    assert count() == 1, "a folder with the same code is no other"
+    assert measured(str(repository), "fp32") == ["fp32"]
+    assert count() == 1, "a folder with the same code is no other"
+    assert measured("main", "unknown") == []
+    assert count() == 1
+    assert measured("main", "fp32", "int8") == ["fp32", "int8"]
+    measured("main", "fp32", threads=2)
+    monkeypatch.setenv("CLASS", "another")
+    measured("main", "fp32")
+    monkeypatch.delenv("CLASS")
+    (repository / "qmodels" / "resnet.py").write_text("edited, not committed")
+    measured(str(repository), "fp32")
+    assert count() == 5
+
+
+def test_a_build_is_of_the_checkpoint_of_this_code(
+    digits_checkpoint: Checkpoint, digits_model: Resnet34, tmp_path: Path
+) -> None:
+    state = digits_model.state_dict()
+    state["head.fc.bias"] += 1
+    other = checkpoints.save(state, replace(digits_checkpoint, folder=tmp_path))
+    assert other.sha256 != digits_checkpoint.sha256
+    built = checkouts.build(HERE, other, ["fp32", "cuda-fp32"])
+    manifest = json.loads(Path(built.folders["fp32"], "manifest.json").read_text())
+    assert manifest["inputs"]["checkpoint"] == other.sha256
+    assert set(built.folders) | set(built.failures) == {"fp32", "cuda-fp32"}
+    assert all("\n" not in line for line in built.failures.values())
+
+
+def test_the_benches_of_a_checkout_are_run_without_latency(digits_checkpoint: Checkpoint) -> None:
+    run = checkouts.measure(HERE, digits_checkpoint, ["fp32"], threads=1, accuracy_images="100")
+    entries = {entry.name: entry for entry in run.entries.values()}
+    assert {"bench_accuracy[fp32]", "bench_size[fp32]", "bench_kernels[fp32]"} <= set(entries)
+    assert not any("latency" in name for name in entries)
+    accuracy = entries["bench_accuracy[fp32]"]
+    assert accuracy.metrics["top1"].value > 90
+    assert accuracy.conditions["checkpoint"] == digits_checkpoint.sha256[:16]

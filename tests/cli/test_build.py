@@ -1,0 +1,42 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from qmodels import variants
+from tests.cli.conftest import Qmodels
+
+
+def test_json_says_where_the_artifacts_are(qmodels: Qmodels) -> None:
+    built = qmodels("build --dataset digits --variants fp32,dynamic-int8 --json").json
+    assert [artifact["variant"] for artifact in built] == ["fp32", "dynamic-int8"]
+    for artifact in built:
+        files = [p for p in Path(artifact["folder"]).iterdir() if p.name != "manifest.json"]
+        assert sum(path.stat().st_size for path in files) == artifact["size_bytes"]
+    text = qmodels("build --dataset digits --variants fp32").out
+    assert built[0]["folder"] in text
+
+
+@pytest.mark.usefixtures("empty_cache")
+def test_other_weights_are_built_where_they_are_named(qmodels: Qmodels) -> None:
+    qmodels("train --dataset digits --epochs 1 --json")
+    build = "build --dataset digits --variants fp32 --json"
+    shipped = qmodels(build).json[0]["folder"]
+    trained = qmodels(f"{build} --checkpoint digits-resnet34-w8-digits-1e-s0").json[0]["folder"]
+    assert shipped != trained
+
+
+@pytest.mark.usefixtures("empty_cache")
+def test_a_variant_that_cannot_be_built_costs_itself(
+    qmodels: Qmodels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dynamic_int8(*inputs: object) -> None:
+        raise ValueError("no such axis")
+
+    known = variants.all_variants()
+    chosen = [replace(known["dynamic-int8"], quantize=dynamic_int8), known["fp32"]]
+    monkeypatch.setattr(variants, "select", lambda names: chosen)
+    result = qmodels("build --dataset digits --json")
+    assert result.status == 2
+    assert "dynamic-int8 can't be built (ValueError: no such axis)" in result.err
+    assert [artifact["variant"] for artifact in result.json] == ["fp32"]

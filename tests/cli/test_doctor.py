@@ -1,0 +1,15 @@
+from tests.cli.conftest import Qmodels
+
+
+def test_json_has_the_machine_and_the_checkpoints(qmodels: Qmodels) -> None:
+    facts = qmodels("doctor --json").json
+    assert facts["machine_class"].count("-") == 2
+    assert any("digits resnet34 width 8: top-1" in line for line in facts["checkpoints"])
+    assert any("width 8, quantization-aware: top-1" in line for line in facts["checkpoints"])
+    assert facts["engines"]["eager"].startswith("works")
+
+
+def test_text_has_one_fact_a_line(qmodels: Qmodels) -> None:
+    lines = qmodels("doctor").out.splitlines()
+    assert lines[0].startswith("machine class     ")
+    assert len([line for line in lines if "eager: works" in line]) == 1

@@ -1,0 +1,10 @@
+import pytest
+
+from qmodels.base import serving
+from tests.cli.conftest import Qmodels
+
+
+def test_a_conversation_is_served(qmodels: Qmodels, monkeypatch: pytest.MonkeyPatch) -> None:
+    # tests/base holds a conversation.
+    monkeypatch.setattr(serving, "main", lambda: print("served"))
+    assert qmodels("serve").out == "served\n"

@@ -1,0 +1,11 @@
+from tests.cli.conftest import Qmodels
+
+
+def test_json_begins_with_the_reference(qmodels: Qmodels) -> None:
+    variants = qmodels("variants --json").json
+    assert variants[0]["name"] == "fp32"
+    assert set(variants[0]) == {"name", "engine", "summary", "extra", "missing"}
+
+
+def test_the_table_names_variants(qmodels: Qmodels) -> None:
+    assert "static-int8-jit" in qmodels("variants").out

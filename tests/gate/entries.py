@@ -1,0 +1,89 @@
+"""Entries of the size bench, and what they are compared with."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from qmodels import gate
+from qmodels.gate import Baseline, Entry, Key, Provenance, Tolerances
+from qmodels.measure.metric import Metric, measured
+
+CLASS, OTHER = "linux-x86_64-avx512_bf16", "linux-x86_64-avx512"
+
+
+KEY = Key("digits-resnet34-w8", "bench_size", "fp32", 1)
+
+
+HERE = {
+    "engine": "eager",
+    "runtime": None,
+    "architecture": "resnet34",
+    "width": 8,
+    "dataset": "digits",
+    "checkpoint": "f3d18e6f008e635e",
+    "threads": 1,
+    "batch_size": 1,
+    "gpu": None,
+}
+
+
+PROVENANCE = Provenance("2026-01-01", "abc", {"python": "3.11.7", "torch": "2.15.0"}, "host")
+
+
+TOLERANCES = Tolerances(
+    {
+        "top1": {
+            "tolerance": 0.1,
+            "other_class": 0.1,
+            "level": 0.01,
+            "arithmetic": {"int8": {"other_class": 0.5}},
+        },
+        "top5_error": {"tolerance": 0.1, "level": 0.01},
+        "size_bytes": {"tolerance": 0.1, "other_class": 0.1},
+        "operator_calls": {"tolerance": 0, "other_class": 0},
+        "memory_bytes": {"tolerance": 0.1},
+        "latency_ratio": {"tolerance": 0.1, "other_host": 0.3},
+        "latency_change": {"tolerance": 0.015},
+    }
+)
+
+
+def entry(**metrics: Metric) -> Entry:
+    return Entry(
+        key=KEY,
+        name="bench_size[fp32]",
+        nodeid="benches/bench_size.py::bench_size[fp32]",
+        machine_class=CLASS,
+        arithmetic="float32",
+        conditions=HERE,
+        metrics=metrics,
+        provenance=PROVENANCE,
+        file="baselines/file.json",
+    )
+
+
+def holding(before: Entry, *, beside: bool = False) -> Baseline:
+    return Baseline(Path("baselines/file.json"), {KEY: before}, beside)
+
+
+def stored(**metrics: Metric) -> Baseline:
+    return holding(entry(**metrics))
+
+
+def size(value: float) -> Metric:
+    return measured("size_bytes", value)
+
+
+def compare(now: Entry, baseline: Baseline | None) -> list[gate.Finding]:
+    return gate.compare(now, baseline, TOLERANCES)
+
+
+def ratio(at: float, spread: float = 0.01, count: int = 12, confirmation: int = 0) -> Metric:
+    samples = math.log(at) + spread * np.linspace(-1, 1, count)
+    return measured(
+        "latency_ratio",
+        at,
+        samples=tuple(samples),
+        confirmation=tuple(samples[:confirmation]),
+    )

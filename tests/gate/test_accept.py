@@ -1,0 +1,114 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from qmodels import gate
+from qmodels.gate import Provenance
+from qmodels.gate.ranks import Ranks
+from qmodels.measure.metric import measured
+from tests.gate.records import (
+    CLASS,
+    FP32,
+    INT8,
+    MADE,
+    NETWORK,
+    benchmark,
+    key,
+    read,
+    run,
+    stored,
+    values,
+)
+
+
+def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+    kept = Ranks("digest", np.arange(9, dtype=np.uint8))
+    (done,) = gate.accept(tmp_path, run(benchmark(INT8), benchmark(FP32, ranks=kept.as_record())))
+    assert (done.path, done.kept, len(done.stored)) == (stored(tmp_path), 0, 2)
+    baseline = read(tmp_path)
+    assert list(baseline.entries) == [key(FP32), key(INT8)]
+    one = baseline.entries[key(FP32)]
+    assert one.metrics == {"size_bytes": measured("size_bytes", 1.0)}
+    assert one.provenance == Provenance(**MADE)
+    assert one.ranks is not None
+    assert one.ranks.values.tolist() == list(range(9))
+    assert gate.read_baseline(tmp_path / "none.json", "any") is None
+
+
+def test_an_entry_is_the_same_wherever_its_bench_lies(tmp_path: Path) -> None:
+    gate.accept(tmp_path, run(benchmark(FP32)))
+    moved = {**benchmark(FP32, 2.0), "fullname": "elsewhere/size.py::bench_size[fp32]"}
+    gate.accept(tmp_path, run(moved))
+    assert values(tmp_path) == [2.0]
+
+
+def test_a_partial_run_keeps_the_other_entries_and_who_made_them(tmp_path: Path) -> None:
+    gate.accept(tmp_path, run(benchmark(FP32), benchmark(INT8)))
+    later = {**MADE, "date": "2026-02-02T00:00:00+00:00", "commit": "def"}
+    (done,) = gate.accept(tmp_path, run(benchmark(INT8, 7.0, made=later)))
+    assert done.kept == 1
+    assert values(tmp_path) == [1.0, 7.0]
+    assert [one.provenance.commit for one in read(tmp_path).entries.values()] == ["abc", "def"]
+
+
+def test_only_what_is_named_is_accepted(tmp_path: Path) -> None:
+    gate.accept(tmp_path, run(benchmark(FP32), benchmark(INT8)))
+    gate.accept(tmp_path, run(benchmark(FP32, 5.0), benchmark(INT8, 5.0)), only=[key(INT8)])
+    assert values(tmp_path) == [1.0, 5.0]
+
+
+def test_entries_of_variants_that_are_gone_are_dropped_and_named(tmp_path: Path) -> None:
+    gate.accept(tmp_path, run(benchmark(FP32), benchmark(INT8)))
+    (done,) = gate.accept(tmp_path, run(benchmark(FP32, 2.0)), variants=[FP32])
+    assert done.dropped == ("bench_size[static-int8]",)
+    assert list(read(tmp_path).entries) == [key(FP32)]
+
+
+def test_what_a_gpu_executed_is_stored_by_its_own_class(tmp_path: Path) -> None:
+    on_gpu = benchmark("cuda-fp16", machine_class="cuda-sm90", gpu="some card")
+    done = gate.accept(tmp_path, run(benchmark(FP32), on_gpu))
+    assert [one.path.parent.name for one in done] == [CLASS, "cuda-sm90"]
+    assert list(read(tmp_path).entries) == [key(FP32)]
+    of_gpu = gate.read_baseline(gate.baseline_path(tmp_path, "cuda-sm90", NETWORK), "cuda-sm90")
+    assert of_gpu is not None
+    assert of_gpu.entries[key("cuda-fp16")].conditions["gpu"] == "some card"
+
+
+def latency(samples: int, **more: Any) -> dict[str, Any]:
+    ratio = measured("latency_ratio", 1.0, samples=(0.0,) * samples).as_record()
+    return benchmark(INT8, metrics={"latency_ratio": ratio, **more})
+
+
+def test_a_latency_of_fewer_processes_is_not_stored(tmp_path: Path) -> None:
+    gate.accept(tmp_path, run(latency(12)))
+    (done,) = gate.accept(tmp_path, run(latency(4), benchmark(FP32)))
+    assert done.stored == (key(FP32),)
+    assert "4 processes, and the stored one of 12" in done.refused[0]
+    assert "--qmodels-update-baseline" in done.refused[0]
+    assert len(read(tmp_path).entries[key(INT8)].metrics["latency_ratio"].samples) == 12
+    (done,) = gate.accept(tmp_path, run(latency(12)))
+    assert done.refused == ()
+
+
+def test_a_latency_beside_a_base_is_not_stored(tmp_path: Path) -> None:
+    change = measured("latency_change", 1.0, samples=(0.0,)).as_record()
+    (done,) = gate.accept(tmp_path, run(latency(12, latency_change=change)))
+    assert done.stored == ()
+    assert "beside a base" in done.refused[0]
+    assert not stored(tmp_path).exists()
+
+
+def test_a_change_is_a_line_in_a_diff(tmp_path: Path) -> None:
+    gate.accept(tmp_path / "before", run(benchmark(FP32), benchmark(INT8)))
+    gate.accept(tmp_path / "after", run(benchmark(FP32), benchmark(INT8, 2.0)))
+    one, other = (stored(tmp_path / name).read_text().splitlines() for name in ("before", "after"))
+    changed = [(line, now) for line, now in zip(one, other, strict=True) if line != now]
+    assert len(changed) == 1
+    assert '"size_bytes": {"value": 1.0' in changed[0][0]
+    assert not any("long" in line or len(line) > 300 for line in one), "no raw data"
+
+
+def test_who_made_it_stands_once(tmp_path: Path) -> None:
+    gate.accept(tmp_path, run(benchmark(FP32), benchmark(INT8)))
+    assert stored(tmp_path).read_text().count("2026-01-01") == 1

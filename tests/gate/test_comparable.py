@@ -1,0 +1,157 @@
+"""Which entries measured the same quantity: conditions, versions, machine classes."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from qmodels.gate import Baseline, Entry
+from qmodels.gate.entry import COMPARABILITY_KEYS
+from qmodels.measure.metric import Metric, measured
+from tests.gate.entries import (
+    CLASS,
+    HERE,
+    KEY,
+    OTHER,
+    PROVENANCE,
+    compare,
+    entry,
+    holding,
+    size,
+    stored,
+)
+
+
+@pytest.mark.parametrize("condition", COMPARABILITY_KEYS)
+def test_other_conditions_are_not_compared(condition: str) -> None:
+    now = replace(entry(size_bytes=size(1)), conditions={**HERE, condition: "another"})
+    (finding,) = compare(now, stored(size_bytes=size(1)))
+    assert finding.verdict == "missing"
+    assert "another" in finding.line
+
+
+@pytest.mark.parametrize(
+    ("versions", "verdict"),
+    [
+        ({"python": "3.11.9", "torch": "2.15.0"}, "ok"),
+        ({"python": "3.12.1", "torch": "2.15.0"}, "ok"),
+        ({"python": "3.11.7", "torch": "2.15.0+cpu"}, "ok"),
+        ({"python": "3.11.7", "torch": "2.16.0"}, "missing"),
+        ({}, "missing"),
+    ],
+)
+def test_a_run_of_another_torch_is_stale_and_says_how_to_get_the_pinned_one(
+    versions: dict[str, str], verdict: str
+) -> None:
+    now = replace(entry(size_bytes=size(1)), provenance=replace(PROVENANCE, versions=versions))
+    (finding,) = compare(now, stored(size_bytes=size(1)))
+    assert finding.verdict == verdict
+    assert verdict == "ok" or "stale" in finding.line
+    assert verdict == "ok" or "-c baselines/constraints.txt" in finding.line
+
+
+def test_local_labels_of_runtimes_are_no_other_versions() -> None:
+    now = replace(
+        entry(size_bytes=size(1)), conditions={**HERE, "runtime": "torchao 0.18.0+cpu, onnx 1.23"}
+    )
+    before = replace(now, conditions={**HERE, "runtime": "torchao 0.18.0, onnx 1.23"})
+    (finding,) = compare(now, holding(before))
+    assert finding.verdict == "ok"
+
+
+def test_memory_of_another_python_is_not_compared() -> None:
+    twice = entry(memory_bytes=measured("memory_bytes", 2e6), size_bytes=size(2e6))
+    now = replace(
+        twice, provenance=replace(PROVENANCE, versions={"python": "3.13.0", "torch": "2.15.0"})
+    )
+    before = stored(memory_bytes=measured("memory_bytes", 1e6), size_bytes=size(1e6))
+    assert [one.metric for one in compare(now, before)] == ["size_bytes"]
+    assert [one.metric for one in compare(twice, before)] == ["memory_bytes", "size_bytes"]
+
+
+def of_other_class(engine: str, arithmetic: str = "float32", **metrics: Metric) -> Entry:
+    return replace(
+        entry(**metrics),
+        machine_class=OTHER,
+        arithmetic=arithmetic,
+        conditions={**HERE, "engine": engine},
+    )
+
+
+def here_on(engine: str, arithmetic: str = "float32", **metrics: Metric) -> Entry:
+    return replace(of_other_class(engine, arithmetic, **metrics), machine_class=CLASS)
+
+
+@pytest.mark.parametrize(
+    ("engine", "metric", "gated"),
+    [
+        ("onnxruntime", "size_bytes", True),
+        ("inductor", "size_bytes", False),  # machine code
+        ("eager", "operator_calls", True),
+        ("x86", "operator_calls", False),  # fbgemm there, oneDNN here
+        ("onednn", "memory_bytes", False),
+        ("onednn", "latency_ratio", False),
+    ],
+)
+def test_another_class_gates_what_both_compute_alike(engine: str, metric: str, gated: bool) -> None:
+    worse, better = (replace(measured(metric, value), samples=()) for value in (20.0, 10.0))
+    now = here_on(engine, **{metric: worse})
+    found = compare(now, holding(of_other_class(engine, **{metric: better})))
+    assert [one.verdict for one in found] == (["regressed"] if gated else [])
+    assert all("another class" in one.line for one in found)
+
+
+@pytest.mark.parametrize(("arithmetic", "verdict"), [("float32", "regressed"), ("int8", "ok")])
+def test_int8_accuracy_of_another_class_has_a_tolerance_of_its_own(
+    arithmetic: str, verdict: str
+) -> None:
+    now = here_on("x86", arithmetic, top1=measured("top1", 66.1))
+    before = of_other_class("x86", arithmetic, top1=measured("top1", 66.4))
+    (finding,) = compare(now, holding(before))
+    assert finding.verdict == verdict
+
+
+def test_what_another_class_does_not_have_is_new_there() -> None:
+    before = replace(entry(), key=KEY._replace(variant="other"), machine_class=OTHER)
+    (finding,) = compare(entry(size_bytes=size(1)), Baseline(Path("b.json"), {before.key: before}))
+    assert finding.verdict == "new"
+
+
+def test_beside_a_base_other_packages_are_compared_and_other_weights_are_not() -> None:
+    older = replace(PROVENANCE, versions={"python": "3.11.7", "torch": "2.14.0"})
+    now = entry(size_bytes=size(2))
+    (finding,) = compare(
+        now, holding(replace(entry(size_bytes=size(1)), provenance=older), beside=True)
+    )
+    assert finding.verdict == "regressed"
+    others = replace(entry(size_bytes=size(1)), conditions={**HERE, "checkpoint": "others"})
+    (finding,) = compare(now, holding(others, beside=True))
+    assert finding.verdict == "missing"
+
+
+@pytest.mark.parametrize(
+    ("engine", "level", "other", "alike"),
+    [
+        ("eager", "avx2", "avx512_bf16", True),
+        ("onnxruntime", "avx2", "avx512_bf16", True),
+        ("x86", "avx512_vnni", "avx512_bf16", True),
+        ("x86", "avx2", "avx512", True),  # fbgemm on both
+        ("x86", "avx2", "avx512_bf16", False),
+        ("onednn", "avx512_vnni", "avx512_bf16", True),
+        ("onednn", "avx2", "avx512_bf16", False),
+        ("onednn", "avx512_bf16", "amx", False),
+        ("inductor", "avx512_vnni", "avx512_bf16", False),
+    ],
+)
+def test_two_classes_count_alike_where_the_same_kernels_run(
+    engine: str, level: str, other: str, alike: bool
+) -> None:
+    calls = {
+        machine_class: replace(
+            here_on(engine, operator_calls=measured("operator_calls", value)),
+            machine_class=f"linux-x86_64-{machine_class}",
+        )
+        for machine_class, value in ((level, 20.0), (other, 10.0))
+    }
+    findings = compare(calls[level], holding(calls[other]))
+    assert [finding.verdict for finding in findings] == (["regressed"] if alike else [])

@@ -1,0 +1,106 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from qmodels import gate
+from qmodels.gate.ranks import Ranks
+from qmodels.gate.run import ranks_path
+from qmodels.measure.metric import measured
+from qmodels.system.errors import UserError
+from tests.gate.records import (
+    CLASS,
+    FP32,
+    INT8,
+    MADE,
+    benchmark,
+    key,
+    read,
+    record,
+    run,
+    stored,
+)
+
+BASELINES = Path(__file__).parents[2] / "baselines"
+SHIPPED = sorted(
+    path for path in BASELINES.glob("*-*/*.json") if not path.name.endswith(".ranks.json")
+)
+
+
+def test_the_first_format_is_read_and_becomes_the_second(tmp_path: Path) -> None:
+    kept = Ranks("digest", np.arange(9, dtype=np.uint8)).as_record()
+    old = benchmark(FP32, architecture="resnet34", width=8, made="x")
+    del old["extra_info"]["network"], old["extra_info"]["bench"]
+    old["extra_info"]["metrics"]["rss_bytes"] = measured("rss_bytes", 5.0).as_record()
+    path = stored(tmp_path)
+    path.parent.mkdir()
+    path.write_text(json.dumps({**record(old), "made": {"x": MADE}}))
+    ranks_path(path).write_text(json.dumps({old["fullname"]: kept}))
+    entry = read(tmp_path).entries[key(FP32)]
+    assert list(entry.metrics) == ["size_bytes"], "resident memory meant something else"
+    assert entry.ranks is not None
+    gate.accept(tmp_path, run(benchmark(INT8)))
+    assert json.loads(path.read_text())["format"] == 2
+    again = read(tmp_path).entries[key(FP32)]
+    assert again.ranks is not None
+    assert (again.key, again.metrics, again.provenance) == (
+        entry.key,
+        entry.metrics,
+        entry.provenance,
+    )
+
+
+def test_a_later_format_is_refused_in_one_line(tmp_path: Path) -> None:
+    gate.accept(tmp_path, run(benchmark(FP32)))
+    path = stored(tmp_path)
+    path.write_text(path.read_text().replace('"format": 2', '"format": 3'))
+    with pytest.raises(UserError, match="has format 3, and this qmodels reads 2: use"):
+        gate.read_baseline(path)
+
+
+WHOLE = json.dumps({**record(benchmark(FP32, made="x")), "format": 2})
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        "{}",
+        '{"benchmarks": [{"fullname": "a", "extra_info": {}}]}',
+        '{"benchmarks": 3}',
+        WHOLE.replace('"lower"', '"sideways"'),
+        WHOLE.replace('"value": 1.0', '"value": "much"'),
+        WHOLE.replace('"value": 1.0', '"value": NaN'),
+        WHOLE.replace('"value": 1.0', '"value": -Infinity'),
+        WHOLE.replace('"batch_size": 1', '"batch_size": "one"'),
+    ],
+)
+def test_a_damaged_baseline_is_refused_in_one_line(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "file.json"
+    path.write_text(content)
+    with pytest.raises(UserError, match="damaged.*restore it from git") as caught:
+        gate.read_baseline(path, CLASS)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_damaged_predictions_are_refused_in_one_line(tmp_path: Path) -> None:
+    kept = Ranks("digest", np.arange(9, dtype=np.uint8))
+    gate.accept(tmp_path, run(benchmark(FP32, ranks=kept.as_record())))
+    ranks_path(stored(tmp_path)).write_text("{")
+    with pytest.raises(UserError, match="restore it from git"):
+        gate.read_baseline(stored(tmp_path))
+    ranks_path(stored(tmp_path)).write_text('{"bench_size[fp32]": {"images": "x", "packed": "!"}}')
+    with pytest.raises(UserError, match="restore it from git"):
+        gate.read_baseline(stored(tmp_path))
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_a_shipped_baseline_is_written_again_byte_for_byte(path: Path, tmp_path: Path) -> None:
+    (done,) = gate.accept(tmp_path, gate.read_run(path))
+    assert done.path.relative_to(tmp_path) == path.relative_to(BASELINES)
+    assert done.path.read_bytes() == path.read_bytes()
+    assert ranks_path(done.path).read_bytes() == ranks_path(path).read_bytes()

@@ -1,0 +1,77 @@
+"""Verdicts on latency: samples of processes, other hosts, a base in turn."""
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from qmodels.measure.metric import Metric
+from tests.gate.entries import (
+    PROVENANCE,
+    compare,
+    entry,
+    ratio,
+    size,
+    stored,
+)
+
+
+def test_another_python_is_as_another_host_for_latency() -> None:
+    slower = ratio(0.6, count=4, confirmation=4)
+    versions = {"python": "3.13.0", "torch": "2.15.0"}
+    now = replace(entry(latency_ratio=slower), provenance=replace(PROVENANCE, versions=versions))
+    (finding,) = compare(now, stored(latency_ratio=ratio(0.5)))
+    assert finding.verdict == "ok"
+    assert "tolerance 30 %" in finding.line
+
+
+@pytest.mark.parametrize(
+    ("now", "verdict"),
+    [
+        (ratio(0.50, count=4), "ok"),
+        (ratio(0.54, count=4), "ok"),  # within 10 %
+        (ratio(0.56, count=4, spread=0.2), "undecided"),  # too noisy to tell
+        (ratio(0.60, count=4, confirmation=4), "regressed"),
+        (ratio(0.42, count=4, confirmation=4), "improved"),
+    ],
+)
+def test_ratios_are_held_process_by_process(now: Metric, verdict: str) -> None:
+    (finding,) = compare(entry(latency_ratio=now), stored(latency_ratio=ratio(0.5)))
+    assert finding.verdict == verdict
+    assert "this host" in finding.line
+
+
+def test_a_ratio_whose_confirmation_ran_out_of_processes_is_undecided() -> None:
+    noisy = ratio(0.55, count=5, spread=0.3).samples
+    suspected = replace(ratio(0.6, count=4), confirmation=noisy)
+    (finding,) = compare(entry(latency_ratio=suspected), stored(latency_ratio=ratio(0.5)))
+    assert finding.verdict == "undecided"
+    assert "run it again" in finding.line
+
+
+def test_a_ratio_that_was_not_found_again_is_ok() -> None:
+    suspected = replace(ratio(0.6, count=4), confirmation=ratio(0.5, count=5).samples)
+    (finding,) = compare(entry(latency_ratio=suspected), stored(latency_ratio=ratio(0.5)))
+    assert finding.verdict == "ok"
+
+
+def test_a_stored_run_of_another_host_has_a_tolerance_of_its_own_and_says_so() -> None:
+    slower = ratio(0.6, count=4, confirmation=4)
+    elsewhere = replace(entry(latency_ratio=slower), provenance=replace(PROVENANCE, host="another"))
+    (finding,) = compare(elsewhere, stored(latency_ratio=ratio(0.5)))
+    assert finding.verdict == "ok"
+    assert "tolerance 30 %" in finding.line
+    assert "another host" in finding.line
+
+
+@pytest.mark.parametrize(
+    ("change", "verdict"), [(0.05, "regressed"), (0.0, "ok"), (-0.05, "improved")]
+)
+def test_beside_a_base_no_stored_run_is_needed_for_latency(change: float, verdict: str) -> None:
+    metric = replace(ratio(math.exp(change), count=4, confirmation=4, spread=0.005), unit="x base")
+    now = entry(latency_change=metric, latency_ratio=ratio(9.0), size_bytes=size(1))
+    found = {one.metric: one for one in compare(now, None)}
+    assert found["latency_change"].verdict == verdict
+    assert "pairs of processes in turn" in found["latency_change"].line
+    assert found["size_bytes"].verdict == "missing"
+    assert "latency_ratio" not in found

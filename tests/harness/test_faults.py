@@ -1,0 +1,157 @@
+"""Faults that benches find: in accuracy, size, memory and latency, and variants that break."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.harness.planting import (
+    BROKEN_NUMBERS,
+    COPYING,
+    FATTER,
+    GONE,
+    NOISY,
+    UNBUILDABLE,
+    UNFIT,
+    UPDATE,
+    VARIANTS,
+    Run,
+    assert_red,
+    dying,
+    kept,
+    slowing,
+)
+
+
+def test_noise_in_the_logits_fails_accuracy(run: Run, baseline: Path) -> None:
+    result = run("benches/bench_accuracy.py", VARIANTS, plugin=NOISY)
+    assert_red(result, "top1 of bench_accuracy[fp32] regressed", "--qmodels-update-baseline")
+
+
+def test_logits_that_are_not_finite_fail_accuracy_and_kernels(run: Run, baseline: Path) -> None:
+    selected = ("benches/bench_accuracy.py", "benches/bench_kernels.py", VARIANTS)
+    result = run(*selected, plugin=BROKEN_NUMBERS)
+    assert_red(
+        result,
+        "dynamic-int8: 3 of 596 images have logits that are not finite",
+        "dynamic-int8: 1 of 100 images have logits that are not finite",
+        "2 failed, 2 passed",
+    )
+
+
+def test_fewer_images_stop_early_and_say_what_they_could_not_see(run: Run, baseline: Path) -> None:
+    result = run("benches/bench_accuracy.py", VARIANTS, "--qmodels-accuracy-images=200")
+    assert result.returncode == 0, result.stdout
+    assert "200 of 596 images; on so many, a loss of less than 3.00 points" in result.stdout
+    assert "5 ok, 0 regressed" in result.stdout
+
+
+def test_a_fatter_artifact_fails_size(run: Run, baseline: Path, tmp_path: Path) -> None:
+    result = run("benches/bench_size.py", VARIANTS, plugin=FATTER, QMODELS_CACHE_DIR=str(tmp_path))
+    assert_red(result, "size_bytes of bench_size[fp32] regressed")
+    assert "size_bytes of bench_size[dynamic-int8]" not in result.stdout
+
+
+def test_an_extra_copy_in_the_forward_fails_memory(run: Run, baseline: Path) -> None:
+    result = run("benches/bench_memory.py", VARIANTS, plugin=COPYING)
+    assert_red(
+        result,
+        "allocated_bytes of bench_memory[fp32] regressed",
+        "operator_calls of bench_memory[dynamic-int8] regressed",
+    )
+
+
+def test_a_forward_that_works_more_fails_latency(
+    run: Run, baseline: Path, repository: Path
+) -> None:
+    with slowing(repository, "dynamic-int8"):
+        result = run("benches/bench_latency.py", VARIANTS, "-k", "b8")
+    assert_red(result, "latency_ratio of bench_latency[dynamic-int8-b8] regressed")
+    assert "compared with the stored run of this host" in result.stdout
+
+
+def test_a_slowdown_of_fp32_and_int8_alike_is_seen(
+    run: Run, baseline: Path, repository: Path
+) -> None:
+    with slowing(repository, "fp32", "dynamic-int8"):
+        result = run("benches/bench_latency.py", VARIANTS, "-k", "b8")
+    assert_red(result, "probe_ratio of bench_latency[fp32-b8] regressed")
+    assert "latency_ratio" not in result.stdout, "they are what they were to one another"
+
+
+def test_a_latency_in_doubt_is_undecided(run: Run, baseline: Path) -> None:
+    record = json.loads(baseline.read_text())
+    for one in record["benchmarks"]:
+        for name in ("latency_ratio", "probe_ratio"):
+            if name in one["extra_info"]["metrics"]:
+                one["extra_info"]["metrics"][name]["samples"] = [-9.0, 9.0]
+    some = ("benches/bench_latency.py", VARIANTS, "-k", "dynamic-int8-b8")
+    with kept(baseline):
+        baseline.write_text(json.dumps(record))
+        strict, lenient = run(*some, CI="true"), run(*some)
+    assert_red(strict, "latency_ratio of bench_latency[dynamic-int8-b8] undecided", "1 undecided")
+    assert lenient.returncode == 0
+    assert "latency_ratio of bench_latency[dynamic-int8-b8] undecided" in lenient.stdout
+
+
+def test_a_broken_runtime_costs_its_latencies_alone(
+    run: Run, baseline: Path, repository: Path
+) -> None:
+    with dying(repository):
+        result = run("benches/bench_latency.py", VARIANTS, "-k", "b1")
+    assert_red(result, "1 failed, 1 passed", "dynamic-int8")
+
+
+def test_a_variant_that_cannot_be_built_costs_itself(
+    run: Run, baseline: Path, tmp_path: Path
+) -> None:
+    result = run(
+        *("benches/bench_size.py", "benches/bench_accuracy.py", VARIANTS),
+        plugin=UNBUILDABLE,
+        QMODELS_CACHE_DIR=str(tmp_path),
+    )
+    assert_red(result, "2 passed", "2 errors")
+    assert "was not measured" not in result.stdout, "the reason is said already"
+    assert result.stdout.count("dynamic-int8 can't be built (ValueError: no such axis)") >= 2
+    assert result.stdout.count("tried to build") == 1, "once"
+
+
+def test_a_variant_that_is_gone_fails_until_its_entries_are_dropped(
+    run: Run, baseline: Path
+) -> None:
+    some = ("benches/bench_size.py", "-k", "[fp32]")
+    line = "there is no variant dynamic-int8 any more"
+    assert_red(run(*some, plugin=GONE, CI="true"), "bench_size[dynamic-int8] is in the base", line)
+    asked = run(*some, "--qmodels-variants=fp32", plugin=GONE, CI="true")
+    assert asked.returncode == 0, asked.stdout
+    with kept(baseline):
+        dropped = run(*some, UPDATE, plugin=GONE)
+        assert dropped.returncode == 0, dropped.stdout
+        assert "dropped, as there are no such variants: bench_accuracy[dynamic" in dropped.stdout
+        after = run(*some, plugin=GONE, CI="true")
+    assert after.returncode == 0, after.stdout
+
+
+@pytest.mark.parametrize("mendable", [True, False])
+def test_only_what_the_machine_cannot_run_is_excused(
+    run: Run, baseline: Path, mendable: bool
+) -> None:
+    result = run(
+        "benches/bench_size.py", VARIANTS, plugin=UNFIT.format(mendable=mendable), CI="true"
+    )
+    if mendable:
+        assert_red(result, "FAILED bench_size[dynamic-int8] is in the baseline and was not")
+    else:
+        assert result.returncode == 0, result.stdout
+        assert "excused: dynamic-int8 can't run here: it needs a harpsichord" in result.stdout
+
+
+def test_a_bench_that_vanished_fails(run: Run, baseline: Path, repository: Path) -> None:
+    bench = repository / "benches" / "bench_size.py"
+    content = bench.read_text()
+    bench.write_text(content.replace("def bench_size", "def bench_bytes"))
+    try:
+        result = run("benches/bench_size.py", VARIANTS, CI="true")
+    finally:
+        bench.write_text(content)
+    assert_red(result, "bench_size[fp32] is in the baseline and was not measured")

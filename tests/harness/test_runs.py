@@ -1,0 +1,170 @@
+"""`pytest benches` as users run it: green runs, reports, and what options of pytest do."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from qmodels import cli
+from tests.harness.planting import SIZES, VARIANTS, Run, assert_red, edited
+
+
+def test_an_unchanged_run_is_green_and_prints_the_table(run: Run, baseline: Path) -> None:
+    before = baseline.read_bytes()
+    result = run(
+        "benches",
+        VARIANTS,
+        "--qmodels-require-baseline",
+        "-k",
+        "not latency",
+        "--benchmark-compare",
+    )
+    assert result.returncode == 0, result.stdout
+    assert "0 regressed, 0 improved, 0 undecided, 0 new, 0 missing" in result.stdout
+    assert "| dynamic-int8 |" in result.stdout
+    assert "(NOW)" in result.stdout, "pytest-benchmark's own comparison"
+    assert "qmodels: digits (asked for), resnet34 width 8" in result.stdout
+    assert baseline.read_bytes() == before, "a run must not move the baseline"
+
+
+@pytest.mark.parametrize("value", ["0", "False"])
+def test_ci_that_is_switched_off_is_none(run: Run, baseline: Path, value: str) -> None:
+    result = run("benches", VARIANTS, "-k", "nothing_is_called_this", CI=value)
+    assert result.returncode == 5, "pytest's own for no tests"
+
+
+@pytest.mark.parametrize("options", [["-pno:cacheprovider", "-pno:capture"], ["--sw"]])
+def test_no_option_of_pytest_ends_in_an_internal_error(
+    run: Run, baseline: Path, options: list[str]
+) -> None:
+    result = run("benches/bench_size.py", VARIANTS, *options, CI="true")
+    assert result.returncode == 0, result.stdout
+    assert "INTERNALERROR" not in result.stdout
+
+
+@pytest.mark.parametrize("option", ["--co", "--fixtures", "--setup-plan"])
+def test_what_only_shows_something_measures_nothing_and_passes(
+    option: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CI", "true")
+    given = ["-p", "no:cacheprovider", "benches", "--qmodels-dataset=digits", VARIANTS, option]
+    assert pytest.main(given) == pytest.ExitCode.OK
+    assert "INTERNALERROR" not in capsys.readouterr().out
+
+
+def test_an_empty_run_fails_where_a_baseline_is_required(run: Run, baseline: Path) -> None:
+    result = run("benches", VARIANTS, "-k", "nothing_is_called_this", CI="true")
+    assert result.returncode != 0
+    assert "no bench was measured" in result.stdout
+
+
+def test_several_processes_gate_accuracy_and_leave_latency_out(run: Run, baseline: Path) -> None:
+    pytest.importorskip("xdist")
+    selected = ("benches", VARIANTS, "-n2", "-rs", "-k", "accuracy or size or latency and b1")
+    result = run(*selected, CI="true")
+    assert "7 ok, 0 regressed" in result.stdout, "top1, top5_error, size_bytes of two, one sqnr_db"
+    assert "run it without -n" in result.stdout
+    assert_red(result, "bench_latency[fp32-b1] is in the baseline and was not measured")
+    assert "bench_accuracy[fp32] is in the baseline" not in result.stdout
+    assert "bench_memory" not in result.stdout, "it was not asked for"
+
+
+def test_a_regression_found_by_another_process_fails(run: Run, baseline: Path) -> None:
+    pytest.importorskip("xdist")
+    with edited(baseline, SIZES, SIZES + "0."):
+        result = run("benches/bench_size.py", VARIANTS, "-n", "2")
+    assert_red(result, "size_bytes of bench_size[fp32] regressed", "2 regressed")
+
+
+def test_the_order_of_benches_does_not_matter(run: Run, baseline: Path) -> None:
+    reverse = "def pytest_collection_modifyitems(items):\n    items.reverse()\n"
+    selected = ("benches", VARIANTS, "-k", "accuracy or size")
+    tables = [
+        [line for line in run(*selected, plugin=plugin).stdout.splitlines() if line[:2] == "| "]
+        for plugin in ("", reverse)
+    ]
+    assert len(tables[0]) == 3
+    one, other = (sorted(map(accuracy_and_size, table)) for table in tables)
+    assert one == other
+
+
+def accuracy_and_size(line: str) -> list[str]:
+    """The first columns of a row: what no noise moves."""
+    return line.split("|")[1:5]
+
+
+def test_stopping_at_the_first_failure_is_said_in_one_line(run: Run, baseline: Path) -> None:
+    some = ("benches/bench_size.py", "benches/bench_accuracy.py", VARIANTS)
+    with edited(baseline, SIZES, SIZES + "0."):
+        stopped = run(*some, "-x", CI="true")
+    assert_red(stopped, "stopped early: 3 benches were not measured")
+    assert "is in the baseline and was not measured" not in stopped.stdout
+    mended = run(*some, "--lf", CI="true")
+    assert mended.returncode == 0, mended.stdout
+    assert "1 ok, 0 regressed" in mended.stdout
+    assert "--lf: 2 benches of the baseline were left out" in mended.stdout
+
+
+def test_benchmark_only_measures_all_the_same(run: Run, baseline: Path) -> None:
+    result = run("benches/bench_size.py", VARIANTS, "--benchmark-only", CI="true")
+    assert result.returncode == 0, result.stdout
+    assert "2 ok, 0 regressed" in result.stdout
+    skipped = run("benches/bench_size.py", VARIANTS, "--benchmark-skip", CI="true")
+    assert_red(skipped, "no bench was measured")
+
+
+def test_without_timing_latency_is_missed_where_it_is_required(run: Run, baseline: Path) -> None:
+    result = run("benches", VARIANTS, "--benchmark-disable", "-k", "latency and b1", CI="true")
+    assert_red(result, "bench_latency[fp32-b1] is in the baseline and was not measured")
+
+
+def test_without_timing_accuracy_is_still_gated(run: Run, baseline: Path) -> None:
+    result = run("benches", VARIANTS, "--benchmark-disable", "-k", "accuracy or latency")
+    assert result.returncode == 0, result.stdout
+    assert "2 passed, 4 skipped" in result.stdout
+    assert "0 regressed" in result.stdout
+
+
+def test_benches_of_a_processor_are_of_what_runs_there(run: Run, baseline: Path) -> None:
+    chosen = "--qmodels-variants=fp32,cuda-fp16"
+    result = run("benches", chosen, "--collect-only", "-q")
+    assert result.returncode == 0, result.stdout
+    assert "bench_cuda[cuda-fp16-b256]" in result.stdout
+    assert "bench_latency[fp32-b1]" in result.stdout
+    assert "bench_cuda[fp32" not in result.stdout
+    assert "bench_latency[cuda" not in result.stdout
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="tells what is said without a GPU")
+def test_without_a_gpu_its_benches_are_skipped_with_the_reason(run: Run, baseline: Path) -> None:
+    result = run("benches/bench_cuda.py", "benches/bench_size.py", "-rs", VARIANTS + ",cuda-fp16")
+    assert result.returncode == 0, result.stdout
+    assert "2 passed, 4 skipped" in result.stdout
+    assert "cuda-fp16: no NVIDIA GPU: run it on a machine with one" in result.stdout
+
+
+def test_a_run_record_becomes_a_report(
+    run: Run, baseline: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = tmp_path / "run.json"
+    assert run("benches/bench_size.py", VARIANTS, f"--benchmark-json={record}").returncode == 0
+    extra_info = json.loads(record.read_text())["benchmarks"][0]["extra_info"]
+    named = {
+        "variant",
+        "engine",
+        "architecture",
+        "width",
+        "dataset",
+        "machine_class",
+        "threads",
+        "batch_size",
+        "versions",
+        "metrics",
+    }
+    assert named <= set(extra_info)
+    cli.main(["report", str(record), "--baseline", str(baseline)])
+    printed = capsys.readouterr().out
+    assert printed.startswith("## resnet34, width 8, digits")
+    assert "| fp32  " in printed
+    assert "(=)" in printed

@@ -1,0 +1,49 @@
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qmodels.measure.metric import METRICS, Metric, measured
+from qmodels.system.errors import UserError
+
+numbers = st.floats(allow_nan=False, allow_infinity=False, width=32)
+
+
+@given(
+    value=numbers,
+    name=st.sampled_from(sorted(METRICS)),
+    ci=st.none() | st.tuples(numbers, numbers),
+    samples=st.lists(st.floats(-3, 3), max_size=3).map(tuple),
+)
+def test_a_record_comes_back_the_same(
+    value: float, name: str, ci: tuple[float, float] | None, samples: tuple[float, ...]
+) -> None:
+    value = math.exp(samples[0]) if samples else value
+    metric = measured(name, value, ci, samples=samples, confirmation=samples)
+    assert Metric.from_record(json.loads(json.dumps(metric.as_record()))) == metric
+
+
+def test_percentages_have_absolute_tolerances_and_others_fractions() -> None:
+    assert measured("top1", 66.0).slack(0.1) == pytest.approx(0.1)
+    assert measured("size_bytes", 200.0).slack(0.1) == pytest.approx(20)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {},
+        None,
+        {"value": "much", "unit": "x", "better": "lower"},
+        {"value": 1, "unit": "x", "better": "sideways"},
+        {"value": 1, "unit": "x", "better": "lower", "ci": [1]},
+        {"value": float("nan"), "unit": "x", "better": "lower"},
+        {"value": 1, "unit": "x", "better": "lower", "samples": [float("inf")]},
+        {"value": 1, "unit": "x", "better": "lower", "samples": 3},
+        {"value": 0.5, "unit": "x", "better": "lower", "samples": [0.0, 0.1]},
+    ],
+)
+def test_what_is_no_metric_is_refused(record: object) -> None:
+    with pytest.raises(UserError, match="no metric"):
+        Metric.from_record(record)  # type: ignore[arg-type]

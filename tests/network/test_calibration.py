@@ -1,0 +1,61 @@
+"""Scales of activations: of what, and which."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from qmodels.network import calibration, integer_resnet, resnet
+from qmodels.network.fusion import fuse
+
+
+@pytest.fixture(scope="module")
+def network() -> Any:
+    torch.manual_seed(0)
+    return fuse(resnet.build("resnet34", 4, 10).eval())
+
+
+@pytest.fixture(scope="module")
+def outputs(network: Any) -> dict[str, Tensor]:
+    """What some modules give, by the names of their scales."""
+    block = network.stages[1][0]
+    modules = {
+        **{"quant": network.quant, "stem": network.stem, "stages.1.0.conv1": block.conv1},
+        **{"stages.1.0.shortcut": block.shortcut, "stages.1.0": block},
+    }
+    found: dict[str, Tensor] = {}
+    for name, module in modules.items():
+        module.register_forward_hook(lambda _, x, y, name=name: found.update({name: y}))
+    with torch.inference_mode():
+        network(resnet.random_images(16))
+    return found
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_a_scale_covers_what_is_rounded(
+    network: Any, outputs: dict[str, Tensor], symmetric: bool
+) -> None:
+    images = resnet.random_images(16)
+    scales = calibration.scales(network, images, symmetric=symmetric)
+    assert len(scales) == 2 + 16 * 2 + 3
+    for name, values in list(outputs.items())[:5]:
+        lowest, highest = min(0.0, float(values.min())), float(values.max())
+        if symmetric:
+            assert scales[name].zero_point == 0
+            widest = 2 * max(-lowest, highest)
+        else:
+            assert (scales[name].zero_point == -128) == (lowest == 0)
+            widest = highest - lowest
+        # Histograms leave out what is so rare that rounding the rest finer is worth more.
+        assert 0.4 * widest < 255 * scales[name].scale < 1.01 * widest, name
+
+
+def test_a_network_of_integers_rounds_its_images_to_nearest(network: Any) -> None:
+    images = resnet.random_images(16)
+    image = calibration.scales(network, images, symmetric=False)["quant"]
+    made = integer_resnet.quantized(network, images)
+    rounded = made.arithmetic.quantize(images, made.steps).permute(0, 3, 1, 2)
+    error = (rounded.double() - image.zero_point) * image.scale - images
+    inside = rounded.abs() < 127
+    assert 0.49 * image.scale < error[inside].abs().max() < 0.501 * image.scale

@@ -1,0 +1,143 @@
+import pytest
+import torch
+from torch import Tensor, nn
+
+from qmodels.backends.torch_engine import default_engine
+from qmodels.data import Dataset
+from qmodels.measure import memory
+from qmodels.network import eager_quantization, evaluation, fake_quantize, resnet
+from qmodels.network.resnet import Resnet34
+from qmodels.training import checkpoints, loop, on_demand
+from qmodels.training.checkpoints import Checkpoint
+from qmodels.training.gradients import Accumulator
+from qmodels.training.recipes import FINE_TUNING
+from qmodels.training.state import State
+
+ENGINE = default_engine()
+
+
+@pytest.fixture(scope="module")
+def tuned(digits: Dataset, digits_checkpoint: Checkpoint) -> Resnet34:
+    """The shipped quantization-aware network, fake-quantized."""
+    return checkpoints.load_model(on_demand.find_or_fine_tune(digits_checkpoint, digits))
+
+
+def sqnr(signal: Tensor, other: Tensor) -> float:
+    """Signal to quantization noise, in dB."""
+    return float(10 * torch.log10(signal.square().sum() / (signal - other).square().sum()))
+
+
+@pytest.mark.parametrize("architecture", resnet.ARCHITECTURES)
+def test_weights_activations_and_residual_sums_are_fake_quantized(architecture: str) -> None:
+    model = fake_quantize.prepare(resnet.build(architecture, 4, 10))
+    convolutions = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
+    sums = [m for m in model.modules() if isinstance(m, eager_quantization.FloatFunctional)]
+    assert (len(convolutions), len(sums)) == (36, 16)
+    for module in (*convolutions, *sums):
+        assert isinstance(module.activation_post_process, eager_quantization.FakeQuantizeBase)
+    for convolution in convolutions:
+        rounding = convolution.weight_fake_quant
+        assert rounding.qscheme == torch.per_channel_symmetric
+        assert (rounding.quant_min, rounding.quant_max) == fake_quantize.WEIGHT_RANGE
+
+
+def test_it_starts_as_the_float_model_it_came_from(digits_model: Resnet34, digits: Dataset) -> None:
+    images = digits.normalize(digits.test.images[:64])
+    model = fake_quantize.prepare(digits_model)
+    with torch.no_grad():
+        model(images)  # one batch of which to learn the ranges
+        fake_quantize.observe(model, enabled=False)
+        model.eval()
+        assert sqnr(digits_model(images), model(images)) > 20
+    assert not digits_model.training, "the model given is left as it was"
+
+
+def test_what_passes_a_convolution_is_on_the_grid_of_its_scale(
+    tuned: Resnet34, digits: Dataset
+) -> None:
+    seen: dict[str, Tensor] = {}
+    convolution = tuned.stages[1][0].conv1  # type: ignore[index,union-attr]
+    handle = convolution.register_forward_hook(lambda m, inputs, out: seen.update(out=out))
+    with torch.no_grad():
+        tuned(digits.normalize(digits.test.images[:8]))
+    handle.remove()
+    steps = seen["out"] / convolution.activation_post_process.scale
+    torch.testing.assert_close(steps, steps.round(), rtol=0, atol=1e-3)
+    assert 20 < len(steps.round().unique()) <= 256
+
+
+def test_the_converted_model_agrees_with_the_fake_quantized_one(
+    tuned: Resnet34, digits: Dataset
+) -> None:
+    """Not to the bit: one rounds float sums, the other integer ones, and a few fall elsewhere."""
+    converted = fake_quantize.convert(tuned, ENGINE)
+    expected, got = (
+        evaluation.predict(model, digits, digits.test.images) for model in (tuned, converted)
+    )
+    assert sqnr(expected, got) > 36
+    assert float((expected.argmax(dim=1) == got.argmax(dim=1)).float().mean()) > 0.995
+    kinds = {type(m).__module__ for m in converted.modules() if "Conv" in type(m).__name__}
+    assert all("quantized" in kind for kind in kinds)
+
+
+def test_weights_are_converted_with_the_scales_that_they_were_trained_with(
+    tuned: Resnet34,
+) -> None:
+    """torch's observer names others than its kernel uses: 63.5 steps instead of 63 or 64."""
+    converted = fake_quantize.convert(tuned, ENGINE)
+    differing = 0
+    for name, module in tuned.named_modules():
+        if isinstance(module, nn.Conv2d):
+            rounding = module.weight_fake_quant
+            weight = converted.get_submodule(name).weight()  # type: ignore[operator]
+            torch.testing.assert_close(weight.q_per_channel_scales().float(), rounding.scale)
+            observers, _ = rounding.activation_post_process.calculate_qparams()
+            differing += not torch.allclose(observers, rounding.scale, rtol=1e-3)
+    assert differing == 36
+
+
+def test_frozen_ranges_do_not_follow_what_passes_and_others_do(
+    tuned: Resnet34, digits: Dataset
+) -> None:
+    model = fake_quantize.prepare(resnet.build("resnet34", 4, 10))
+    images = digits.normalize(digits.train.images[:16])
+
+    def ranges() -> Tensor:
+        return torch.cat([v.flatten() for k, v in model.state_dict().items() if "scale" in k])
+
+    with torch.no_grad():
+        model(images)
+        first = ranges()
+        fake_quantize.observe(model, enabled=False)
+        model(3 * images)
+        assert torch.equal(ranges(), first)
+        fake_quantize.observe(model, enabled=True)
+        model(3 * images)
+        assert not torch.equal(ranges(), first)
+
+
+@pytest.mark.parametrize(("batch", "limit"), [(32, 2e9), (128, 8e9)])
+def test_a_step_at_the_studys_width_fits_many_times_into_its_sixteen_gigabytes(
+    batch: int, limit: float
+) -> None:
+    """Weights, gradients and momentum in it; ranges frozen, when the whole batch passes at once."""
+    recipe = FINE_TUNING["fine-tune"]
+    images = resnet.random_images(batch)
+    with memory.allocation_profiler() as profiler:
+        model = fake_quantize.prepare(resnet.build("resnet34", 64, 100))
+        model.to(memory_format=torch.channels_last)
+        optimizer = loop.sgd(model, recipe)
+        State(model, optimizer, None).tensors()  # makes the momentum
+        loop.enter_epoch(model, recipe, recipe.epochs - 1)
+        Accumulator(batch, print).backward(
+            model,
+            lambda x, targets: nn.functional.cross_entropy(model(x), targets, reduction="sum"),
+            images,
+            torch.eye(100).repeat(2, 1)[:batch],
+            limit=None,
+        )
+        optimizer.step()
+    _, peak = memory.totals(profiler)
+    print(f"peak of a step at width 64, batch {batch}: {peak / 1e9:.2f} GB")
+    parameters = 21_328_292
+    assert 4 * 3 * parameters < peak < limit

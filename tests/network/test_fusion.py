@@ -1,0 +1,96 @@
+import pytest
+import torch
+from torch import nn
+
+from qmodels.network import resnet
+from qmodels.network.fusion import fuse, fuse_for_training
+from qmodels.system.errors import UserError
+
+
+def randomize(model: nn.Module) -> nn.Module:
+    """Batch norms as after training: their defaults would make fusion trivial."""
+    generator = torch.Generator().manual_seed(0)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for tensor, low, high in (
+                (module.weight, -1.0, 2.0),
+                (module.bias, -1.0, 1.0),
+                (module.running_mean, -1.0, 1.0),
+                (module.running_var, 0.1, 2.0),
+            ):
+                tensor.data.uniform_(low, high, generator=generator)
+    return model.eval()
+
+
+@pytest.mark.parametrize(
+    ("architecture", "batch_norms_left"),
+    # Pre-activation: each block's first, and the last, follow no convolution of their own.
+    [("resnet34", 0), ("preact_resnet34", 17)],
+)
+def test_what_should_vanish_does(architecture: str, batch_norms_left: int) -> None:
+    model = randomize(resnet.build(architecture, 4, 10))
+    fused = fuse(model)
+    left = [
+        module
+        for module in fused.modules()
+        if isinstance(module, nn.BatchNorm2d) and not isinstance(module, nn.Identity)
+    ]
+    assert len(left) == batch_norms_left
+    buffers = dict(fused.named_buffers())
+    assert len(buffers) == 3 * batch_norms_left
+    folded = 36 if architecture == "resnet34" else 16
+    with_bias = [m for m in fused.modules() if type(m) is nn.Conv2d and m.bias is not None]
+    assert len(with_bias) == folded
+    # Each folded batch norm gives up a weight and a bias; its convolution gains a bias.
+    assert len(list(fused.parameters())) == len(list(model.parameters())) - folded
+
+
+@pytest.mark.parametrize("architecture", resnet.ARCHITECTURES)
+def test_fused_and_unfused_classify_alike(architecture: str) -> None:
+    model = randomize(resnet.build(architecture, 8, 10))
+    x = resnet.random_images(4)
+    with torch.inference_mode():
+        expected, fused = model(x), fuse(model)(x)
+    noise = (fused - expected).norm() / expected.norm()
+    assert 0 < noise < 1e-4
+
+
+@pytest.mark.parametrize("architecture", resnet.ARCHITECTURES)
+def test_fusing_twice_changes_nothing(architecture: str) -> None:
+    once = fuse(randomize(resnet.build(architecture, 4, 10)))
+    twice = fuse(once)
+    assert str(once) == str(twice)
+    state = twice.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in once.state_dict().items())
+    assert len(state) == len(once.state_dict())
+
+
+def test_the_original_is_left_alone() -> None:
+    model = randomize(resnet.build("resnet34", 4, 10))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    fuse(model)
+    after = model.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+
+
+def test_training_mode_is_refused() -> None:
+    with pytest.raises(UserError, match="training mode"):
+        fuse(resnet.build("resnet34", 4, 10).train())
+
+
+@pytest.mark.parametrize("architecture", resnet.ARCHITECTURES)
+@pytest.mark.parametrize("training", [False, True])
+def test_fused_for_training_computes_the_same_with_batch_norms_alive(
+    architecture: str, training: bool
+) -> None:
+    model = randomize(resnet.build(architecture, 4, 10))
+    fused = fuse_for_training(model)
+    assert fused.training
+    assert not model.training
+    alive = [module for module in fused.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert len(alive) == 36 if architecture == "resnet34" else len(alive) == 33
+    images = resnet.random_images(4)
+    with torch.no_grad():
+        expected = model.train(training)(images)
+        torch.testing.assert_close(fused.train(training)(images), expected)

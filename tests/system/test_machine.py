@@ -1,0 +1,122 @@
+import platform
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from qmodels.system import machine
+
+
+def test_machine_class_names_system_architecture_and_instructions_and_no_host() -> None:
+    parts = machine.machine_class().split("-")
+    assert len(parts) == 3
+    assert parts[0] == platform.system().lower()
+    assert platform.node() not in machine.machine_class()
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (
+            {"avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16"},
+            "linux-x86_64-amx",
+        ),
+        ({"avx2", "avx512f", "avx512_vnni", "avx512_bf16"}, "linux-x86_64-avx512_bf16"),
+        ({"avx2", "avx512f", "avx512_vnni"}, "linux-x86_64-avx512_vnni"),
+        ({"avx2", "avx_vnni"}, "linux-x86_64-avx2_vnni"),
+        ({"avx2", "avx512f"}, "linux-x86_64-avx512"),
+        ({"avx2"}, "linux-x86_64-avx2"),
+        ({"sse2"}, "linux-x86_64-baseline"),
+    ],
+)
+def test_the_best_instruction_set_names_the_class(
+    flags: set[str], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "cpu_flags", lambda: frozenset(flags))
+    monkeypatch.setattr(platform, "system", lambda: "Linux")
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    assert machine.machine_class.__wrapped__() == expected
+
+
+@pytest.mark.parametrize(
+    ("flags", "multiplies"),
+    [({"avx512_vnni", "avx512_bf16"}, True), ({"avx512_vnni"}, False), ({"avx2"}, False)],
+)
+def test_the_class_tells_whether_bfloat16_is_multiplied(
+    flags: set[str], multiplies: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "cpu_flags", lambda: frozenset(flags))
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    assert machine.multiplies_bfloat16() == multiplies
+    assert (machine.instruction_set() == "avx512_bf16") == multiplies
+
+
+@pytest.mark.parametrize(
+    ("device", "compiler", "pays"),
+    [("cuda", True, True), ("cuda", False, False), ("cpu", True, False)],
+)
+def test_compiling_pays_on_a_gpu_with_a_compiler(
+    device: str, compiler: bool, pays: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine.shutil, "which", lambda name: "/usr/bin/cc" if compiler else None)
+    assert machine.compilation_pays(torch.device(device)) == pays
+
+
+@pytest.mark.parametrize(
+    ("capability", "pays"), [((7, 5), False), ((7, 0), False), ((8, 0), True), ((9, 0), True)]
+)
+def test_bfloat16_pays_on_gpus_that_multiply_it(
+    capability: tuple[int, int], pays: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch calls it supported on older ones too, which emulate it."""
+    properties = SimpleNamespace(major=capability[0], minor=capability[1])
+    here = {
+        "is_available": lambda: True,
+        "current_device": lambda: 0,
+        "get_device_properties": lambda device: properties,
+        "_check_bf16_tensor_supported": lambda device: True,
+    }
+    for name, answer in here.items():
+        monkeypatch.setattr(torch.cuda, name, answer)
+    monkeypatch.setattr(torch.version, "hip", None)
+    assert torch.cuda.is_bf16_supported()
+    assert machine.bfloat16_pays(torch.device("cuda")) == pays
+
+
+@pytest.mark.parametrize(("gpu", "name"), [("cuda-sm90", "NVIDIA H100 80GB HBM3"), (None, None)])
+def test_a_gpu_has_the_name_that_its_driver_gives_it(
+    gpu: str | None, name: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "gpu_class", lambda: gpu)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H100 80GB HBM3")
+    assert machine.gpu_name() == name
+
+
+def test_versions_name_what_numbers_depend_on() -> None:
+    versions = machine.versions()
+    assert versions["torch"] == torch.__version__.partition("+")[0] or versions["torch"].startswith(
+        torch.__version__.partition("+")[0]
+    )
+    assert versions["python"] == platform.python_version()
+
+
+@pytest.mark.parametrize(
+    ("available", "hip", "capability", "expected"),
+    [
+        (True, None, (9, 0), "cuda-sm90"),
+        (True, None, (8, 9), "cuda-sm89"),
+        (False, None, (9, 0), None),
+        (True, "6.4", (9, 4), None),
+    ],
+)
+def test_a_gpu_is_of_the_class_of_what_it_can_compute(
+    available: bool,
+    hip: str | None,
+    capability: tuple[int, int],
+    expected: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
+    monkeypatch.setattr(torch.version, "hip", hip)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    assert machine.gpu_class() == expected

@@ -1,0 +1,101 @@
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from qmodels.system import worker
+from qmodels.system.errors import UserError
+from qmodels.system.worker import Checkout
+
+ECHO = """
+    import os
+    import subprocess
+    import sys
+    import time
+    from qmodels.system.errors import UserError
+    from qmodels.system.worker import serve
+
+    def answer(request):
+        if request == "mend":
+            raise UserError("the disk is full: free it")
+        if request == "crash":
+            raise ValueError("a bug")
+        if request == "chatter":
+            print("not JSON")
+            os.system("echo neither is this")
+        if request == "vanish":
+            os._exit(3)
+        if request == "arguments":
+            return sys.argv[1:]
+        if request == "grandchild":
+            return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]).pid
+        if request == "hang":
+            time.sleep(60)
+        if request == "heap":
+            return os.environ.get("MALLOC_TRIM_THRESHOLD_")
+        return request
+
+    serve(answer)
+"""
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    (tmp_path / "echo.py").write_text(textwrap.dedent(ECHO))
+    return Checkout(tmp_path, Path(sys.executable))
+
+
+def test_a_child_answers_until_the_block_ends(checkout: Checkout) -> None:
+    with worker.start("echo", checkout=checkout) as one:
+        assert one.request({"a": [1, None]}) == {"a": [1, None]}
+        assert one.request("again") == "again"
+        assert one.request("chatter") == "chatter"
+        assert one.request("heap") is None
+        assert one.request("arguments") == []
+    assert one.process.poll() is not None
+    with worker.start("echo", "aloud", checkout=checkout, steady_heap=True) as one:
+        assert one.request("heap") is not None
+        assert one.request("arguments") == ["aloud"]
+
+
+def test_a_child_that_hangs_is_ended_with_what_it_started(checkout: Checkout) -> None:
+    with worker.start("echo", checkout=checkout) as one:
+        grandchild = one.request("grandchild")
+        with pytest.raises(UserError, match=r"echo failed in .*: no answer within 0.5 s"):
+            one.request("hang", limit=0.5)
+        with pytest.raises(UserError, match="echo failed in"):
+            one.request("again")
+    deadline = time.monotonic() + 10
+    while running(grandchild) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not running(grandchild)
+
+
+def running(pid: int) -> bool:
+    """Whether a process has not ended; one that nobody has waited for has."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("request_", "said"),
+    [
+        ("mend", "the disk is full: free it"),
+        ("crash", "ValueError: a bug"),
+        ("vanish", "exit status 3"),
+    ],
+)
+def test_what_a_child_dies_of_is_one_line(checkout: Checkout, request_: str, said: str) -> None:
+    with (
+        worker.start("echo", checkout=checkout) as one,
+        pytest.raises(UserError, match="echo failed in") as caught,
+    ):
+        one.request(request_)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert one.process.poll() is not None

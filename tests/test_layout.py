@@ -1,0 +1,94 @@
+"""The rooms of qmodels: README's map names each, and imports go only downwards in it.
+
+A room is a folder of the package, or a module beside the folders. An arrow is a pair of rooms of
+which the first imports the second.
+"""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "qmodels"
+
+
+def rooms_of(package: Path) -> dict[str, list[Path]]:
+    """The modules of each room."""
+    rooms: dict[str, list[Path]] = {}
+    for module in sorted(package.rglob("*.py")):
+        room = module.relative_to(package).parts[0].removesuffix(".py")
+        if room != "__init__":
+            rooms.setdefault(room, []).append(module)
+    return rooms
+
+
+def imported_names(module: Path) -> set[str]:
+    """Full names of what a module imports, within its functions too."""
+    names = set()
+    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def arrows_of(package: Path) -> set[tuple[str, str]]:
+    """The pairs of rooms of which the first imports the second."""
+    rooms = rooms_of(package)
+    arrows = set()
+    for room, modules in rooms.items():
+        for name in set().union(*map(imported_names, modules)):
+            root, _, rest = name.partition(".")
+            target = rest.partition(".")[0]
+            if root == package.name and target in rooms and target != room:
+                arrows.add((room, target))
+    return arrows
+
+
+def summary(room: str) -> str:
+    """The first line of a room's docstring."""
+    source = (PACKAGE / room / "__init__.py").read_text(encoding="utf-8")
+    return (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
+
+
+def rows_of(document: str) -> dict[str, str]:
+    """The rooms on the map of a document, in its order, each with its line."""
+    text = (ROOT / document).read_text(encoding="utf-8")
+    return dict(re.findall(r"^  (\w+)/ +(.+)$", text, flags=re.MULTILINE))
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/architecture.md"])
+def test_the_map_says_what_the_packages_say(document: str) -> None:
+    rows = rows_of(document)
+    folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    assert set(rows) == folders
+    expected = {room: summary(room) for room in rows}
+    lines = "\n".join(f"  {room + '/':<12}{line}" for room, line in expected.items())
+    assert rows == expected, f"the map in {document} should be:\n{lines}"
+
+
+def test_imports_go_only_down_the_map() -> None:
+    order = ["__main__", *rows_of("README.md")]
+    arrows = arrows_of(PACKAGE)
+    print(f"\n{len(rooms_of(PACKAGE))} rooms, {len(arrows)} arrows:")
+    for room in order:
+        below = sorted({to for start, to in arrows if start == room}, key=order.index)
+        print(f"  {room:<12}{' '.join(below)}")
+    upward = [(start, to) for start, to in arrows if order.index(to) < order.index(start)]
+    assert upward == []
+
+
+def test_an_upward_import_is_an_arrow(tmp_path: Path) -> None:
+    package = tmp_path / "qmodels"
+    for room in ("data", "gate"):
+        (package / room).mkdir(parents=True)
+        (package / room / "__init__.py").touch()
+    (package / "__main__.py").write_text("from qmodels import data\n")
+    (package / "data" / "digits.py").write_text(
+        "import torch\ndef load():\n    from qmodels.gate import verdict\n"
+    )
+    (package / "gate" / "verdict.py").write_text("import qmodels.gate.ranks\n")
+    assert arrows_of(package) == {("__main__", "data"), ("data", "gate")}

@@ -1,0 +1,43 @@
+"""Trainings that take seconds."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+from torch import Tensor
+
+from qmodels.data import Dataset, Split
+from qmodels.training.recipes import RECIPES, Recipe, Stage
+
+QUICK = Recipe("quick", (Stage(1, 16), Stage(2, 32)), batch_size=100, peak_rate=0.1, warmup=0.3)
+# All that training from scratch can do.
+EVERYTHING = replace(
+    RECIPES["default"], name="everything", stages=(Stage(4, 16),), batch_size=50, peak_rate=0.05
+)
+
+
+@pytest.fixture(scope="session")
+def few(digits: Dataset) -> Dataset:
+    """Four hundred images: an epoch takes a second."""
+    return replace(digits, train=Split(digits.train.images[:400], digits.train.labels[:400]))
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache for one test."""
+    monkeypatch.setenv("QMODELS_CACHE_DIR", str(tmp_path))
+    return tmp_path
+
+
+def losses(cache: Path) -> list[float]:
+    """The loss of each epoch, from the one log in a cache."""
+    (log,) = (cache / "training").glob("*.log")
+    return [float(loss) for loss in re.findall(r"loss ([\d.]+)", log.read_text())]
+
+
+def weights(cache: Path) -> dict[str, Tensor]:
+    """The one checkpoint in a cache."""
+    (file,) = (cache / "checkpoints").glob("*.safetensors")
+    return load_file(file)

@@ -1,0 +1,119 @@
+"""Networks that follow a teacher."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from qmodels.data import Dataset, Split
+from qmodels.network import evaluation
+from qmodels.system import store
+from qmodels.training import checkpoints, loop
+from qmodels.training.checkpoints import Checkpoint
+from qmodels.training.distributed import Workers
+from qmodels.training.loop import Job
+from qmodels.training.recipes import FINE_TUNING, RECIPES
+
+pytestmark = pytest.mark.usefixtures("own_cache")
+
+
+def test_distillation_is_the_divergence_from_the_softened_teacher() -> None:
+    ours, theirs = torch.randn(5, 10), torch.randn(5, 10)
+    soft, target = (torch.softmax(logits / 4, dim=1) for logits in (ours, theirs))
+    expected = 16 * (target * (target / soft).log()).sum()
+    torch.testing.assert_close(loop.distillation(ours, theirs, 4.0), expected)
+    assert float(loop.distillation(ours, ours, 4.0)) == pytest.approx(0, abs=1e-5)
+
+
+@pytest.mark.parametrize("quantization_aware", [False, True])
+def test_distilling_brings_a_network_nearer_to_its_teacher(
+    quantization_aware: bool, few: Dataset, digits_checkpoint: Checkpoint
+) -> None:
+    """With and without the teacher, the same steps from the same weights."""
+    teacher = checkpoints.load_model(digits_checkpoint)
+    images = few.test.images
+    few = replace(few, train=Split(few.train.images[:200], few.train.labels[:200]))
+    expected = evaluation.predict(teacher, few, images)
+    distances = []
+    for name in ("distill", "fine-tune"):
+        recipe = replace(FINE_TUNING[name].lasting(3), batch_size=50)
+        trained = loop.train(
+            Job(
+                few,
+                "resnet34",
+                8,
+                recipe,
+                parent=digits_checkpoint,
+                quantization_aware=quantization_aware,
+            )
+        )
+        logits = evaluation.predict(checkpoints.load_model(trained), few, images)
+        distances.append(float(loop.distillation(logits, expected, 4.0)))
+    assert distances[0] < distances[1]
+
+
+@pytest.fixture
+def mistaken(digits_checkpoint: Checkpoint) -> Checkpoint:
+    """A teacher that takes each digit for the next one: no label says what it does."""
+    model = checkpoints.load_model(digits_checkpoint)
+    state = {
+        name: value.roll(1, 0) if name.startswith("head.fc.") else value
+        for name, value in model.state_dict().items()
+    }
+    description = replace(
+        digits_checkpoint, file="mistaken.safetensors", folder=store.cache_dir("teachers")
+    )
+    return checkpoints.save(state, description)
+
+
+def predicted(checkpoint: Checkpoint, digits: Dataset) -> Tensor:
+    """The classes of all test images."""
+    model = checkpoints.load_model(checkpoint)
+    return evaluation.predict(model, digits, digits.test.images).argmax(1)
+
+
+TEAM = Workers(0, 1, torch.device("cpu"))
+# An epoch of digits is a sixtieth of one of the recipe's: smaller batches make more steps of it.
+DISTILLED = replace(RECIPES["distilled"].lasting(1), batch_size=16, peak_rate=0.05, cutmix=0.0)
+
+
+def test_from_scratch_a_network_follows_the_teacher_that_is_named(
+    digits: Dataset, mistaken: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = loop.train(Job(digits, "resnet34", 8, DISTILLED, teacher=mistaken))
+    assert trained.parent is None
+    assert trained.teacher == mistaken.sha256
+    assert checkpoints.read_index(trained.folder) == [trained]
+    got = predicted(trained, digits)
+    assert (got == predicted(mistaken, digits)).float().mean() > 0.5
+    assert (got == digits.test.labels).float().mean() < 0.2
+    monkeypatch.setattr(checkpoints, "shipped_dir", lambda: store.cache_dir("none"))
+    assert checkpoints.find("resnet34", 8, "digits") == trained
+
+
+def test_a_named_teacher_comes_before_the_parent(
+    digits: Dataset, digits_checkpoint: Checkpoint, mistaken: Checkpoint
+) -> None:
+    # At a rate that teaches something within an epoch, frozen statistics would make it diverge.
+    recipe = replace(
+        FINE_TUNING["distill"].lasting(1), batch_size=16, peak_rate=0.01, batch_norm_until=1.0
+    )
+    job = Job(digits, "resnet34", 8, recipe, parent=digits_checkpoint)
+    alone, taught = loop.train(job), loop.train(replace(job, seed=1, teacher=mistaken))
+    assert (alone.parent, alone.teacher) == (digits_checkpoint.sha256, None)
+    assert (taught.parent, taught.teacher) == (digits_checkpoint.sha256, mistaken.sha256)
+    for trained, teacher in ((alone, digits_checkpoint), (taught, mistaken)):
+        agreed = predicted(trained, digits) == predicted(teacher, digits)
+        assert agreed.float().mean() > 0.9
+
+
+def test_another_teacher_is_another_training(
+    digits: Dataset, digits_checkpoint: Checkpoint, mistaken: Checkpoint
+) -> None:
+    job = Job(digits, "resnet34", 8, DISTILLED)
+    one, other = (
+        replace(job, teacher=some).description("float32") for some in (digits_checkpoint, mistaken)
+    )
+    assert one != other
+    assert loop.state_path(one, TEAM) != loop.state_path(other, TEAM)

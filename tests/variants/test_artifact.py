@@ -1,0 +1,208 @@
+"""Artifacts: keys, conditions, damage, and what they refuse."""
+
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from qmodels import variants
+from qmodels.backends import probe
+from qmodels.data import Dataset
+from qmodels.system import machine, store
+from qmodels.system.errors import UserError
+from qmodels.training import checkpoints
+from qmodels.training.checkpoints import Checkpoint
+from qmodels.variants import Artifact, artifact
+
+
+@pytest.mark.skipif(
+    not {"avx512_vnni", "avx_vnni"} & machine.cpu_flags(),
+    reason="needs VNNI, to compare with the same processor without",
+)
+def test_a_variant_that_saturates_is_caught(digits_checkpoint: Checkpoint, tmp_path: Path) -> None:
+    """On the same processor without VNNI, weights of eight bits overflow."""
+    script = f"""
+        import torch
+        from pathlib import Path
+        from safetensors.torch import load_file
+        from qmodels import data, variants
+        from qmodels.backends.torchscript import TorchScript
+        from qmodels.measure import kernels
+        from qmodels.training import checkpoints
+        from qmodels.variants import Artifact, build_worker
+
+        folder = Path({str(tmp_path)!r})
+        digits, checkpoint = data.load("digits"), checkpoints.named({str(digits_checkpoint.path)!r})
+        variant = variants.all_variants()["static-int8-onednn"]
+        build_worker.CALIBRATION_IMAGES = 300
+        artifact = Artifact(variant, folder)
+        images = build_worker.reference_images(digits)
+
+        def doubt():
+            build_worker.build(variant, checkpoint, digits, folder)
+            forward = variant.backend.load(artifact)
+            with torch.inference_mode():
+                logits, fp32 = forward(images), checkpoints.load_model(checkpoint)(images)
+            reference = load_file(folder / build_worker.REFERENCE_FILE)["logits"]
+            ran = variant.backend.kernels(forward, artifact, images[:1])
+            whole = sum(kernel.macs for kernel in ran)
+            return kernels.doubt(variant, kernels.proof(ran, whole, logits, reference, fp32))
+
+        print("guarded:", doubt())
+        TorchScript.weight_range = lambda self: (-128, 127)
+        print("unguarded:", doubt())
+    """
+    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2", "PYTHONPATH": str(Path.cwd())}
+    child = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    guarded, unguarded = child.stdout.splitlines()
+    assert guarded == "guarded: None"
+    assert "they saturate" in unguarded
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"machine_class": "linux-x86_64-avx2"}, "was made on linux-x86_64-avx2, and this is"),
+        ({"versions": {"torch": "2.0.0"}}, "was made with torch 2.0.0, and"),
+        (
+            {"cpu_flags": ["an_instruction", "another"]},
+            "is code for a processor with an_instruction, another, which this one lacks",
+        ),
+    ],
+)
+def test_an_artifact_of_elsewhere_is_refused(
+    changed: dict[str, Any], said: str, build: Callable[[str], Artifact], tmp_path: Path
+) -> None:
+    folder = tmp_path / "moved"
+    shutil.copytree(build("fp32").folder, folder)
+    manifest = json.loads((folder / store.MANIFEST).read_text())
+    manifest["inputs"] |= changed
+    (folder / store.MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match=said) as caught:
+        Artifact(build("fp32").variant, folder).load()
+    assert "build it again" in str(caught.value)
+
+
+def test_an_artifact_without_the_guard_is_refused_where_it_would_saturate(
+    build: Callable[[str], Artifact], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artifact = build("static-int8")
+    manifest = json.loads((artifact.folder / store.MANIFEST).read_text())
+    if manifest["inputs"]["saturates"]:
+        pytest.skip("this machine saturates, so it has the guard")
+    monkeypatch.setattr(probe, "ask", lambda backend, modules: probe.Verdict(None, True))
+    with pytest.raises(UserError, match="has weights of eight bits, and x86 saturates here"):
+        artifact.load()
+
+
+@pytest.mark.parametrize("name", ["fp32", "static-int8-jit", "weight-int4"])
+@pytest.mark.parametrize(
+    "wrong",
+    [torch.zeros(3, 32, 32), torch.zeros(1, 1, 32, 32), torch.zeros(1, 3, 32, 32).double()],
+    ids=["no batch", "one channel", "float64"],
+)
+def test_a_batch_of_the_wrong_shape_is_one_line(
+    name: str, wrong: Tensor, build: Callable[[str], Artifact]
+) -> None:
+    with pytest.raises(UserError, match=r"give it \(N, 3, 32, 32\)") as caught:
+        build(name).load()(wrong)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_damaged_artifact_is_refused_on_load_and_rebuilt_on_build(
+    build: Callable[[str], Artifact], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QMODELS_CACHE_DIR", str(tmp_path))
+    artifact = build("fp32")
+    path = artifact.folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(UserError, match="damaged: delete"):
+        artifact.load()
+    with pytest.warns(UserWarning, match="building digits-resnet34-w8-fp32 again"):
+        assert store.damaged_file(build("fp32").folder) is None
+
+
+def test_artifacts_of_other_weights_are_other_artifacts(
+    digits: Dataset, digits_checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    model = checkpoints.load_model(digits_checkpoint)
+    model.head.fc.weight.data.mul_(2)
+    other = checkpoints.save(
+        model.state_dict(), dataclasses.replace(digits_checkpoint, folder=tmp_path)
+    )
+    fp32 = variants.all_variants()["fp32"]
+    assert (
+        variants.build(fp32, other, digits).folder
+        != variants.build(fp32, digits_checkpoint, digits).folder
+    )
+
+
+def keys(names: tuple[str, ...], checkpoint: Checkpoint, dataset: Dataset) -> dict[str, str]:
+    known = variants.all_variants()
+    return {
+        name: store.digest_value(artifact.inputs(known[name], checkpoint, dataset))
+        for name in names
+    }
+
+
+def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
+    return {name for name in before if before[name] != after[name]}
+
+
+def test_a_key_holds_the_images_that_are_looked_at(
+    digits: Dataset, digits_checkpoint: Checkpoint
+) -> None:
+    names = ("fp32", "dynamic-int8", "static-int8", "qat-int8", "weight-int4")
+    before = keys(names, digits_checkpoint, digits)
+    train = dataclasses.replace(digits.train, images=digits.train.images ^ 1)
+    other = dataclasses.replace(digits, train=train)
+    assert changed(before, keys(names, digits_checkpoint, other)) == {"static-int8", "weight-int4"}
+    # The reference arithmetic of int8 variants is of the first test images.
+    test = dataclasses.replace(digits.test, images=digits.test.images ^ 1)
+    other = dataclasses.replace(digits, test=test)
+    assert changed(before, keys(names, digits_checkpoint, other)) == {"static-int8", "qat-int8"}
+    other = dataclasses.replace(digits, std=(0.3, 0.3, 0.3))
+    expected = {"static-int8", "qat-int8", "weight-int4"}
+    assert changed(before, keys(names, digits_checkpoint, other)) == expected
+    other = dataclasses.replace(digits, name="the same images")
+    assert changed(before, keys(names, digits_checkpoint, other)) == set()
+
+
+def test_machine_code_is_keyed_by_the_instructions_it_may_use(
+    digits: Dataset, digits_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("fp32", "static-int8-onednn", "fp32-compiled", "bf16")
+    before, flags = keys(names, digits_checkpoint, digits), machine.cpu_flags()
+    monkeypatch.setattr(machine, "cpu_flags", lambda: flags | {"an_instruction"})
+    assert changed(before, keys(names, digits_checkpoint, digits)) == {"fp32-compiled", "bf16"}
+
+
+def test_machine_code_is_loaded_where_its_instructions_are(
+    digits: Dataset, digits_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    variant = variants.all_variants()["fp32-compiled"]
+    made = artifact.inputs(variant, digits_checkpoint, digits)
+    (tmp_path / store.MANIFEST).write_text(json.dumps({"inputs": made}))
+    flags = machine.cpu_flags()
+    monkeypatch.setattr(machine, "cpu_flags", lambda: flags | {"a_newer_one"})
+    assert Artifact(variant, tmp_path).unfit() is None
+    monkeypatch.setattr(machine, "cpu_flags", lambda: flags - {"sse2", "avx2", "asimd"})
+    said = Artifact(variant, tmp_path).unfit()
+    lacking = ", ".join(sorted(flags & {"sse2", "avx2", "asimd"}))
+    assert said == f"is code for a processor with {lacking}, which this one lacks"

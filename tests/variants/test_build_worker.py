@@ -1,0 +1,110 @@
+"""What the process that makes artifacts says where it can't, and what becomes of it."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from torch import nn
+
+from qmodels import variants
+from qmodels.backends import eager, inductor
+from qmodels.data import Dataset
+from qmodels.system.errors import Unavailable, UserError
+from qmodels.training.checkpoints import Checkpoint
+from qmodels.variants import build_worker, registry
+
+
+def asked(name: str, checkpoint: Checkpoint, folder: Path) -> dict[str, str]:
+    request = {"variant": name, "module": __name__, "dataset": "digits"}
+    return build_worker.answer(
+        {**request, "checkpoint": str(checkpoint.path), "folder": str(folder)}
+    )
+
+
+def test_it_tells_what_is_unavailable_from_what_failed(
+    digits_checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errors: list[Exception] = []
+
+    def mine(model: nn.Module) -> nn.Module:
+        if errors:
+            raise errors[0]
+        return model
+
+    variant = variants.Variant(mine, eager.BACKEND, "")
+    monkeypatch.setattr(registry, "find", lambda name, module: variant)
+    assert asked("mine", digits_checkpoint, tmp_path) == {}
+    errors[:] = [Unavailable("mine: choose resnet34")]
+    assert asked("mine", digits_checkpoint, tmp_path) == {"unavailable": "mine: choose resnet34"}
+    errors[:] = [UserError("the runtime refused: update it")]
+    line = "mine can't be built: the runtime refused: update it"
+    assert asked("mine", digits_checkpoint, tmp_path) == {"failed": line}
+    errors[:] = [IndexError()]
+    line = f"mine can't be built (IndexError: IndexError): fix {__name__}, or leave"
+    assert asked("mine", digits_checkpoint, tmp_path)["failed"].startswith(line)
+
+
+def test_a_process_that_dies_is_one_line(digits: Dataset, digits_checkpoint: Checkpoint) -> None:
+    def mine(model: nn.Module) -> nn.Module:
+        return model
+
+    variant = variants.Variant(
+        mine, inductor.BACKEND, "known here alone", requires=inductor.BACKEND.requires
+    )
+    with pytest.raises(UserError) as caught:
+        variants.build(variant, digits_checkpoint, digits)
+    said = str(caught.value)
+    assert said.startswith("mine can't be built (qmodels.variants.build_worker failed in ")
+    assert said.endswith(f"): fix {__name__}, or leave the variant out")
+    assert "\n" not in said
+
+
+def test_a_compiler_that_does_not_work_is_one_line(
+    digits: Dataset, digits_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CXX", "false")
+    monkeypatch.setenv("QMODELS_CACHE_DIR", str(tmp_path / "qmodels"))  # what was built before
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "torch"))  # and compiled
+    with pytest.raises(UserError) as caught:
+        variants.build(variants.all_variants()["fp32-compiled"], digits_checkpoint, digits)
+    said = str(caught.value)
+    assert said.startswith("fp32-compiled can't be built: torch could not compile the model (")
+    assert said.endswith("): install a C++ compiler that works, as with apt-get install g++")
+    assert "\n" not in said
+
+
+def fails(model: nn.Module) -> nn.Module:
+    raise ValueError("no such layer\nand a page of it")
+
+
+def test_a_quantizer_that_raises_is_one_line(
+    digits: Dataset, digits_checkpoint: Checkpoint
+) -> None:
+    failing = dataclasses.replace(variants.all_variants()["fp32"], quantize=fails)
+    with pytest.raises(UserError) as caught:
+        variants.build(failing, digits_checkpoint, digits)
+    assert str(caught.value) == (
+        f"fails can't be built (ValueError: no such layer): fix {fails.__module__}, "
+        "or leave the variant out"
+    )
+
+
+def test_what_cannot_be_stored_is_one_line(digits: Dataset, digits_checkpoint: Checkpoint) -> None:
+    class Full(eager.Eager):
+        def save(self, model: nn.Module, folder: Path) -> None:
+            raise OSError(28, "No space left on device")
+
+    broken = dataclasses.replace(variants.all_variants()["fp32"], backend=Full())
+    with pytest.raises(UserError, match=r"^fp32 can't be built \(OSError: .*\): free the disk"):
+        variants.build(broken, digits_checkpoint, digits)
+
+
+def test_what_a_runtime_or_the_network_refuses_is_told_apart(
+    digits: Dataset, digits_checkpoint: Checkpoint
+) -> None:
+    def refuses(model: nn.Module) -> nn.Module:
+        raise Unavailable("mine has no such blocks: choose resnet34")
+
+    fp32 = variants.all_variants()["fp32"]
+    with pytest.raises(Unavailable, match="^mine has no such blocks: choose resnet34$"):
+        variants.build(dataclasses.replace(fp32, quantize=refuses), digits_checkpoint, digits)

@@ -1,0 +1,121 @@
+"""What quantizes statically and dynamically, and what was trained to be."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from qmodels import data, variants
+from qmodels.backends import torch_engine
+from qmodels.data import Dataset
+from qmodels.measure import memory
+from qmodels.network import fake_quantize, resnet
+from qmodels.network.resnet import Resnet34
+from qmodels.training import checkpoints, on_demand
+from qmodels.training.checkpoints import Checkpoint
+from qmodels.variants import Artifact, static
+
+
+def test_qat_int8_is_as_small_as_its_static_sibling_and_has_the_same_kernels(
+    build: Callable[[str], Artifact],
+) -> None:
+    static_jit, qat = build("static-int8-jit"), build("qat-int8")
+    assert qat.size_bytes == pytest.approx(static_jit.size_bytes, rel=0.01)
+    image = resnet.random_images(1)
+    calls = [
+        {
+            row.name: row.calls
+            for row in memory.profile(one.load(), image).rows
+            if row.name.startswith("quantized::")
+        }
+        for one in (static_jit, qat)
+    ]
+    assert calls[0] == calls[1]
+    assert sum(calls[0].values()) > 50
+
+
+def test_qat_int8_has_seven_bit_weights_on_every_machine_class(
+    build: Callable[[str], Artifact], digits: Dataset, digits_checkpoint: Checkpoint
+) -> None:
+    source = checkpoints.load_model(on_demand.find_or_fine_tune(digits_checkpoint, digits))
+    converted = fake_quantize.convert(source, static.EAGER.engine)
+    levels = torch.cat(
+        [m.weight().int_repr().flatten() for m in converted.modules() if hasattr(m, "weight")]
+    )
+    assert int(levels.min()) >= -64
+    assert 60 <= int(levels.max()) <= 63
+
+
+def test_static_int8_is_a_quarter_of_the_bytes(build: Callable[[str], Artifact]) -> None:
+    """Per-channel scales, not weights, keep it from a quarter at width 8."""
+    assert build("static-int8").size_bytes < 0.30 * build("fp32").size_bytes
+    assert build("dynamic-int8").size_bytes < build("fp32").size_bytes
+
+
+def test_the_jit_computes_what_eager_does(build: Callable[[str], Artifact], images: Tensor) -> None:
+    with torch.inference_mode():
+        eager, frozen = (build(name).load()(images) for name in ("static-int8", "static-int8-jit"))
+    assert torch.equal(eager, frozen)
+
+
+@pytest.mark.parametrize("name", ["dynamic-fp16", "dynamic-int8"])
+def test_dynamic_quantization_changes_linear_layers_alone(
+    name: str, digits_model: Resnet34
+) -> None:
+    quantized = variants.all_variants()[name].quantize(digits_model)
+    assert isinstance(quantized, nn.Module)
+    before, after = dict(digits_model.named_modules()), dict(quantized.named_modules())
+    changed = {path for path, module in before.items() if type(module) is not type(after[path])}
+    assert changed == {"head.fc"}
+    state = quantized.state_dict()
+    for path, value in digits_model.state_dict().items():
+        if not path.startswith("head.fc"):
+            assert torch.equal(state[path], value)
+
+
+def test_weights_are_quantized_per_channel_and_activations_by_calibration(
+    digits: Dataset, digits_model: Resnet34
+) -> None:
+    calibration = digits.normalize(data.stratified_subset(digits.train, 100).images)
+    quantized = static.quantize(digits_model, calibration, static.EAGER)
+    weight = quantized.stem.conv.weight()
+    assert weight.qscheme() == torch.per_channel_affine
+    assert weight.q_per_channel_scales().unique().numel() > 1
+    assert bool((weight.q_per_channel_zero_points() == 0).all())
+    scales = {m.scale for m in quantized.modules() if isinstance(getattr(m, "scale", None), float)}
+    assert len(scales) > 40  # an uncalibrated activation has scale 1
+
+
+@pytest.mark.parametrize("saturates", [False, True])
+def test_weights_get_seven_bits_where_the_engine_saturates(
+    saturates: bool, digits_model: Resnet34, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch_engine, "int8_saturates", lambda engine: saturates)
+    images = resnet.random_images(32)
+    quantized = static.quantize(digits_model, images, static.EAGER)
+    levels = torch.cat(
+        [m.weight().int_repr().flatten() for m in quantized.modules() if hasattr(m, "weight")]
+    )
+    assert (int(levels.min()), int(levels.max())) == ((-64, 63) if saturates else (-128, 127))
+    assert int(quantized.quant(images).int_repr().max()) > 200, "activations keep eight"
+
+
+@pytest.mark.parametrize("architecture", resnet.ARCHITECTURES)
+def test_both_architectures_quantize_statically(architecture: str) -> None:
+    torch.manual_seed(0)
+    model = resnet.build(architecture, 8, 10).eval()
+    x = resnet.random_images(32)
+    for module in model.modules():  # random weights, but statistics that fit them
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = None
+    model.train()(x)
+    model.eval()
+    quantized = static.quantize(model, x, static.EAGER)
+    with torch.inference_mode():
+        expected, got = model(x), quantized(x)
+    noise = (got - expected).pow(2).sum() / expected.pow(2).sum()
+    sqnr_db = -10 * noise.log10().item()
+    assert sqnr_db > 15
+    names = {row.name for row in memory.profile(quantized, x[:1]).rows}
+    assert not names & {"aten::convolution", "aten::batch_norm", "aten::add"}
