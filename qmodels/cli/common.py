@@ -37,9 +37,7 @@ def add_network(parser: argparse.ArgumentParser) -> None:
     """Add the options that `network` reads."""
     widths = ", ".join(f"{width} for {name}" for name, width in on_demand.DEFAULT_WIDTH.items())
     default, *others = resnet.ARCHITECTURES
-    parser.add_argument(
-        "--dataset", default="auto", help="auto, cifar100 or digits (default: %(default)s)"
-    )
+    parser.add_argument("--dataset", help=f"{' or '.join(data.DATASETS)} (default: {data.DEFAULT})")
     parser.add_argument(
         "--architecture", help=f"{default} or {', '.join(others)} (default: {default})"
     )
@@ -52,7 +50,7 @@ def network(arguments: argparse.Namespace) -> Network:
     Raises:
         UserError: an unknown data set or architecture, or an impossible width.
     """
-    dataset = data.choose(arguments.dataset).name
+    dataset = data.check(arguments.dataset or data.DEFAULT)
     architecture = arguments.architecture or resnet.ARCHITECTURES[0]
     width = on_demand.DEFAULT_WIDTH[dataset] if arguments.width is None else arguments.width
     resnet.check(architecture, width)

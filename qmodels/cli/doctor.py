@@ -40,7 +40,6 @@ def run(arguments: argparse.Namespace) -> None:
 def facts() -> dict[str, Any]:
     """What there is, in values that JSON knows."""
     known = variants.all_variants()
-    choice = data.choose("auto")
     by_engine: dict[str, list[Variant]] = {}
     for variant in known.values():
         by_engine.setdefault(variant.engine, []).append(variant)
@@ -50,10 +49,11 @@ def facts() -> dict[str, Any]:
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "quantized_engine": default_engine(),
         "engines": {engine: engine_status(each) for engine, each in by_engine.items()},
-        "dataset": choice.name,
-        "dataset_reason": choice.reason,
         "cache_dir": str(store.cache_dir()),
         "data_dir": str(data.data_dir()),
+        "training_split": "found"
+        if data.has_training_split()
+        else "not in data dir: `qmodels train` downloads it",
         "checkpoints": [checkpoint_line(checkpoint) for checkpoint in checkpoints.known()],
         "missing": {
             name: reason

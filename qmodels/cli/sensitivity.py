@@ -11,7 +11,7 @@ from qmodels.cli import common
 from qmodels.network import sensitivity
 from qmodels.training import checkpoints
 
-EXAMPLE = "qmodels sensitivity --dataset cifar100"
+EXAMPLE = "qmodels sensitivity --images 100"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     common.add_network(parser)
     common.add_checkpoint(parser)
     parser.add_argument(
-        "--images", type=int, default=500, help="of the training split (default: %(default)s)"
+        "--images", type=int, default=500, help="of those for calibration (default: %(default)s)"
     )
     common.add_json(parser)
 
@@ -27,8 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Rank the layers in reference arithmetic, which needs no int8 kernels; print a table."""
     dataset, checkpoint = common.trained_network(arguments)
-    common.check_images(arguments.images, dataset.train)
-    subset = data.stratified_subset(dataset.train, arguments.images)
+    common.check_images(arguments.images, dataset.calibration)
+    subset = data.stratified_subset(dataset.calibration, arguments.images)
     with common.PROGRESS.status("calibrating") as status:
         layers = sensitivity.rank(
             checkpoints.load_model(checkpoint),

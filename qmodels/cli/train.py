@@ -12,7 +12,7 @@ from qmodels.training.checkpoints import Checkpoint
 from qmodels.training.loop import Job
 from qmodels.training.recipes import FINE_TUNING, RECIPES, Recipe
 
-EXAMPLE = "qmodels train --dataset cifar100 --width 16"
+EXAMPLE = "qmodels train --dataset digits --width 8"
 # Training multiplies a seed by up to 100,000; the product is a seed of torch, which has 64 bits.
 MAX_SEED = 2**32 - 1
 
@@ -102,7 +102,7 @@ def check_same_network(arguments: argparse.Namespace, parent: Checkpoint) -> Non
     """Raise UserError if an option names another network than the parent's."""
     for option in ("dataset", "architecture", "width"):
         value, expected = getattr(arguments, option), getattr(parent, option)
-        if value not in (None, "auto", expected):
+        if value not in (None, expected):
             raise UserError(
                 f"--{option} {value} is not that of {parent.file}, {expected}: leave it out"
             )

@@ -1,18 +1,43 @@
 """CIFAR-100 and the digits, whole in memory."""
 
-from qmodels.data.cifar100 import data_dir
+from qmodels.data import cifar100, digits
+from qmodels.data.cifar100 import data_dir, has_training_split
 from qmodels.data.dataset import Dataset, Split, example_images, for_tuning, stratified_subset
-from qmodels.data.selection import DATASETS, Choice, choose, load
+from qmodels.system.errors import UserError
 
 __all__ = [
     "DATASETS",
-    "Choice",
+    "DEFAULT",
     "Dataset",
     "Split",
-    "choose",
+    "check",
     "data_dir",
     "example_images",
     "for_tuning",
+    "has_training_split",
     "load",
     "stratified_subset",
 ]
+
+DATASETS = {"cifar100": cifar100.load, "digits": digits.load}
+DEFAULT = "cifar100"
+
+
+def check(name: str) -> str:
+    """The name of a data set, if it is known.
+
+    Raises:
+        UserError: it is not; lists those that are.
+    """
+    if name not in DATASETS:
+        raise UserError(f"unknown data set {name!r}: choose one of {', '.join(DATASETS)}")
+    return name
+
+
+def load(name: str) -> Dataset:
+    """Load a data set by name, its training split apart, which is loaded when it is used.
+
+    Raises:
+        UserError: unknown name, or a packaged file is missing or damaged.
+    """
+    return DATASETS[check(name)]()

@@ -1,63 +1,127 @@
-"""CIFAR-100 (Krizhevsky, 2009), read and verified by torchvision."""
+"""CIFAR-100 (Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009).
+
+The test split and the calibration images come with the package, as lossless WebP pictures of 32x32
+tiles, each with a file of labels, one byte an image. ``pack.py`` writes them. Only training needs
+the training split, which torchvision downloads and verifies.
+"""
 
 import os
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import torch
 from filelock import FileLock
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
 
 from qmodels.data.dataset import Dataset, Split
 from qmodels.system import store
 from qmodels.system.errors import UserError, first_line
 
-FOLDER = "cifar-100-python"  # as torchvision names it
-
-
-def data_dir() -> Path:
-    """Where ``cifar-100-python`` is or will be: ``QMODELS_DATA_DIR``, else in the cache."""
-    configured = os.environ.get("QMODELS_DATA_DIR")
-    return Path(configured) if configured else store.cache_dir("datasets")
+DOWNLOADED = "cifar-100-python"  # as torchvision names it
+PACKAGED = Path(__file__).parent / "cifar100_files"
+SHA256 = {
+    "test.webp": "5103545e67ac0fed17b680f566114a386ad8d5d8aa4b41c188d235a3962f8360",
+    "test.labels": "4dad7d09c7c97d33f6cb928d705cf4196221316fd6e31bdd978a08ed9103ee0b",
+    "calibration.webp": "adbd750d9167d5322f860070cf3ab40673ba2917cb2455daa0444a5e221060ea",
+    "calibration.labels": "c5462ba4f7658c9c75de7e1335e80cbff2a8bd8286f8be6000a482d93f9ce0e4",
+}
+TILE = 32
 
 
 def load() -> Dataset:
-    """CIFAR-100: 50,000 training and 10,000 test images of 100 classes, checksums verified."""
-    from torchvision.datasets import CIFAR100  # takes longer to import than torch itself
+    """CIFAR-100: 10,000 test and 1,000 calibration images of 100 classes, from the package.
 
-    path = folder()
-    try:
-        if not path.is_dir():
-            with FileLock(store.cache_dir() / "cifar100-download.lock"):
-                CIFAR100(str(data_dir()), train=True, download=True)
-        train = CIFAR100(str(data_dir()), train=True)
-        test = CIFAR100(str(data_dir()), train=False)
-    except (RuntimeError, OSError, EOFError) as error:
-        if path.is_dir():
-            raise UserError(
-                f"CIFAR-100 in {path} is damaged (checksums differ): "
-                "delete that folder and run again"
-            ) from None
-        raise UserError(
-            f"CIFAR-100 is not in {data_dir()} and can't be downloaded ({first_line(error)}): "
-            "set QMODELS_DATA_DIR to the folder that holds cifar-100-python, or use the digits"
-        ) from None
+    Raises:
+        UserError: a packaged file is missing or damaged.
+    """
     return Dataset(
         name="cifar100",
         classes=100,
-        train=as_split(train),
-        test=as_split(test),
+        test=read_packaged("test"),
+        calibration=read_packaged("calibration"),
+        load_train=load_train,
         mean=(0.5071, 0.4865, 0.4409),
         std=(0.2673, 0.2564, 0.2762),
         mirrors=True,
     )
 
 
-def folder() -> Path:
-    """The folder that torchvision reads."""
-    return data_dir() / FOLDER
+def read_packaged(name: str) -> Split:
+    """A split that comes with the package, its files verified.
+
+    Raises:
+        UserError: a file is missing, damaged or can't be decoded.
+    """
+    picture, labels = PACKAGED / f"{name}.webp", PACKAGED / f"{name}.labels"
+    for path in (picture, labels):
+        if not path.is_file():
+            raise UserError(f"{path} is missing: restore it from git, or install qmodels again")
+        if store.digest_file(path) != SHA256[path.name]:
+            raise UserError(
+                f"{path} is damaged (SHA-256 differs): restore it from git, or install qmodels "
+                "again"
+            )
+    try:
+        with Image.open(picture) as opened:
+            pixels = np.asarray(opened.convert("RGB"))
+    except UnidentifiedImageError:
+        raise UserError(
+            f"this Pillow can't read {picture.name}: install one with WebP "
+            "(pip install --force-reinstall pillow)"
+        ) from None
+    numbers = np.frombuffer(labels.read_bytes(), dtype=np.uint8)
+    return Split(untile(pixels), torch.from_numpy(numbers.astype(np.int64)))
 
 
-def as_split(source: Any) -> Split:
-    """A torchvision split as tensors: its array is (N, 32, 32, 3) uint8."""
+def untile(picture: NDArray[np.uint8]) -> Tensor:
+    """The images (N, 3, 32, 32) uint8 in a picture (H, W, 3) of tiles, row by row."""
+    columns = picture.shape[1] // TILE
+    rows = torch.from_numpy(picture.copy()).reshape(-1, TILE, columns, TILE, 3)
+    return rows.permute(0, 2, 4, 1, 3).reshape(-1, 3, TILE, TILE).contiguous()
+
+
+def data_dir() -> Path:
+    """Where the training split is or will be: ``QMODELS_DATA_DIR``, else in the cache."""
+    configured = os.environ.get("QMODELS_DATA_DIR")
+    return Path(configured) if configured else store.cache_dir("datasets")
+
+
+def has_training_split() -> bool:
+    """Whether the training split is on disk, unverified."""
+    return (data_dir() / DOWNLOADED / "train").is_file()
+
+
+def load_train() -> Split:
+    """The 50,000 training images, downloaded where they are missing; checksums verified.
+
+    Raises:
+        UserError: they are damaged, or neither on disk nor to be downloaded.
+    """
+    return read_downloaded(train=True)
+
+
+def read_downloaded(*, train: bool) -> Split:
+    """A split of the files that the data set's own site has, as ``load_train`` reads it."""
+    from torchvision.datasets import CIFAR100  # takes longer to import than torch itself
+
+    folder = data_dir() / DOWNLOADED
+    try:
+        if not folder.is_dir():
+            with FileLock(store.cache_dir() / "cifar100-download.lock"):
+                CIFAR100(str(data_dir()), train=train, download=True)
+        source = CIFAR100(str(data_dir()), train=train)
+    except (RuntimeError, OSError, EOFError) as error:
+        if folder.is_dir():
+            raise UserError(
+                f"{folder} is not CIFAR-100, or damaged (checksums differ): "
+                "delete that folder and run again"
+            ) from None
+        raise UserError(
+            f"training needs CIFAR-100's training split, which is not in {data_dir()} and can't be "
+            f"downloaded ({first_line(error)}): set QMODELS_DATA_DIR to the folder that holds "
+            f"{DOWNLOADED}"
+        ) from None
     images = torch.from_numpy(source.data).permute(0, 3, 1, 2).contiguous()
     return Split(images, torch.tensor(source.targets))

@@ -1,12 +1,15 @@
 """A data set whole in memory as uint8, and the subsets drawn from it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from qmodels.system.errors import UserError
+
+CALIBRATION_IMAGES = 1000
 
 
 @dataclass(frozen=True)
@@ -32,17 +35,35 @@ class Split:
 class Dataset:
     """A classification problem, with what its images need before a network sees them.
 
-    ``mean`` and ``std`` are per channel, of the training split, in units where white is 1.
-    ``mirrors`` says whether a mirrored image is still one of its class (a digit is not).
+    Attributes:
+        calibration: what quantizers look at, drawn from the training split.
+        load_train: reads the training split, which only training needs.
+        mean: of each channel over the training split, in units where white is 1.
+        std: likewise.
+        mirrors: whether a mirrored image is still one of its class (a digit is not).
     """
 
     name: str
     classes: int
-    train: Split
     test: Split
+    calibration: Split
+    load_train: Callable[[], Split]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     mirrors: bool
+
+    @cached_property
+    def train(self) -> Split:
+        """The training split, loaded when it is first used.
+
+        Raises:
+            UserError: it is damaged, or neither on disk nor to be downloaded.
+        """
+        return self.load_train()
+
+    def with_train(self, train: Split) -> "Dataset":
+        """The same with another training split."""
+        return replace(self, load_train=lambda: train)
 
     def normalize(self, images: Tensor) -> Tensor:
         """Images (N, 3, H, W) uint8 as float32 of mean 0 and variance 1 over the training split."""
@@ -87,9 +108,8 @@ def for_tuning(dataset: Dataset) -> Dataset:
     order = stratified_order(dataset.train, torch.Generator().manual_seed(0))
     held_out = len(order) // 10
     return replace(
-        dataset,
+        dataset.with_train(dataset.train.take(order[held_out:])),
         name=f"{dataset.name}-tuning",
-        train=dataset.train.take(order[held_out:]),
         test=dataset.train.take(order[:held_out]),
     )
 

@@ -5,7 +5,7 @@ The test part of Alpaydin and Kaynak's UCI set (1998), 1,797 images, enlarged fr
 
 import torch
 
-from qmodels.data.dataset import Dataset, Split
+from qmodels.data.dataset import CALIBRATION_IMAGES, Dataset, Split, stratified_subset
 
 
 def load() -> Dataset:
@@ -30,8 +30,9 @@ def load() -> Dataset:
     return Dataset(
         name="digits",
         classes=10,
-        train=train,
         test=everything.take(torch.nonzero(held_out).flatten()),
+        calibration=stratified_subset(train, CALIBRATION_IMAGES),
+        load_train=lambda: train,
         mean=(0.3047,) * 3,
         std=(0.3234,) * 3,
         mirrors=False,

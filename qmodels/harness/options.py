@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from qmodels import gate, network, variants
+from qmodels import data, gate, network, variants
 from qmodels.harness.settings import Settings, read_settings
 from qmodels.system import machine
 from qmodels.system.errors import UserError
@@ -19,9 +19,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("qmodels", "qmodels: what quantizing a network costs and buys")
     group.addoption(
         "--qmodels-dataset",
-        default="auto",
-        metavar="auto|cifar100|digits",
-        help="auto (the default): CIFAR-100 on disk or to be downloaded, else the digits",
+        metavar="|".join(data.DATASETS),
+        help=f"{data.DEFAULT} by default; both come with the package",
     )
     group.addoption(
         "--qmodels-architecture",
@@ -110,8 +109,8 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
         return []
     weights = settings.checkpoint
     return [
-        f"qmodels: {settings.dataset.name} ({settings.dataset.reason}), {settings.architecture} "
-        f"width {settings.width}, {machine.machine_class()}, threads {settings.threads}",
+        f"qmodels: {settings.dataset}, {settings.architecture} width {settings.width}, "
+        f"{machine.machine_class()}, threads {settings.threads}",
         f"checkpoint: {weights.path.stem}, top-1 {weights.top1:.2f} %, {weights.digest}"
         if weights
         else "checkpoint: none yet, to be trained",

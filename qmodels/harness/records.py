@@ -63,7 +63,7 @@ class Recorder:
             "int8_saturates": variant.probe().saturates,
             "architecture": settings.architecture,
             "width": settings.width,
-            "dataset": settings.dataset.name,
+            "dataset": settings.dataset,
             "machine_class": variant.backend.machine_class(),
             "gpu": machine.gpu_name() if variant.on_gpu else None,
             "threads": threads,

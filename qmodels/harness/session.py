@@ -39,7 +39,7 @@ class BenchSession:
     @cached_property
     def dataset(self) -> Dataset:
         """The data set that ``--qmodels-dataset`` names."""
-        return data.load(self.settings.dataset.name)
+        return data.load(self.settings.dataset)
 
     @cached_property
     def checkpoint(self) -> Checkpoint:

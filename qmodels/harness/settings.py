@@ -8,7 +8,6 @@ import pytest
 
 from qmodels import data, gate, network, variants
 from qmodels.base import checkouts
-from qmodels.data import Choice
 from qmodels.system import machine
 from qmodels.system.errors import UserError
 from qmodels.system.worker import Checkout
@@ -34,7 +33,7 @@ class Settings:
         baseline: the stored run that fits, of this class or of the nearest one.
     """
 
-    dataset: Choice
+    dataset: str
     architecture: str
     width: int
     checkpoint: Checkpoint | None
@@ -53,7 +52,7 @@ class Settings:
     @property
     def network(self) -> str:
         """The network's name."""
-        return gate.network_name(self.dataset.name, self.architecture, self.width)
+        return gate.network_name(self.dataset, self.architecture, self.width)
 
     @property
     def baseline_path(self) -> Path:
@@ -70,7 +69,7 @@ def read_settings(config: pytest.Config) -> Settings:
     if option.qmodels_update_baseline:
         check_update(config)
     baselines = config.rootpath / "baselines"
-    name = gate.network_name(dataset.name, architecture, width)
+    name = gate.network_name(dataset, architecture, width)
     return Settings(
         dataset=dataset,
         architecture=architecture,
@@ -90,20 +89,20 @@ def read_settings(config: pytest.Config) -> Settings:
     )
 
 
-def chosen_network(option: Any) -> tuple[Checkpoint | None, Choice, str, int]:
+def chosen_network(option: Any) -> tuple[Checkpoint | None, str, str, int]:
     """The weights, where they are known, the data set, the architecture and the width.
 
     Raises:
         UserError: there are no such, or the named weights are of another network.
     """
     if option.qmodels_checkpoint is None:
-        dataset = data.choose(option.qmodels_dataset)
+        dataset = data.check(option.qmodels_dataset or data.DEFAULT)
         width = option.qmodels_width
         if width is None:
-            width = on_demand.DEFAULT_WIDTH[dataset.name]
+            width = on_demand.DEFAULT_WIDTH[dataset]
         architecture = option.qmodels_architecture or network.ARCHITECTURES[0]
         network.check(architecture, width)
-        return checkpoints.find(architecture, width, dataset.name), dataset, architecture, width
+        return checkpoints.find(architecture, width, dataset), dataset, architecture, width
     named = checkpoints.named(option.qmodels_checkpoint)
     if named.quantization_aware:
         raise UserError(
@@ -115,11 +114,11 @@ def chosen_network(option: Any) -> tuple[Checkpoint | None, Choice, str, int]:
         ("width", option.qmodels_width, named.width),
         ("architecture", option.qmodels_architecture, named.architecture),
     ):
-        if asked not in (None, "auto", has):
+        if asked not in (None, has):
             raise UserError(
                 f"--qmodels-{name} {asked} is not that of {named.path.stem}, {has}: leave it out"
             )
-    return named, data.choose(named.dataset), named.architecture, named.width
+    return named, named.dataset, named.architecture, named.width
 
 
 def stored_run(baselines: Path, name: str, checkpoint: Checkpoint | None) -> gate.Baseline | None:

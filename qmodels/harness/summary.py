@@ -171,7 +171,7 @@ def pytest_terminal_summary(
     results = config.stash[RESULTS]
     if settings is None or not (results.entries or results.notes):
         return
-    of = f"{settings.dataset.name}, {settings.architecture} width {settings.width}"
+    of = f"{settings.dataset}, {settings.architecture} width {settings.width}"
     terminalreporter.section(f"qmodels: {of} (change against the baseline)")
     stored = settings.baseline.entries if settings.baseline else {}
     if results.entries:

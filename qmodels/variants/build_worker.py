@@ -23,7 +23,6 @@ from qmodels.variants.registry import Variant
 
 REFERENCE_FILE = "reference.safetensors"
 REFERENCE_IMAGES = 100
-CALIBRATION_IMAGES = 1000
 
 
 def build(variant: Variant, checkpoint: Checkpoint, dataset: Dataset, folder: Path) -> None:
@@ -63,10 +62,7 @@ def build_failure(variant: Variant, reason: str) -> UserError:
 
 def calibration_images(variant: Variant, dataset: Dataset) -> Tensor | None:
     """The images (N, C, H, W) uint8 that a variant looks at, if it does."""
-    if "calibration" not in variant.takes:
-        return None
-    count = min(CALIBRATION_IMAGES, len(dataset.train))
-    return data.stratified_subset(dataset.train, count).images
+    return dataset.calibration.images if "calibration" in variant.takes else None
 
 
 def arguments(variant: Variant, dataset: Dataset) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ import pytest
 from safetensors.torch import load_file
 from torch import Tensor
 
-from qmodels.data import Dataset, Split
+from qmodels.data import Dataset
 from qmodels.training.recipes import RECIPES, Recipe, Stage
 
 QUICK = Recipe("quick", (Stage(1, 16), Stage(2, 32)), batch_size=100, peak_rate=0.1, warmup=0.3)
@@ -21,7 +21,7 @@ EVERYTHING = replace(
 @pytest.fixture(scope="session")
 def few(digits: Dataset) -> Dataset:
     """Four hundred images: an epoch takes a second."""
-    return replace(digits, train=Split(digits.train.images[:400], digits.train.labels[:400]))
+    return digits.with_train(digits.train.first(400))
 
 
 @pytest.fixture

@@ -218,10 +218,7 @@ def test_the_shipped_digits_score_what_the_index_says(digits_checkpoint: Checkpo
     assert top1 > 97
 
 
-def test_the_shipped_cifar100_network_scores_at_least_65(
-    cifar100_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("QMODELS_DATA_DIR", str(cifar100_dir))
+def test_the_shipped_cifar100_network_scores_at_least_65() -> None:
     shipped = checkpoints.find("resnet34", 16, "cifar100")
     assert shipped is not None
     cifar100 = data.load("cifar100")

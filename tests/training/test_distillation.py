@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from qmodels.data import Dataset, Split
+from qmodels.data import Dataset
 from qmodels.network import evaluation
 from qmodels.system import store
 from qmodels.training import checkpoints, loop
@@ -33,7 +33,7 @@ def test_distilling_brings_a_network_nearer_to_its_teacher(
     """With and without the teacher, the same steps from the same weights."""
     teacher = checkpoints.load_model(digits_checkpoint)
     images = few.test.images
-    few = replace(few, train=Split(few.train.images[:200], few.train.labels[:200]))
+    few = few.with_train(few.train.first(200))
     expected = evaluation.predict(teacher, few, images)
     distances = []
     for name in ("distill", "fine-tune"):

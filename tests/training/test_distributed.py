@@ -4,7 +4,6 @@ import multiprocessing
 import os
 import re
 import socket
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,6 @@ import torch
 from safetensors.torch import load_file
 
 from qmodels import data
-from qmodels.data import Split
 from qmodels.training import checkpoints, loop
 from qmodels.training.loop import Job
 from qmodels.training.recipes import Recipe, Stage
@@ -43,7 +41,7 @@ def train_share(cache: Path, rank: int, count: int, port: int) -> None:
     }
     torch.set_num_threads(1)
     whole = data.load("digits")
-    few = replace(whole, train=Split(whole.train.images[:256], whole.train.labels[:256]))
+    few = whole.with_train(whole.train.first(256))
     parent = checkpoints.find("resnet34", 8, "digits")
     assert parent is not None
     loop.train(Job(few, "resnet34", 8, RECIPE, parent=parent))

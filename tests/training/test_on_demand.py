@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from qmodels.data import Dataset, Split
+from qmodels.data import Dataset
 from qmodels.system import store
 from qmodels.system.errors import Unavailable, UserError
 from qmodels.training import checkpoints, loop, on_demand
@@ -16,7 +16,7 @@ QUICK = Recipe("quick", (Stage(1, 16),), batch_size=100, peak_rate=0.1, warmup=0
 
 @pytest.fixture
 def few(digits: Dataset) -> Dataset:
-    return replace(digits, train=Split(digits.train.images[:200], digits.train.labels[:200]))
+    return digits.with_train(digits.train.first(200))
 
 
 @pytest.fixture(autouse=True)

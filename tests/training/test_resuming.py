@@ -4,14 +4,13 @@ import multiprocessing
 import multiprocessing.process
 import os
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from qmodels import data
-from qmodels.data import Dataset, Split
+from qmodels.data import Dataset
 from qmodels.training import checkpoints, loop
 from qmodels.training.checkpoints import Checkpoint
 from qmodels.training.loop import Job
@@ -25,8 +24,8 @@ def train_few(cache: Path) -> None:
     os.environ["QMODELS_CACHE_DIR"] = str(cache)
     torch.set_num_threads(1)
     whole = data.load("digits")
-    split = Split(whole.train.images[:400], whole.train.labels[:400])
-    loop.train(Job(replace(whole, train=split), "resnet34", 4, EVERYTHING))
+    few = whole.with_train(whole.train.first(400))
+    loop.train(Job(few, "resnet34", 4, EVERYTHING))
 
 
 def test_a_killed_run_goes_on_and_ends_with_the_same_weights(own_cache: Path) -> None:

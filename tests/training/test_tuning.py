@@ -1,4 +1,3 @@
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -49,7 +48,7 @@ def test_effects_are_with_minus_without_and_nothing_is_trained_twice(
     digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("QMODELS_CACHE_DIR", str(tmp_path))
-    few = replace(digits, train=Split(digits.train.images[:200], digits.train.labels[:200]))
+    few = digits.with_train(digits.train.first(200))
     names = ["schedule", "averaging"]
     found = tuning.effects(few, "resnet34", 4, QUICK, names, 2)
     records = checkpoints.read_index(tmp_path / "checkpoints")

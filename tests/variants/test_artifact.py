@@ -32,6 +32,7 @@ from qmodels.variants import Artifact, artifact
 def test_a_variant_that_saturates_is_caught(digits_checkpoint: Checkpoint, tmp_path: Path) -> None:
     """On the same processor without VNNI, weights of eight bits overflow."""
     script = f"""
+        import dataclasses
         import torch
         from pathlib import Path
         from safetensors.torch import load_file
@@ -42,9 +43,10 @@ def test_a_variant_that_saturates_is_caught(digits_checkpoint: Checkpoint, tmp_p
         from qmodels.variants import Artifact, build_worker
 
         folder = Path({str(tmp_path)!r})
-        digits, checkpoint = data.load("digits"), checkpoints.named({str(digits_checkpoint.path)!r})
+        checkpoint = checkpoints.named({str(digits_checkpoint.path)!r})
+        digits = data.load("digits")
+        digits = dataclasses.replace(digits, calibration=digits.calibration.first(300))
         variant = variants.all_variants()["static-int8-onednn"]
-        build_worker.CALIBRATION_IMAGES = 300
         artifact = Artifact(variant, folder)
         images = build_worker.reference_images(digits)
 
@@ -170,8 +172,8 @@ def test_a_key_holds_the_images_that_are_looked_at(
 ) -> None:
     names = ("fp32", "dynamic-int8", "static-int8", "qat-int8", "weight-int4")
     before = keys(names, digits_checkpoint, digits)
-    train = dataclasses.replace(digits.train, images=digits.train.images ^ 1)
-    other = dataclasses.replace(digits, train=train)
+    calibration = dataclasses.replace(digits.calibration, images=digits.calibration.images ^ 1)
+    other = dataclasses.replace(digits, calibration=calibration)
     assert changed(before, keys(names, digits_checkpoint, other)) == {"static-int8", "weight-int4"}
     # The reference arithmetic of int8 variants is of the first test images.
     test = dataclasses.replace(digits.test, images=digits.test.images ^ 1)
