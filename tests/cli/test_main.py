@@ -108,8 +108,8 @@ def test_an_unknown_command_or_option_is_status_2(line: str, qmodels: Qmodels) -
         ("layers static-int8 --dataset digits --images 0", "--images 0: choose from 1 to 596"),
         ("layers static-int8 --dataset digits --images -1", "--images -1: choose from 1 to 596"),
         ("layers static-int8 --dataset digits --images 597", "--images 597: choose from 1 to 596"),
-        ("sensitivity --dataset digits --images 0", "--images 0: choose from 1 to 1201"),
-        ("sensitivity --dataset digits --images -1", "--images -1: choose from 1 to 1201"),
+        ("sensitivity --dataset digits --images 0", "--images 0: choose from 1 to 1000"),
+        ("sensitivity --dataset digits --images -1", "--images -1: choose from 1 to 1000"),
         (
             "sensitivity --checkpoint digits-resnet34-w8-digits-s0-fine-tune-int8-s0",
             "is quantized already: name its float parent",
