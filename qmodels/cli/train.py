@@ -2,7 +2,7 @@
 
 import argparse
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from qmodels import data
 from qmodels.cli import common
@@ -38,6 +38,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the network that a recipe which distills follows (default with --qat or --from: "
         "the one that training starts from)",
     )
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16"),
+        help="what to multiply in (default: the faster of the two, by a short probe)",
+    )
     common.add_json(parser)
 
 
@@ -47,6 +52,8 @@ def run(arguments: argparse.Namespace) -> None:
         raise UserError(f"--seed {arguments.seed}: choose from 0 to {MAX_SEED}")
     fine_tune = arguments.qat or arguments.parent
     job = fine_tuning(arguments) if fine_tune else from_scratch(arguments)
+    if arguments.precision:
+        job = replace(job, reduced_precision=arguments.precision == "bfloat16")
     trained = loop.train(job, console=common.PROGRESS)
     if not common.is_main_process():
         return
@@ -59,7 +66,7 @@ def run(arguments: argparse.Namespace) -> None:
 def from_scratch(arguments: argparse.Namespace) -> Job:
     """Training from random weights."""
     dataset, architecture, width = common.network(arguments)
-    recipe = common.choose_recipe(arguments, RECIPES, on_demand.recipe_for(dataset))
+    recipe = common.choose_recipe(arguments, RECIPES, on_demand.recipe_for(dataset, width))
     teacher = teacher_of(arguments, recipe)
     if recipe.distillation and teacher is None:
         raise UserError(f"recipe {recipe.name} distills: name the network to follow with --teacher")

@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> None:
         data.load(dataset),
         architecture,
         width,
-        common.choose_recipe(arguments, RECIPES, on_demand.recipe_for(dataset)),
+        common.choose_recipe(arguments, RECIPES, on_demand.recipe_for(dataset, width)),
         [name.strip() for name in arguments.ingredients.split(",")],
         arguments.seeds,
         console=common.PROGRESS,

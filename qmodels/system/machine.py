@@ -100,17 +100,6 @@ def physical_cores() -> int:
     return min(cores, usable) if usable else cores
 
 
-def bfloat16_pays(device: torch.device) -> bool:
-    """Whether autocast to bfloat16 trains faster than float32: on GPUs, and CPUs with AMX tiles.
-
-    Other CPUs, and GPUs before compute capability 8.0, convert to float32 and back for every
-    operation.
-    """
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return "amx_bf16" in cpu_flags()
-
-
 def multiplies_bfloat16() -> bool:
     """Whether this processor has instructions for products of bfloat16."""
     return instruction_set() in BFLOAT16_LEVELS

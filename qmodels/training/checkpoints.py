@@ -4,8 +4,8 @@ A checkpoint folder holds ``index.json``, one record a file, and the files. The 
 number; the first one was a bare list of records, and becomes format 1 when it is next written.
 Convolution and linear weights are stored as float16, which halves the file and costs no accuracy
 worth measuring; one-dimensional tensors (biases, batch-norm scales and statistics) stay float32,
-because a running variance can leave float16's range. The recorded accuracy is that of the weights
-as stored.
+because a running variance can leave float16's range. Weights that are fake-quantized are stored as
+the levels they are rounded to, int8. The recorded accuracy is that of the weights as stored.
 """
 
 import json
@@ -102,12 +102,20 @@ def find_quantization_aware(parent: Checkpoint) -> Checkpoint | None:
 
 
 def finished(description: Checkpoint) -> Checkpoint | None:
-    """The checkpoint of a folder that differs from a description only in what training finds."""
+    """The checkpoint of a folder that differs from a description only in what training finds.
+
+    Args:
+        description: its precision is empty where any will do.
+    """
     for one in read_index(description.folder):
-        unknown = replace(
-            one, top1=description.top1, top5_error=description.top5_error, sha256=description.sha256
+        expected = replace(
+            description,
+            precision=description.precision or one.precision,
+            top1=one.top1,
+            top5_error=one.top5_error,
+            sha256=one.sha256,
         )
-        if unknown == description and one.path.exists():
+        if one == expected and one.path.exists():
             return one
     return None
 
@@ -162,12 +170,11 @@ def save(state: dict[str, Tensor], description: Checkpoint) -> Checkpoint:
     """Write weights and their record; a record of the same file name is replaced.
 
     Args:
-        state: the model's state dictionary, float32.
+        state: the model's state dictionary, its weights float32.
         description: everything but the digest, which is filled in.
     """
-    stored = {name: to_storage(value) for name, value in state.items()}
     with store.replacing(description.path) as scratch:
-        save_file(stored, scratch)
+        save_file(to_storage(state), scratch)
         checkpoint = replace(description, sha256=store.digest_file(scratch))
     with store.lock(checkpoint.folder / INDEX):
         others = [one for one in read_index(checkpoint.folder) if one.file != checkpoint.file]
@@ -179,10 +186,22 @@ def save(state: dict[str, Tensor], description: Checkpoint) -> Checkpoint:
     return checkpoint
 
 
-def to_storage(value: Tensor) -> Tensor:
-    """A tensor as it is stored: float16 for weights, unchanged otherwise."""
-    weight = value.is_floating_point() and value.dim() > 1
-    return value.detach().to("cpu", torch.float16 if weight else value.dtype).contiguous()
+def to_storage(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A state dictionary as it is stored: weights in float16 or as levels, the rest unchanged."""
+    stored = {}
+    for name, value in fake_quantize.to_levels(state).items():
+        weight = value.is_floating_point() and value.dim() > 1
+        dtype = torch.float16 if weight else value.dtype
+        stored[name] = value.detach().to("cpu", dtype).contiguous()
+    return stored
+
+
+def from_storage(stored: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The inverse of ``to_storage``: weights float32."""
+    return {
+        name: value.float() if value.is_floating_point() else value
+        for name, value in fake_quantize.from_levels(stored).items()
+    }
 
 
 def structure(checkpoint: Checkpoint) -> resnet.Resnet34:
@@ -206,12 +225,7 @@ def load_model(checkpoint: Checkpoint) -> resnet.Resnet34:
         raise UserError(f"checkpoint {checkpoint.path} is damaged (SHA-256 differs): {remedy}")
     model = structure(checkpoint)
     try:
-        model.load_state_dict(
-            {
-                name: value.float() if value.is_floating_point() else value
-                for name, value in load_file(checkpoint.path).items()
-            }
-        )
+        model.load_state_dict(from_storage(load_file(checkpoint.path)))
     except (SafetensorError, RuntimeError):
         raise UserError(
             f"checkpoint {checkpoint.path} does not hold the weights of {checkpoint.architecture} "

@@ -18,6 +18,7 @@ class Draws:
     Attributes:
         images: (N, 3, 32, 32) uint8.
         labels: (N,) int64.
+        memory_format: of the batches.
         mirrored_first: (N,) bool, on the CPU: which images an alternating recipe mirrors in its
             first epoch, and in every other one after it.
     """
@@ -26,6 +27,7 @@ class Draws:
     recipe: Recipe
     images: Tensor
     labels: Tensor
+    memory_format: torch.memory_format
     mirrored_first: Tensor
 
     def pictures(self, chosen: Tensor, epoch: int, generator: Generator) -> Tensor:
@@ -43,7 +45,7 @@ class Draws:
             generator,
         )
         pictures = augmentation.resize(pictures, self.recipe.image_size(epoch))
-        return self.dataset.normalize(pictures).contiguous(memory_format=torch.channels_last)
+        return self.dataset.normalize(pictures).contiguous(memory_format=self.memory_format)
 
     def batch(self, chosen: Tensor, epoch: int, generator: Generator) -> tuple[Tensor, Tensor]:
         """Augmented images and their targets (M, classes) float32, mixed where the recipe mixes."""
@@ -60,7 +62,13 @@ class Draws:
         return pictures, targets
 
 
-def load(dataset: Dataset, recipe: Recipe, seed: int, device: torch.device) -> Draws:
+def load(
+    dataset: Dataset,
+    recipe: Recipe,
+    seed: int,
+    device: torch.device,
+    memory_format: torch.memory_format = torch.channels_last,
+) -> Draws:
     """Put the training split on a device."""
     split = dataset.train
     return Draws(
@@ -68,5 +76,6 @@ def load(dataset: Dataset, recipe: Recipe, seed: int, device: torch.device) -> D
         recipe,
         split.images.to(device),
         split.labels.to(device),
+        memory_format,
         torch.rand(len(split), generator=Generator().manual_seed(seed)) < 0.5,
     )

@@ -16,7 +16,8 @@ from qmodels.network import fake_quantize, resnet
 from qmodels.network.evaluation import accuracy, predict
 from qmodels.system import machine, store
 from qmodels.system.errors import UserError
-from qmodels.training import checkpoints, distributed, ema, loader, state
+from qmodels.training import arithmetic, checkpoints, distributed, ema, loader, state
+from qmodels.training.arithmetic import Precision
 from qmodels.training.checkpoints import Checkpoint
 from qmodels.training.distributed import Workers
 from qmodels.training.gradients import Accumulator
@@ -34,6 +35,7 @@ class Job:
         parent: the checkpoint to start from; None to start from scratch.
         teacher: whose logits a recipe that distills follows; None for the parent.
         quantization_aware: fake-quantize; needs a parent.
+        reduced_precision: whether to multiply in bfloat16; None to probe which is faster.
     """
 
     dataset: Dataset
@@ -44,6 +46,7 @@ class Job:
     parent: Checkpoint | None = None
     teacher: Checkpoint | None = None
     quantization_aware: bool = False
+    reduced_precision: bool | None = None
 
     @property
     def name(self) -> str:
@@ -55,8 +58,21 @@ class Job:
             first = f"{Path(self.parent.file).stem}-{self.recipe.name}-{kind}"
         return f"{first}-s{self.seed}"
 
-    def description(self, precision: str) -> Checkpoint:
-        """The checkpoint to be, but for its weights and their accuracy."""
+    @property
+    def precision(self) -> Precision | None:
+        """What the job asks for; None where a probe decides."""
+        if self.reduced_precision is None:
+            return None
+        return self.bfloat16 if self.reduced_precision else "float32"
+
+    @property
+    def bfloat16(self) -> Precision:
+        """How bfloat16 is used: fine-tuning and its control share one arithmetic."""
+        return "bfloat16" if self.parent is None else "bfloat16-convolutions"
+
+    @property
+    def description(self) -> Checkpoint:
+        """The checkpoint to be, but for what training finds: weights, accuracy, precision."""
         return Checkpoint(
             file=f"{self.name}.safetensors",
             architecture=self.architecture,
@@ -65,7 +81,7 @@ class Job:
             classes=self.dataset.classes,
             recipe=self.recipe,
             seed=self.seed,
-            precision=precision,
+            precision=self.precision or "",
             top1=0.0,
             top5_error=0.0,
             sha256="",
@@ -92,7 +108,7 @@ def train(job: Job, *, console: Console | None = None) -> Checkpoint:
     """
     resnet.check(job.architecture, job.width)
     with distributed.joined() as team, torch.random.fork_rng(devices=[]):
-        description = job.description(precision(job, team.device))
+        description = job.description
         path = state_path(description, team)
         with store.lock(path) if team.first else nullcontext():
             finished = team.from_first(checkpoints.finished(description))
@@ -111,7 +127,7 @@ def fit(
     """Run all epochs that the state in ``path`` does not have, evaluate, and save."""
     recipe, device = job.recipe, team.device
     torch.manual_seed(job.seed)
-    data = loader.load(job.dataset, recipe, job.seed, device)
+    data = loader.load(job.dataset, recipe, job.seed, device, memory_format(job.width, device))
     model, teacher = networks(job, team, data)
     optimizer = sgd(model, recipe)
     steps = len(data.labels) // recipe.batch_size
@@ -123,11 +139,14 @@ def fit(
     compiles = machine.compilation_pays(device) and team.count == 1
     forward = torch.compile(model) if compiles and not job.quantization_aware else model
     teach = torch.compile(teacher) if compiles and teacher is not None else teacher
+    precision = team.from_first(state.precision(path) if team.first else None) or job.precision
+    if precision is None:
+        images = probe_images(data, job.seed)
+        precision = team.from_first(arithmetic.choose(model.train(), images, job.bfloat16))
+    description = replace(description, precision=precision)
 
     def summed_loss(images: Tensor, targets: Tensor) -> Tensor:
-        with torch.autocast(
-            device.type, torch.bfloat16, enabled=description.precision == "bfloat16"
-        ):
+        with arithmetic.context(description.precision, device):
             logits = forward(images)
             loss = functional.cross_entropy(
                 logits, targets, label_smoothing=recipe.label_smoothing, reduction="sum"
@@ -180,7 +199,7 @@ def fit(
                     f"epoch {epoch} is kept in {path}: train with another --seed or recipe"
                 )
             if team.first:
-                state.save(path, everything, epoch + 1)
+                state.save(path, everything, epoch + 1, description.precision)
             reporter.end_epoch(epoch, mean_loss)
 
         if average is not None:
@@ -196,9 +215,20 @@ def fit(
     return team.from_first(description)
 
 
-def precision(job: Job, device: torch.device) -> str:
-    """Fake-quantize modules fail under autocast, so fine-tuning and its controls are in float32."""
-    return "bfloat16" if job.parent is None and machine.bfloat16_pays(device) else "float32"
+def memory_format(width: int, device: torch.device) -> torch.memory_format:
+    """Channels last, which is faster, except where oneDNN writes past its buffers.
+
+    It does so for weights' gradients of strided 1x1 convolutions of fewer than 16 channels, and
+    computes some of these wrong (oneDNN issue 6035).
+    """
+    narrow = device.type == "cpu" and width < 16
+    return torch.contiguous_format if narrow else torch.channels_last
+
+
+def probe_images(data: Draws, seed: int) -> Tensor:
+    """Images of a step of the last epoch, for the probe of precisions."""
+    chosen = torch.arange(min(arithmetic.PROBE_IMAGES, len(data.labels)))
+    return data.pictures(chosen, data.recipe.epochs - 1, Generator().manual_seed(seed))
 
 
 def state_path(description: Checkpoint, team: Workers) -> Path:
@@ -224,11 +254,11 @@ def networks(job: Job, team: Workers, data: Draws) -> tuple[nn.Module, nn.Module
         taught_by = job.teacher or job.parent
         assert taught_by is not None, "a recipe that distills has a teacher"
         teacher = checkpoints.load_model(taught_by)
-        teacher.to(team.device).to(memory_format=torch.channels_last)
+        teacher.to(team.device).to(memory_format=data.memory_format)
     if job.quantization_aware:
         team.alone_or("quantization-aware training runs in one process: leave out torchrun")
         model = fake_quantize.prepare(model)
-    model.to(team.device).to(memory_format=torch.channels_last)
+    model.to(team.device).to(memory_format=data.memory_format)
     if team.count > 1:
         distributed.share_statistics(model)
     if job.quantization_aware:
@@ -286,7 +316,7 @@ def statistics_batches(data: Draws, seed: int) -> Iterator[Tensor]:
 def finish(job: Job, model: nn.Module, description: Checkpoint) -> Checkpoint:
     """Evaluate a trained model as it will be stored, and save it."""
     fake_quantize.observe(model, enabled=False)
-    weights = {key: checkpoints.to_storage(value) for key, value in model.state_dict().items()}
+    weights = checkpoints.from_storage(checkpoints.to_storage(model.state_dict()))
     stored = checkpoints.structure(description)
     stored.load_state_dict(weights)
     logits = predict(stored, job.dataset, job.dataset.test.images)

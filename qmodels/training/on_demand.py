@@ -15,11 +15,13 @@ DEFAULT_WIDTH = {"digits": 8, "cifar100": 16}
 QUICK_WIDTH = 16  # digits train in a minute on two cores up to here
 
 
-def recipe_for(dataset: str) -> Recipe:
+def recipe_for(dataset: str, width: int) -> Recipe:
     """The recipe used where none is named."""
     if dataset == "digits":
         return RECIPES["digits"]
-    return RECIPES["default" if torch.cuda.is_available() else "compact-cpu"]
+    if torch.cuda.is_available():
+        return RECIPES["default"]
+    return RECIPES["wide-cpu" if width > DEFAULT_WIDTH["cifar100"] else "compact-cpu"]
 
 
 def quick(dataset: str, width: int) -> bool:
@@ -39,7 +41,9 @@ def find_or_train(
     if found is not None:
         return found
     if quick(dataset.name, width):
-        return train(Job(dataset, architecture, width, recipe_for(dataset.name)), console=console)
+        return train(
+            Job(dataset, architecture, width, recipe_for(dataset.name, width)), console=console
+        )
     raise UserError(
         f"no trained {architecture} of width {width} for {dataset.name}: train it with "
         f"`qmodels train --dataset {dataset.name} --architecture {architecture} --width {width}`"

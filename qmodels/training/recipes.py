@@ -77,8 +77,11 @@ class Recipe:
         return self.stages[-1].image_size
 
     def before(self, share: float, epoch: int) -> bool:
-        """Whether an epoch, counted from 0, lies within the first ``share`` of them all."""
-        return epoch < round(share * self.epochs)
+        """Whether an epoch, counted from 0, lies within the first ``share`` of them all.
+
+        A share that is not 0 lasts an epoch at least.
+        """
+        return epoch < max(math.ceil(share), round(share * self.epochs))
 
     def rate(self, step: int, steps: int) -> float:
         """Learning rate of a step, counted from 0, of all the steps of the training."""
@@ -159,6 +162,15 @@ RECIPES = by_name(
         peak_rate=0.15,
         warmup=0.25,
         label_smoothing=0.05,
+    ),
+    # The study's width in hours instead of days: fewer epochs, more of them on small images.
+    Recipe(
+        "wide-cpu",
+        (Stage(8, 16), Stage(8, 24), Stage(8, 32)),
+        batch_size=128,
+        peak_rate=0.1,
+        warmup=0.2,
+        label_smoothing=0.1,
     ),
     # Seconds at width 8: quick enough to train when a checkpoint is missing.
     Recipe("digits", (Stage(12, 32),), batch_size=64, peak_rate=0.1, warmup=0.25, crop_padding=2),

@@ -1,6 +1,7 @@
 """What a killed run goes on from: one safetensors file an epoch, replaced atomically."""
 
-import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,13 +36,21 @@ class State:
         return found
 
 
-def save(path: Path, state: State, epochs: int) -> None:
-    """Write the state after some epochs, in one atomic file."""
+def save(path: Path, state: State, epochs: int, precision: str) -> None:
+    """Write the state after some epochs, and the precision they were in, in one atomic file."""
     tensors = {
         name: value.detach().cpu().contiguous().clone() for name, value in state.tensors().items()
     }
     with store.replacing(path) as scratch:
-        save_file(tensors, scratch, metadata={"epochs": json.dumps(epochs)})
+        save_file(tensors, scratch, metadata={"epochs": str(epochs), "precision": precision})
+
+
+def precision(path: Path) -> str | None:
+    """The precision of the epochs in a file that ``save`` wrote; None where there is none."""
+    if not path.exists():
+        return None
+    with reading(path), safe_open(path, framework="pt") as file:
+        return str(file.metadata()["precision"])
 
 
 def restore(path: Path, state: State) -> int:
@@ -52,10 +61,10 @@ def restore(path: Path, state: State) -> int:
     """
     if not path.exists():
         return 0
-    try:
+    with reading(path):
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            epochs = int(json.loads(file.metadata()["epochs"]))
+            epochs = int(file.metadata()["epochs"])
 
         def part(prefix: str) -> dict[str, Tensor]:
             return {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}
@@ -67,6 +76,13 @@ def restore(path: Path, state: State) -> int:
         current = state.tensors()
         for name, momentum in part("momentum.").items():
             current[f"momentum.{name}"].copy_(momentum)
+    return epochs
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Say in one line that a file is damaged, where reading it fails."""
+    try:
+        yield
     except (SafetensorError, RuntimeError, KeyError, ValueError, TypeError):
         raise UserError(f"training state {path} is damaged: delete it to start afresh") from None
-    return epochs

@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -141,3 +143,24 @@ def test_a_step_at_the_studys_width_fits_many_times_into_its_sixteen_gigabytes(
     print(f"peak of a step at width 64, batch {batch}: {peak / 1e9:.2f} GB")
     parameters = 21_328_292
     assert 4 * 3 * parameters < peak < limit
+
+
+def test_weights_stored_as_levels_compute_the_same(tuned: Resnet34, digits: Dataset) -> None:
+    model = copy.deepcopy(tuned)
+    with torch.no_grad():
+        model.get_parameter("stages.1.0.conv1.bn.weight")[0] *= -1  # batch norms may negate
+    stored = fake_quantize.to_levels(model.state_dict())
+    levels = {name: value for name, value in stored.items() if value.dtype == torch.int8}
+    assert len(levels) == 37
+    zero_points = {int(v.max()) for name, v in stored.items() if name.endswith("quant.zero_point")}
+    assert zero_points > {0}, "some channel's weights have one sign"
+    assert all(value.shape == model.get_parameter(name).shape for name, value in levels.items())
+    lowest, highest = fake_quantize.WEIGHT_RANGE
+    assert all(lowest <= int(v.min()) and int(v.max()) <= highest for v in levels.values())
+    again = fake_quantize.to_levels(fake_quantize.from_levels(stored))
+    assert all(torch.equal(stored[name], again[name]) for name in stored)
+    restored = copy.deepcopy(tuned)
+    restored.load_state_dict(fake_quantize.from_levels(stored))
+    images = digits.normalize(digits.test.images[:64])
+    with torch.no_grad():
+        assert torch.equal(restored(images), model(images))

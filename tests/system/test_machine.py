@@ -1,5 +1,4 @@
 import platform
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -60,27 +59,6 @@ def test_compiling_pays_on_a_gpu_with_a_compiler(
 ) -> None:
     monkeypatch.setattr(machine.shutil, "which", lambda name: "/usr/bin/cc" if compiler else None)
     assert machine.compilation_pays(torch.device(device)) == pays
-
-
-@pytest.mark.parametrize(
-    ("capability", "pays"), [((7, 5), False), ((7, 0), False), ((8, 0), True), ((9, 0), True)]
-)
-def test_bfloat16_pays_on_gpus_that_multiply_it(
-    capability: tuple[int, int], pays: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """torch calls it supported on older ones too, which emulate it."""
-    properties = SimpleNamespace(major=capability[0], minor=capability[1])
-    here = {
-        "is_available": lambda: True,
-        "current_device": lambda: 0,
-        "get_device_properties": lambda device: properties,
-        "_check_bf16_tensor_supported": lambda device: True,
-    }
-    for name, answer in here.items():
-        monkeypatch.setattr(torch.cuda, name, answer)
-    monkeypatch.setattr(torch.version, "hip", None)
-    assert torch.cuda.is_bf16_supported()
-    assert machine.bfloat16_pays(torch.device("cuda")) == pays
 
 
 @pytest.mark.parametrize(("gpu", "name"), [("cuda-sm90", "NVIDIA H100 80GB HBM3"), (None, None)])

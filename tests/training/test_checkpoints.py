@@ -119,9 +119,9 @@ def test_a_quantization_aware_checkpoint_comes_back_with_its_ranges(tmp_path: Pa
         DESCRIPTION, folder=tmp_path, quantization_aware=True, parent="abc"
     )
     loaded = checkpoints.load_model(checkpoints.save(model.state_dict(), description))
-    for name, value in model.state_dict().items():
-        expected = value.half().float() if value.dim() > 1 else value
-        assert torch.equal(loaded.state_dict()[name], expected), name
+    expected = fake_quantize.from_levels(fake_quantize.to_levels(model.state_dict()))
+    for name, value in loaded.state_dict().items():
+        assert torch.equal(value, expected[name]), name
 
 
 def test_siblings_are_found_by_their_parent_and_never_instead_of_it(
@@ -199,11 +199,11 @@ def test_a_damaged_index_is_refused_in_one_line(tmp_path: Path, content: str) ->
 @pytest.mark.parametrize(
     "one", checkpoints.read_index(checkpoints.shipped_dir()), ids=lambda c: c.file
 )
-def test_shipped_checkpoints_are_whole_and_half_precision(one: Checkpoint) -> None:
+def test_shipped_checkpoints_are_whole_and_compact(one: Checkpoint) -> None:
     model = checkpoints.load_model(one)
-    assert one.precision in ("float32", "bfloat16")
     weights = [v for v in load_file(one.path).values() if v.dim() > 1]
-    assert {weight.dtype for weight in weights} == {torch.float16}
+    compact = torch.int8 if one.quantization_aware else torch.float16
+    assert {weight.dtype for weight in weights} == {compact}
     assert all(bool(value.isfinite().all()) for value in model.state_dict().values())
 
 

@@ -112,8 +112,6 @@ def test_another_teacher_is_another_training(
     digits: Dataset, digits_checkpoint: Checkpoint, mistaken: Checkpoint
 ) -> None:
     job = Job(digits, "resnet34", 8, DISTILLED)
-    one, other = (
-        replace(job, teacher=some).description("float32") for some in (digits_checkpoint, mistaken)
-    )
+    one, other = (replace(job, teacher=some).description for some in (digits_checkpoint, mistaken))
     assert one != other
     assert loop.state_path(one, TEAM) != loop.state_path(other, TEAM)

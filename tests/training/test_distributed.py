@@ -44,7 +44,7 @@ def train_share(cache: Path, rank: int, count: int, port: int) -> None:
     few = whole.with_train(whole.train.first(256))
     parent = checkpoints.find("resnet34", 8, "digits")
     assert parent is not None
-    loop.train(Job(few, "resnet34", 8, RECIPE, parent=parent))
+    loop.train(Job(few, "resnet34", 8, RECIPE, parent=parent, reduced_precision=False))
 
 
 def free_port() -> int:

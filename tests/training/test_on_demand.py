@@ -48,8 +48,8 @@ def test_with_a_gpu_anything_is_trained_by_the_default_recipe(
     jobs: list[loop.Job] = []
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(on_demand, "train", lambda job, console: jobs.append(job))
-    on_demand.find_or_train(replace(few, name="cifar100"), "resnet34", 64)
-    assert [(job.recipe, job.width) for job in jobs] == [(RECIPES["default"], 64)]
+    on_demand.find_or_train(replace(few, name="cifar100"), "resnet34", 48)
+    assert [(job.recipe, job.width) for job in jobs] == [(RECIPES["default"], 48)]
 
 
 def test_a_quantization_aware_sibling_is_found_made_or_asked_for(

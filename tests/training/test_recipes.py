@@ -71,6 +71,12 @@ def test_shares_of_the_epochs() -> None:
     recipe = FINE_TUNING["fine-tune"]
     assert [recipe.before(recipe.batch_norm_until, epoch) for epoch in range(8)].count(True) == 2
     assert [recipe.before(recipe.observers_until, epoch) for epoch in range(8)].count(True) == 3
+    for epochs in (1, 2):
+        short = recipe.lasting(epochs)
+        for share in (short.batch_norm_until, short.observers_until):
+            active = [short.before(share, epoch) for epoch in range(epochs)]
+            assert active == [True, False][:epochs], "an active phase lasts an epoch at least"
+    assert not recipe.before(0.0, 0)
     default = RECIPES["default"]
     mixed = [default.before(default.cutmix_until, epoch) for epoch in range(60)]
     assert mixed == [True] * 52 + [False] * 8

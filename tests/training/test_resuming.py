@@ -25,7 +25,7 @@ def train_few(cache: Path) -> None:
     torch.set_num_threads(1)
     whole = data.load("digits")
     few = whole.with_train(whole.train.first(400))
-    loop.train(Job(few, "resnet34", 4, EVERYTHING))
+    loop.train(Job(few, "resnet34", 4, EVERYTHING, reduced_precision=False))
 
 
 def test_a_killed_run_goes_on_and_ends_with_the_same_weights(own_cache: Path) -> None:
@@ -88,7 +88,7 @@ def dying(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def undisturbed(few: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("QMODELS_CACHE_DIR", str(tmp_path_factory.mktemp("undisturbed")))
-        return loop.train(Job(few, "resnet34", 4, EVERYTHING.lasting(2)))
+        return loop.train(Job(few, "resnet34", 4, EVERYTHING.lasting(2), reduced_precision=False))
 
 
 @pytest.mark.parametrize("after", [0, 1])
@@ -102,7 +102,7 @@ def test_killed_at_a_write_it_goes_on_too(
     dying: list[int],
 ) -> None:
     """Two epochs, two states; then the weights and their index."""
-    job = Job(few, "resnet34", 4, EVERYTHING.lasting(2))
+    job = Job(few, "resnet34", 4, EVERYTHING.lasting(2), reduced_precision=False)
     dying[:] = [write, after]
     with pytest.raises(Killed):
         loop.train(job)

@@ -37,8 +37,9 @@ def test_everything_comes_back_to_the_bit(tmp_path: Path, averaged: bool) -> Non
         step(saved)
     path = tmp_path / "state.safetensors"
     assert state.restore(path, restored) == 0
-    state.save(path, saved, 7)
+    state.save(path, saved, 7, "float32")
     assert state.restore(path, restored) == 7
+    assert state.precision(path) == "float32"
     torch.manual_seed(1)
     step(saved)
     torch.manual_seed(1)
@@ -67,24 +68,27 @@ def test_everything_is_where_the_parameters_are(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize("damage", ["cut", "other"])
 def test_a_damaged_state_is_refused_in_one_line(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "state.safetensors"
-    state.save(path, small(averaged=damage == "cut"), 3)
+    state.save(path, small(averaged=damage == "cut"), 3, "float32")
     if damage == "cut":
         path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(UserError, match="damaged: delete it to start afresh"):
         state.restore(path, small(averaged=True))
+    if damage == "cut":
+        with pytest.raises(UserError, match="damaged: delete it to start afresh"):
+            state.precision(path)
 
 
 def test_no_space_is_one_line_and_keeps_the_last_epoch(tmp_path: Path) -> None:
     path = tmp_path / "state.safetensors"
     one = small()
-    state.save(path, one, 1)
+    state.save(path, one, 1, "float32")
     step(one)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
     try:
         with pytest.raises(UserError, match="state.safetensors can't be written") as caught:
-            state.save(path, one, 2)
+            state.save(path, one, 2, "float32")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)
