@@ -10,7 +10,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from qmodels.harness.records import Record
 from qmodels.harness.session import BenchSession
-from qmodels.measure import memory, timing
+from qmodels.measure import memory, operators, timing
 from qmodels.variants import Artifact, Variant
 
 
@@ -38,7 +38,7 @@ def bench_memory(
         forward = qmodels_artifact.load()
         profiled = memory.profile(forward, images)
         benchmark.pedantic(forward, args=(images,), rounds=5)  # type: ignore[no-untyped-call]
-    print(f"\n{qmodels_variant.name}\n{memory.table(profiled)}")
+    print(f"\n{qmodels_variant.name}\n{operators.table(profiled.rows)}")
     ran = {row.name for row in profiled.rows}
     absent = [kernel for kernel in qmodels_variant.kernels if kernel not in ran]
     if absent:
@@ -51,5 +51,5 @@ def bench_memory(
         {**profiled.metrics(), **memory.held(qmodels_artifact, threads)},
         batch_size=1,
         threads=threads,
-        profile=[asdict(row) for row in profiled.rows[: memory.TOP_ROWS]],
+        profile=[asdict(row) for row in profiled.rows[: operators.TOP_ROWS]],
     )

@@ -4,6 +4,8 @@ import argparse
 
 from qmodels import report
 from qmodels.cli import common
+from qmodels.gate import Run
+from qmodels.training import checkpoints
 
 EXAMPLE = "qmodels report run.json > report.md"
 
@@ -11,6 +13,9 @@ EXAMPLE = "qmodels report run.json > report.md"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     common.add_run(parser)
+    parser.add_argument(
+        "--study", action="store_true", help="print the study's numbers beside the run's instead"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -19,6 +24,9 @@ def run(arguments: argparse.Namespace) -> int:
     Exit status: 1 if a metric regressed, 3 if one is missing or undecided, else 0.
     """
     run = common.read_run(arguments)
+    if arguments.study:
+        print(report.study_report(run, training(run)))
+        return 0
     baseline = common.baseline_for(run, arguments.baseline)
     entry = next(iter(run.entries.values()))
     about, torch = entry.conditions, entry.provenance.versions["torch"]
@@ -38,3 +46,16 @@ def run(arguments: argparse.Namespace) -> int:
         if finding.verdict != "ok":
             print(f"- {finding.line}")
     return report.status(findings)
+
+
+def training(run: Run) -> str | None:
+    """How the network of a run was trained; None if its checkpoint is not known here."""
+    digests = {entry.conditions["checkpoint"] for entry in run.entries.values()}
+    for checkpoint in checkpoints.known():
+        if checkpoint.digest in digests and not checkpoint.quantization_aware:
+            recipe = checkpoint.recipe
+            return (
+                f"recipe {recipe.name}, {recipe.epochs} epochs, batches of {recipe.batch_size}, "
+                f"learning rate {recipe.peak_rate} at its peak, {recipe.schedule} schedule"
+            )
+    return None

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from qmodels.gate.ranks import Ranks
 from qmodels.measure.metric import Metric
+from qmodels.measure.operators import Row
 from qmodels.system.errors import UserError
 
 # Entries that differ in one of these measured different quantities. For machine classes see
@@ -101,6 +102,7 @@ class Entry:
         images: the number of images that accuracy was measured on.
         ranks: of the right class for each image, where accuracy was measured.
         int8_saturates: whether int8 products overflow on this machine, where that is known.
+        profile: the profiler's memory table of one forward, its largest rows.
         cpus: the number of processors that a latency process ran on, where it was told.
         timing: what pytest-benchmark measured.
         file: the stored file, as people type its path; None of a run that is not stored.
@@ -117,6 +119,7 @@ class Entry:
     images: int | None = None
     ranks: Ranks | None = None
     int8_saturates: bool | None = None
+    profile: tuple[Row, ...] = ()
     cpus: int | None = None
     timing: Timing = Timing()
     file: str | None = None
@@ -168,6 +171,7 @@ def entry(benchmark: Mapping[str, Any], *, file: str | None = None) -> Entry:
             images=extra_info.get("images"),
             ranks=None if ranks is None else Ranks.from_record(ranks),
             int8_saturates=extra_info.get("int8_saturates"),
+            profile=tuple(map(Row.from_record, extra_info.get("profile", ()))),
             cpus=extra_info.get("cpus"),
             timing=Timing(
                 group=benchmark.get("group"),

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from qmodels.backends.base import Runnable
 from qmodels.measure.metric import Metric, measured
+from qmodels.measure.operators import Row
 from qmodels.system import worker
 from qmodels.variants.artifact import Artifact
 
@@ -22,20 +23,9 @@ from qmodels.variants.artifact import Artifact
 os.environ.setdefault("KINETO_LOG_LEVEL", "5")
 
 WARMUP_FORWARDS = 3
-TOP_ROWS = 10
 # At the same time. How small blocks share pages moves the memory of a process of OpenVINO by 1.5 %;
 # a second copy of the smallest network's int8 weights is 3 % of it.
 PROCESSES = 3
-
-
-@dataclass(frozen=True)
-class Row:
-    """One operator of the profiler's table: net bytes, with callees and self only."""
-
-    name: str
-    cpu_bytes: int
-    self_cpu_bytes: int
-    calls: int
 
 
 @dataclass(frozen=True)
@@ -105,24 +95,6 @@ def totals(profiler: torch.profiler.profile) -> tuple[int, int]:
         allocated += max(0, size)
         peak = max(peak, live)
     return allocated, peak
-
-
-def table(profiled: Profile) -> str:
-    """The study's table: its columns, its top ten rows."""
-    lines = [f"{'Name':<36}{'CPU Mem':>12}{'Self CPU Mem':>14}{'# of Calls':>12}"]
-    lines += [
-        f"{row.name:<36}{readable(row.cpu_bytes):>12}{readable(row.self_cpu_bytes):>14}{row.calls:>12}"
-        for row in profiled.rows[:TOP_ROWS]
-    ]
-    return "\n".join(lines)
-
-
-def readable(size: int) -> str:
-    """Bytes in the units that the profiler prints: Kb for 1,024 bytes, Mb for 1,048,576."""
-    for limit, unit in ((2**20, "Mb"), (2**10, "Kb")):
-        if abs(size) >= limit:
-            return f"{size / limit:.2f} {unit}"
-    return f"{size} b"
 
 
 def held(artifact: Artifact, threads: int) -> dict[str, Metric]:

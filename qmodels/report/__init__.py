@@ -2,6 +2,7 @@
 
 from qmodels.report.changes import accepted, counted, findings, status, stored
 from qmodels.report.speed import speed_table
+from qmodels.report.study import study_report
 from qmodels.report.table import Cell, markdown, summarize, summary_table
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "speed_table",
     "status",
     "stored",
+    "study_report",
     "summarize",
     "summary_table",
 ]

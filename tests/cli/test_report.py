@@ -27,3 +27,10 @@ def test_an_empty_run_is_one_line(tmp_path: Path, qmodels: Qmodels) -> None:
     result = qmodels(f"report {path}")
     assert result.status == 2
     assert result.err == f"qmodels: run {path} has no benchmark: make one with `pytest benches`\n"
+
+
+def test_the_study_stands_beside_a_run(write_run: WriteRun, qmodels: Qmodels) -> None:
+    result = qmodels(f"report {write_run('run.json', size_bytes=85e6)} --study")
+    assert result.status == 0
+    assert result.out.startswith("## The study and this run")
+    assert "another checkpoint, not known on this machine" in result.out

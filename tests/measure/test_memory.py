@@ -11,7 +11,7 @@ from torch import Tensor
 from qmodels import variants
 from qmodels.data import Dataset, example_images
 from qmodels.gate import read_tolerances
-from qmodels.measure import footprint, memory
+from qmodels.measure import footprint, memory, operators
 from qmodels.network.resnet import Resnet34
 from qmodels.system.errors import UserError
 from qmodels.training.checkpoints import Checkpoint
@@ -58,7 +58,7 @@ def test_profiles_repeat_to_the_byte(digits_model: Resnet34) -> None:
 
 
 def test_the_table_has_the_studys_columns_and_ten_rows(digits_model: Resnet34) -> None:
-    lines = memory.table(memory.profile(digits_model, IMAGES)).splitlines()
+    lines = operators.table(memory.profile(digits_model, IMAGES).rows).splitlines()
     assert len(lines) == 11
     assert lines[0].split("  ")[0] == "Name"
     assert all(heading in lines[0] for heading in ("CPU Mem", "Self CPU Mem", "# of Calls"))
@@ -70,7 +70,7 @@ def test_the_table_has_the_studys_columns_and_ten_rows(digits_model: Resnet34) -
     [(0, "0 b"), (512, "512 b"), (3072, "3.00 Kb"), (-115200, "-112.50 Kb"), (2**21, "2.00 Mb")],
 )
 def test_bytes_are_shown_as_the_profiler_does(size: int, shown: str) -> None:
-    assert memory.readable(size) == shown
+    assert operators.readable(size) == shown
 
 
 # A variant of each runtime, and bytes of each of its weights.

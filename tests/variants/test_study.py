@@ -10,7 +10,7 @@ from torch import Tensor
 from qmodels import variants
 from qmodels.backends import eager, torchscript
 from qmodels.backends.base import Runnable
-from qmodels.measure import memory, timing
+from qmodels.measure import memory, operators, timing
 from qmodels.network import resnet
 from qmodels.variants import static
 
@@ -22,7 +22,7 @@ CONVOLUTION = (
 )
 
 
-def rows(forward: Runnable, images: Tensor) -> dict[str, memory.Row]:
+def rows(forward: Runnable, images: Tensor) -> dict[str, operators.Row]:
     with timing.timing_environment(1):
         return {row.name: row for row in memory.profile(forward, images).rows}
 
@@ -73,11 +73,11 @@ def test_the_studys_allocations_at_width_64(study: tuple[Path, dict[str, Any]]) 
     _, profiled = study
     fp32, int8 = profiled["fp32"], profiled["int8"]
     for name in CONVOLUTION:
-        assert memory.readable(fp32[name].cpu_bytes) == "3.91 Mb"
-    assert memory.readable(fp32["aten::add"].cpu_bytes) == "1.72 Mb"
+        assert operators.readable(fp32[name].cpu_bytes) == "3.91 Mb"
+    assert operators.readable(fp32["aten::add"].cpu_bytes) == "1.72 Mb"
     assert fp32["aten::empty"].cpu_bytes == pytest.approx(14.19 * 2**20, rel=0.03)
     quantized = int8["aten::_empty_affine_quantized"]
-    assert memory.readable(quantized.cpu_bytes) == "1.41 Mb"
+    assert operators.readable(quantized.cpu_bytes) == "1.41 Mb"
     assert int8["aten::empty"].cpu_bytes == pytest.approx(3.84 * 2**20, rel=0.03)
-    assert memory.readable(int8["quantized::conv2d_relu"].cpu_bytes) == "501.00 Kb"
-    assert memory.readable(int8["aten::quantize_per_tensor"].cpu_bytes) == "3.00 Kb"
+    assert operators.readable(int8["quantized::conv2d_relu"].cpu_bytes) == "501.00 Kb"
+    assert operators.readable(int8["aten::quantize_per_tensor"].cpu_bytes) == "3.00 Kb"

@@ -1,0 +1,247 @@
+"""The study that qmodels repeats: its numbers beside those of a run.
+
+The study quantized ResNet-34, trained on CIFAR-100, with torch 2.0 on an Intel Xeon at 2.20 GHz
+with 4 cores. Numbers here are as it prints them; its memory is in the profiler's Mb, 2**20 bytes.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from qmodels.gate import Run
+from qmodels.measure.operators import Row
+from qmodels.report.table import markdown
+
+EMPTY, QUANTIZED = "aten::empty", "aten::_empty_affine_quantized"
+MEBIBYTE = 2**20
+
+
+@dataclass(frozen=True)
+class Model:
+    """One model of the study.
+
+    Attributes:
+        name: as the study's table has it.
+        variant: the same model here.
+        size_mb: 10**6 bytes.
+        top1: percent.
+        top5_error: percent.
+        latency_ms: of one image.
+        memory_mb: the study's "memory": the sum over ``memory_rows`` of the profiler's table.
+        operators: rows of that table, Mb and calls by operator.
+    """
+
+    name: str
+    variant: str
+    size_mb: float
+    top1: float
+    top5_error: float
+    latency_ms: float
+    memory_mb: float
+    memory_rows: tuple[str, ...]
+    operators: Mapping[str, tuple[float, int]]
+
+
+# Rows of the profiler's tables that all three float models share.
+FLOAT_OPERATORS = {
+    "aten::conv2d": (3.91, 36),
+    "aten::convolution": (3.91, 36),
+    "aten::_convolution": (3.91, 36),
+    "aten::batch_norm": (3.91, 36),
+    "aten::_batch_norm_impl_index": (3.91, 36),
+    "aten::native_batch_norm": (3.91, 36),
+    "aten::empty_like": (3.91, 36),
+    "aten::mkldnn_convolution": (2.75, 17),
+    "aten::add": (1.72, 16),
+}
+BASELINE = Model(
+    "Baseline",
+    "fp32",
+    85.5,
+    73.15,
+    6.75,
+    53.55,
+    14.19,
+    (EMPTY,),
+    {EMPTY: (14.19, 288), **FLOAT_OPERATORS},
+)
+MODELS = (
+    BASELINE,
+    Model(
+        "Dynamic Float16",
+        "dynamic-fp16",
+        85.5,
+        73.15,
+        6.75,
+        47.17,
+        14.18,
+        (EMPTY,),
+        {EMPTY: (14.18, 289), **FLOAT_OPERATORS},
+    ),
+    Model(
+        "Dynamic Int8",
+        "dynamic-int8",
+        85.3,
+        73.03,
+        6.73,
+        49.10,
+        14.07,
+        (EMPTY,),
+        {EMPTY: (14.07, 290), **FLOAT_OPERATORS, "aten::empty_like": (3.91, 37)},
+    ),
+    Model(
+        "Static Int8 (JIT)",
+        "static-int8-jit",
+        21.6,
+        73.09,
+        6.77,
+        20.55,
+        5.75,
+        (EMPTY, QUANTIZED, "quantized::conv2d_relu"),
+        {
+            EMPTY: (3.84, 38),
+            QUANTIZED: (1.41, 55),
+            "quantized::conv2d_relu": (501 / 1024, 17),
+            "quantized::conv2d": (24 / 1024, 19),
+            "aten::quantize_per_tensor": (3 / 1024, 1),
+        },
+    ),
+)
+# What the study tried and could not do: it ran out of GPU memory.
+QUANTIZATION_AWARE = "qat-int8"
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One number of the study's table: the study's value and the run's, None if not measured."""
+
+    name: str
+    study: float
+    here: float | None
+    digits: int
+
+    def cells(self) -> list[str]:
+        """The study's value, the run's, and the difference."""
+        shown = f"{self.study:.{self.digits}f}"
+        if self.here is None:
+            return [self.name, shown, "-", "-"]
+        difference = f"{self.here - self.study:+.{self.digits}f}"
+        return [self.name, shown, f"{self.here:.{self.digits}f}", difference]
+
+
+def study_report(run: Run, weights: str | None) -> str:
+    """The study's table and the profiler's, number by number, as Markdown.
+
+    Args:
+        weights: how the network of the run was trained, if that is known.
+    """
+    rows = [
+        [model.name if index == 0 else "", *quantity.cells()]
+        for model in MODELS
+        for index, quantity in enumerate(quantities(model, run))
+    ]
+    parts = [
+        "## The study and this run",
+        markdown(["Model", "Quantity", "Study", "Here", "Difference"], rows),
+        quantization_aware(run),
+        "### What differs",
+        "\n".join(f"- {line}" for line in differences(run, weights)),
+        "### The profiler's tables",
+        *(operator_table(model, run) for model in MODELS if profile(model, run)),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def quantities(model: Model, run: Run) -> list[Quantity]:
+    """The numbers of one model."""
+    size, ratio = metric(run, model.variant, "size_bytes"), None
+    if model is BASELINE:
+        ratio = 1.0 if metric(run, model.variant, "latency_ms") else None
+    elif latency_ratio := metric(run, model.variant, "latency_ratio"):
+        ratio = 1 / latency_ratio
+    return [
+        Quantity("Size (MB)", model.size_mb, None if size is None else size / 1e6, 1),
+        Quantity("Top-1 (%)", model.top1, metric(run, model.variant, "top1"), 2),
+        Quantity("Top-5 error (%)", model.top5_error, metric(run, model.variant, "top5_error"), 2),
+        Quantity("CPU (ms)", model.latency_ms, metric(run, model.variant, "latency_ms"), 2),
+        Quantity("Speed-up", BASELINE.latency_ms / model.latency_ms, ratio, 2),
+        Quantity("Memory (Mb)", model.memory_mb, memory(model, run), 2),
+    ]
+
+
+def metric(run: Run, variant: str, name: str) -> float | None:
+    """A metric of a variant, at batch size 1 where it has one; None if it was not measured."""
+    entries = [e for e in run.entries.values() if e.variant == variant and name in e.metrics]
+    single = [entry for entry in entries if entry.key.batch_size == 1]
+    return (single or entries)[0].metrics[name].value if entries else None
+
+
+def profile(model: Model, run: Run) -> Mapping[str, Row]:
+    """The profiler's rows of a model, by operator; empty if the run has none."""
+    entries = [e for e in run.entries.values() if e.variant == model.variant and e.profile]
+    return {row.name: row for entry in entries for row in entry.profile}
+
+
+def memory(model: Model, run: Run) -> float | None:
+    """The study's "memory" of a model, in Mb: a sum over some rows of the profiler's table."""
+    rows = profile(model, run)
+    if not rows:
+        return None
+    return sum(rows[name].cpu_bytes for name in model.memory_rows if name in rows) / MEBIBYTE
+
+
+def quantization_aware(run: Run) -> str:
+    """What became of the one model that the study could not make."""
+    top1 = metric(run, QUANTIZATION_AWARE, "top1")
+    if top1 is None:
+        return ""
+    error = metric(run, QUANTIZATION_AWARE, "top5_error")
+    return (
+        "Quantization-aware training ran out of GPU memory in the study. "
+        f"Here `{QUANTIZATION_AWARE}` has {top1:.2f} % top-1 and {error:.2f} % top-5 error."
+    )
+
+
+def differences(run: Run, weights: str | None) -> list[str]:
+    """What differs in the set-up, a line each."""
+    entry = next(iter(run.entries.values()))
+    versions, conditions = entry.provenance.versions, entry.conditions
+    images = {e.images for e in run.entries.values() if e.images}
+    counts = " or ".join(f"{count:,}" for count in sorted(images)) or "no"
+    return [
+        "Network: ResNet-34 of width 64, CIFAR-100. Here: "
+        f"{conditions['architecture']} of width {conditions['width']}, {conditions['dataset']}.",
+        "Training: learning rate 0.1 throughout, batches of 32, on a GPU. Here: "
+        f"{weights or 'another checkpoint, not known on this machine'}.",
+        "Calibration: the training split. Here: 1,000 images of it.",
+        "Static int8: fbgemm's defaults. Here: histograms, a scale for each output channel.",
+        f"Accuracy: 10,000 test images. Here: {counts}.",
+        f"Processor: Intel Xeon, 2.20 GHz, 4 cores. Here: {entry.machine_class}, "
+        f"{timed_threads(run)}.",
+        f"Versions: torch 2.0, Python 3.10. Here: torch {versions.get('torch')}, "
+        f"Python {versions.get('python')}.",
+        "CPU: milliseconds for one image. Compare the speed-up, not the milliseconds.",
+        "Memory: `aten::empty` of the profiler's table; for static int8 also "
+        "`aten::_empty_affine_quantized` and `quantized::conv2d_relu`. These are unlike "
+        "quantities: `allocated_bytes` of a run compares models.",
+    ]
+
+
+def timed_threads(run: Run) -> str:
+    """How many threads latency was measured with."""
+    timed = [entry for entry in run.entries.values() if "latency_ms" in entry.metrics]
+    if not timed:
+        return "no latency measured"
+    threads = int(timed[0].conditions["threads"])
+    return f"{threads} thread{'s' if threads > 1 else ''}"
+
+
+def operator_table(model: Model, run: Run) -> str:
+    """The profiler's table of a model, the study's numbers beside the run's."""
+    rows = profile(model, run)
+    cells: list[Sequence[str]] = []
+    for name, (size, calls) in model.operators.items():
+        here = rows.get(name)
+        shown = [f"{here.cpu_bytes / MEBIBYTE:.2f}", str(here.calls)] if here else ["-", "-"]
+        cells.append([f"`{name}`", f"{size:.2f}", shown[0], str(calls), shown[1]])
+    headers = [f"{model.name}", "Mb, study", "here", "Calls, study", "here"]
+    return markdown(headers, cells)
