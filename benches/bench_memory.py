@@ -51,5 +51,5 @@ def bench_memory(
         {**profiled.metrics(), **memory.held(qmodels_artifact, threads)},
         batch_size=1,
         threads=threads,
-        profile=[asdict(row) for row in profiled.rows[: operators.TOP_ROWS]],
+        profile=[asdict(row) for row in profiled.rows[: operators.RECORDED_ROWS]],
     )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 TOP_ROWS = 10
+RECORDED_ROWS = 25
 
 
 @dataclass(frozen=True)

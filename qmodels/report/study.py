@@ -213,7 +213,8 @@ def differences(run: Run, weights: str | None) -> list[str]:
         "Training: learning rate 0.1 throughout, batches of 32, on a GPU. Here: "
         f"{weights or 'another checkpoint, not known on this machine'}.",
         "Calibration: the training split. Here: 1,000 images of it.",
-        "Static int8: fbgemm's defaults. Here: histograms, a scale for each output channel.",
+        f"Static int8: fbgemm's kernels and defaults. Here: engine {static_engine(run)}, ranges from "
+        "histograms, a scale for each output channel.",
         f"Accuracy: 10,000 test images. Here: {counts}.",
         f"Processor: Intel Xeon, 2.20 GHz, 4 cores. Here: {entry.machine_class}, "
         f"{timed_threads(run)}.",
@@ -224,6 +225,12 @@ def differences(run: Run, weights: str | None) -> list[str]:
         "`aten::_empty_affine_quantized` and `quantized::conv2d_relu`. These are unlike "
         "quantities: `allocated_bytes` of a run compares models.",
     ]
+
+
+def static_engine(run: Run) -> str:
+    """The engine that ran static int8."""
+    engines = [e.engine for e in run.entries.values() if e.variant == MODELS[-1].variant]
+    return engines[0] if engines else "not measured"
 
 
 def timed_threads(run: Run) -> str:

@@ -21,6 +21,7 @@ def benchmark(variant: str, bench: str, details: Any = None, **metrics: float) -
         "variant": variant,
         "batch_size": 1,
         "machine_class": "linux-x86_64-amx",
+        "engine": "x86",
         "metrics": {name: measured(name, value).as_record() for name, value in metrics.items()},
         "made": MADE,
         **CONDITIONS,
@@ -82,6 +83,7 @@ def test_the_report_names_what_differs() -> None:
     assert "Here: recipe wide-cpu." in text
     assert "Accuracy: 10,000 test images. Here: 2,000." in text
     assert "Here: linux-x86_64-amx, 2 threads." in text
+    assert "Here: engine x86, ranges from histograms" in text
     assert "Here `qat-int8` has 74.96 % top-1 and 6.39 % top-5 error." in text
     assert "| `quantized::conv2d_relu`" in text
     assert "| Dynamic Float16" in text
