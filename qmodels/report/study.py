@@ -213,8 +213,8 @@ def differences(run: Run, weights: str | None) -> list[str]:
         "Training: learning rate 0.1 throughout, batches of 32, on a GPU. Here: "
         f"{weights or 'another checkpoint, not known on this machine'}.",
         "Calibration: the training split. Here: 1,000 images of it.",
-        f"Static int8: fbgemm's kernels and defaults. Here: engine {static_engine(run)}, ranges from "
-        "histograms, a scale for each output channel.",
+        f"Static int8: fbgemm's kernels and defaults. Here: engine {static_engine(run)}, ranges "
+        "from histograms, a scale for each output channel.",
         f"Accuracy: 10,000 test images. Here: {counts}.",
         f"Processor: Intel Xeon, 2.20 GHz, 4 cores. Here: {entry.machine_class}, "
         f"{timed_threads(run)}.",
