@@ -41,7 +41,13 @@ BACKEND = Eager()
 def save_state(model: nn.Module, folder: Path) -> None:
     """Write a state dictionary, quantized or not, as one safetensors file."""
     tensors: dict[str, Tensor] = {}
-    layout = {name: take_apart(name, value, tensors) for name, value in model.state_dict().items()}
+    state = model.state_dict()
+    layout = {}
+    for name, value in state.items():
+        layout[name] = take_apart(name, value, tensors)
+        dtype = state.get(f"{name.rpartition('.')[0]}.dtype")
+        if isinstance(value, tuple) and dtype == torch.float16:
+            layout[name] = store_in_half(layout[name], f"{name}.0", tensors)
     save_file(tensors, folder / FILE, metadata={"layout": json.dumps(layout)})
 
 
@@ -78,6 +84,17 @@ def take_apart(name: str, value: Any, tensors: dict[str, Tensor]) -> Any:
     return {"axis": None, "quantized": str(value.dtype)}
 
 
+def store_in_half(kind: Any, weight: str, tensors: dict[str, Tensor]) -> Any:
+    """Store the weight of a layer in float16, which unpacking gives in float32; returns its kind.
+
+    Args:
+        kind: of the layer's packed weight and bias.
+        weight: the name of the weight in ``tensors``.
+    """
+    tensors[weight] = tensors[weight].half()
+    return [{"half": True}, *kind[1:]]
+
+
 def put_together(name: str, kind: Any, tensors: dict[str, Tensor]) -> Any:
     """The inverse of ``take_apart``."""
     if kind is None:
@@ -88,6 +105,8 @@ def put_together(name: str, kind: Any, tensors: dict[str, Tensor]) -> Any:
         return tuple(
             put_together(f"{name}.{index}", part, tensors) for index, part in enumerate(kind)
         )
+    if "half" in kind:
+        return tensors[name].float()
     if "dtype" in kind:
         return getattr(torch, kind["dtype"])
     integers = tensors[f"{name}.int"]

@@ -8,6 +8,7 @@ import ctypes
 import os
 import platform
 import re
+import shlex
 import shutil
 import sys
 import tempfile
@@ -22,12 +23,15 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from qmodels.backends import archive
 from qmodels.backends.base import Backend, Kernel, Runnable, Stored
+from qmodels.system import store
 from qmodels.system.errors import Obstacle, UserError, first_line
 
 # Without freezing, weights stay arguments, nothing is packed, and int8 patterns run in float.
 OPTIONS: Mapping[str, Any] = {"freezing": True}
 MOST_IMAGES = 4096
+SCRATCH = "TORCHINDUCTOR_CACHE_DIR"
 # Of a graph for any number of images, and of one for a single image.
 MANY, ONE = "many.pt2", "one.pt2"
 # A primitive that ran: its kind, implementation, tensors and problem.
@@ -98,12 +102,13 @@ class Inductor(Backend):
             if program is None:
                 continue
             try:
-                with torch.no_grad(), tempfile.TemporaryDirectory() as scratch:
-                    package = str(Path(scratch, name))
+                with torch.no_grad(), compiling() as scratch:
+                    package = scratch / name
+                    options = {**OPTIONS, "cpp.cxx": (None, str(wrapped_compiler()))}
                     aoti_compile_and_package(
-                        program, package_path=package, inductor_configs=dict(OPTIONS)
+                        program, package_path=str(package), inductor_configs=options
                     )
-                    shutil.copyfile(package, folder / name)
+                    archive.copy_without(package, folder / name, ".cpp")
             except (RuntimeError, OSError) as error:
                 raise UserError(
                     f"torch could not compile the model ({first_line(error)}): "
@@ -169,6 +174,44 @@ def compiler() -> str | None:
     """The C++ compiler that Inductor would call, if there is one."""
     named = os.environ.get("CXX", "")
     return next((path for name in (named, "g++", "clang++") if (path := shutil.which(name))), None)
+
+
+@contextmanager
+def compiling() -> Iterator[Path]:
+    """A folder for a package. What Inductor writes on the way stays in the cache directory."""
+    before = os.environ.get(SCRATCH)
+    os.environ[SCRATCH] = str(scratch_dir())
+    try:
+        with tempfile.TemporaryDirectory(dir=scratch_dir()) as folder:
+            yield Path(folder)
+    finally:
+        if before is None:
+            del os.environ[SCRATCH]
+        else:
+            os.environ[SCRATCH] = before
+
+
+def scratch_dir() -> Path:
+    """Where Inductor keeps sources, objects and precompiled headers."""
+    return store.cache_dir("inductor")
+
+
+def wrapped_compiler() -> Path:
+    """A script that calls the compiler, so that machine code names no path of this machine.
+
+    Its own path is always the same, because Inductor's cache is keyed by it.
+    """
+    options = ["-g0"]
+    if platform.system() == "Linux":
+        options.append("-s")  # no symbol but those that are called
+    for folder in (Path(torch.__file__).parents[1], scratch_dir()):
+        options.append(f"-ffile-prefix-map={folder}=.")
+    script = f'#!/bin/sh\nexec {shlex.quote(compiler() or "c++")} "$@" {shlex.join(options)}\n'
+    path = scratch_dir() / f"c++-{store.digest_bytes(script.encode())[:12]}"
+    if not path.exists():
+        with store.replacing(path, mode=0o755) as scratch:
+            scratch.write_text(script)
+    return path
 
 
 def opened(package: Path) -> Runnable:

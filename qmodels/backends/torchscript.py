@@ -1,10 +1,12 @@
 """TorchScript: a traced and frozen graph in one archive, run operator by operator."""
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from qmodels.backends import archive
 from qmodels.backends.base import Runnable, Stored
 from qmodels.backends.torch_engine import TorchBackend
 from qmodels.network import eager_quantization
@@ -19,9 +21,11 @@ class TorchScript(TorchBackend):
     name = "torchscript"
 
     def save(self, model: torch.jit.ScriptModule, folder: Path) -> None:
-        """Write an archive."""
+        """Write an archive, without the source lines that its operators were traced from."""
+        archive_bytes = io.BytesIO()
         with eager_quantization.suppress_deprecations():
-            torch.jit.save(model, folder / FILE)
+            torch.jit.save(model, archive_bytes)
+        archive.copy_without(archive_bytes, folder / FILE, ".debug_pkl")
 
     def read(self, artifact: Stored) -> Runnable:
         """Read an archive, which holds its own structure."""

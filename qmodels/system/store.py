@@ -71,8 +71,11 @@ def digest_value(value: Mapping[str, Any]) -> str:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, mode: int = 0o644) -> Iterator[Path]:
     """A temporary name to write to; renamed to ``path`` when the block ends without an error.
+
+    Args:
+        mode: of the file.
 
     Raises:
         UserError: the disk is full, or the folder can't be written.
@@ -87,7 +90,7 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         yield scratch
         # mkstemp makes files private; a cache or a baseline is as readable as any other file.
-        scratch.chmod(0o644)
+        scratch.chmod(mode)
         scratch.replace(path)
     except OSError as error:
         raise unwritable(path, error.strerror) from None

@@ -1,7 +1,8 @@
 """The float model compiled ahead of time by Inductor: what the float side can do on its own.
 
 In float32, and in bfloat16 where the processor multiplies it. Both are stored as two graphs, one
-for a single image, each with its weights: see ``backends.inductor.export``.
+for a single image: see ``backends.inductor.export``. The graphs can't share their weights, which
+are laid out for oneDNN in one and plain in the other.
 """
 
 import torch

@@ -6,13 +6,16 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import textwrap
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from qmodels import variants
@@ -23,6 +26,7 @@ from qmodels.system.errors import UserError
 from qmodels.training import checkpoints
 from qmodels.training.checkpoints import Checkpoint
 from qmodels.variants import Artifact, artifact
+from qmodels.variants.artifact import NOT_DEPLOYED
 
 
 @pytest.mark.skipif(
@@ -208,3 +212,42 @@ def test_machine_code_is_loaded_where_its_instructions_are(
     said = Artifact(variant, tmp_path).unfit()
     lacking = ", ".join(sorted(flags & {"sse2", "avx2", "asimd"}))
     assert said == f"is code for a processor with {lacking}, which this one lacks"
+
+
+def deployed(artifact: Artifact) -> dict[str, bytes]:
+    """Contents of the files that would be deployed, archives opened, by name."""
+    contents = {}
+    for path in artifact.folder.iterdir():
+        if path.name in NOT_DEPLOYED:
+            continue
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                contents |= {name: archive.read(name) for name in archive.namelist()}
+        else:
+            contents[path.name] = path.read_bytes()
+    return contents
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["fp32", "static-int8-jit", "pt2e-int8", "onnx-int8", "openvino-int8", "weight-int4"],
+)
+def test_an_artifact_holds_no_path_and_no_source_of_where_it_was_built(
+    name: str, build: Callable[[str], Artifact], cache: Path
+) -> None:
+    places = {sys.prefix, tempfile.gettempdir(), str(Path.home()), str(Path.cwd()), str(cache)}
+    for file, content in deployed(build(name)).items():
+        assert not file.endswith((".cpp", ".debug_pkl"))
+        assert b".debug_info" not in content, f"{file} has symbols for debuggers"
+        assert [place for place in places if place.encode() in content] == [], file
+
+
+def test_weights_that_are_deployed_as_float16_are_stored_so(
+    build: Callable[[str], Artifact], images: Tensor
+) -> None:
+    artifact = build("dynamic-fp16")
+    tensors = load_file(artifact.folder / "model.safetensors")
+    halves = [name for name, value in tensors.items() if value.dtype == torch.float16]
+    assert halves == ["head.fc._packed_params._packed_params.0"]
+    fp32, fp16 = build("fp32").load()(images), artifact.load()(images)
+    assert (fp32 - fp16).abs().max() < 1e-2 * fp32.abs().max()
