@@ -13,7 +13,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -96,24 +96,13 @@ class Inductor(Backend):
         Raises:
             UserError: there is no compiler, or it failed.
         """
-        from torch._inductor import aoti_compile_and_package
-
         for name, program in ((MANY, model.many), (ONE, model.one)):
             if program is None:
                 continue
-            try:
-                with torch.no_grad(), compiling() as scratch:
-                    package = scratch / name
-                    options = {**OPTIONS, "cpp.cxx": (None, str(wrapped_compiler()))}
-                    aoti_compile_and_package(
-                        program, package_path=str(package), inductor_configs=options
-                    )
-                    archive.copy_without(package, folder / name, ".cpp")
-            except (RuntimeError, OSError) as error:
-                raise UserError(
-                    f"torch could not compile the model ({first_line(error)}): "
-                    "install a C++ compiler that works, as with apt-get install g++"
-                ) from None
+            with scratch_dir() as scratch, tempfile.TemporaryDirectory(dir=scratch) as packages:
+                package = Path(packages, name)
+                compile_program(program, package, scratch)
+                archive.copy_without(package, folder / name, ".cpp")
 
     def load(self, artifact: Stored) -> Runnable:
         """Load the packages, which run as many threads as torch does."""
@@ -176,41 +165,58 @@ def compiler() -> str | None:
     return next((path for name in (named, "g++", "clang++") if (path := shutil.which(name))), None)
 
 
-@contextmanager
-def compiling() -> Iterator[Path]:
-    """A folder for a package. What Inductor writes on the way stays in the cache directory."""
-    before = os.environ.get(SCRATCH)
-    os.environ[SCRATCH] = str(scratch_dir())
+def compile_program(program: ExportedProgram, package: Path, scratch: Path) -> None:
+    """Compile a graph into a package.
+
+    Raises:
+        UserError: there is no compiler, or it failed.
+    """
+    from torch._inductor import aoti_compile_and_package
+
+    options = {**OPTIONS, "cpp.cxx": (None, str(wrapped_compiler(scratch)))}
     try:
-        with tempfile.TemporaryDirectory(dir=scratch_dir()) as folder:
-            yield Path(folder)
-    finally:
-        if before is None:
-            del os.environ[SCRATCH]
-        else:
-            os.environ[SCRATCH] = before
+        with torch.no_grad():
+            aoti_compile_and_package(program, package_path=str(package), inductor_configs=options)
+    except (RuntimeError, OSError) as error:
+        raise UserError(
+            f"torch could not compile the model ({first_line(error)}): "
+            "install a C++ compiler that works, as with apt-get install g++"
+        ) from None
 
 
-def scratch_dir() -> Path:
-    """Where Inductor keeps sources, objects and precompiled headers."""
-    return store.cache_dir("inductor")
+@contextmanager
+def scratch_dir() -> Iterator[Path]:
+    """Where Inductor keeps sources, objects and precompiled headers while the block lasts."""
+    before = os.environ.get(SCRATCH)
+    with ExitStack() as stack:
+        folder = store.cache_dir("inductor")
+        if len(str(folder).split()) > 1:  # Inductor splits the compiler's command at spaces
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        os.environ[SCRATCH] = str(folder)
+        try:
+            yield folder
+        finally:
+            if before is None:
+                del os.environ[SCRATCH]
+            else:
+                os.environ[SCRATCH] = before
 
 
-def wrapped_compiler() -> Path:
+def wrapped_compiler(scratch: Path) -> Path:
     """A script that calls the compiler, so that machine code names no path of this machine.
 
-    Its own path is always the same, because Inductor's cache is keyed by it.
+    Its own path is always the same in a folder, because Inductor's cache is keyed by it.
     """
     options = ["-g0"]
     if platform.system() == "Linux":
         options.append("-s")  # no symbol but those that are called
-    for folder in (Path(torch.__file__).parents[1], scratch_dir()):
+    for folder in (Path(torch.__file__).parents[1], scratch):
         options.append(f"-ffile-prefix-map={folder}=.")
     script = f'#!/bin/sh\nexec {shlex.quote(compiler() or "c++")} "$@" {shlex.join(options)}\n'
-    path = scratch_dir() / f"c++-{store.digest_bytes(script.encode())[:12]}"
+    path = scratch / f"c++-{store.digest_bytes(script.encode())[:12]}"
     if not path.exists():
-        with store.replacing(path, mode=0o755) as scratch:
-            scratch.write_text(script)
+        with store.replacing(path, mode=0o755) as written:
+            written.write_text(script)
     return path
 
 
