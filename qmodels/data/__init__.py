@@ -2,7 +2,7 @@
 
 from qmodels.data import cifar100, digits
 from qmodels.data.cifar100 import data_dir, has_training_split
-from qmodels.data.dataset import Dataset, Split, example_images, for_tuning, stratified_subset
+from qmodels.data.dataset import Dataset, Split, example_images, stratified_subset
 from qmodels.system.errors import UserError
 
 __all__ = [
@@ -13,7 +13,6 @@ __all__ = [
     "check",
     "data_dir",
     "example_images",
-    "for_tuning",
     "has_training_split",
     "load",
     "stratified_subset",

@@ -100,20 +100,6 @@ def stratified_order(split: Split, generator: torch.Generator) -> Tensor:
     return order[torch.argsort(rank, stable=True)]
 
 
-def for_tuning(dataset: Dataset) -> Dataset:
-    """A data set of the training split alone: a tenth, stratified, is what accuracy is of.
-
-    Under another name, so that nothing made with it is taken for the real one's.
-    """
-    order = stratified_order(dataset.train, torch.Generator().manual_seed(0))
-    held_out = len(order) // 10
-    return replace(
-        dataset.with_train(dataset.train.take(order[held_out:])),
-        name=f"{dataset.name}-tuning",
-        test=dataset.train.take(order[:held_out]),
-    )
-
-
 def example_images(count: int, shape: Sequence[int]) -> Tensor:
     """Standard normal images, (count, *shape) float32, always the same.
 

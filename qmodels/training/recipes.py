@@ -1,7 +1,7 @@
 """Recipes: everything that decides how a network is trained, but the seed, under a name.
 
-A recipe is recorded whole with every checkpoint it made. Those here are frozen: what would change
-one is tried with ``qmodels tune``, on a part of the training split, never on the test split.
+A recipe is recorded whole with every checkpoint it made, and is frozen: a change gets another name.
+Changes are chosen on a part of the training split, never on the test split.
 """
 
 import math

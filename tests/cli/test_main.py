@@ -15,7 +15,7 @@ COMMANDS = list(cli.commands())
 
 
 def test_every_module_is_a_command_with_help_of_one_line(qmodels: Qmodels) -> None:
-    expected = "baseline build doctor layers report sensitivity serve study train tune variants"
+    expected = "baseline build doctor layers report sensitivity serve train variants"
     assert set(expected.split()) <= set(COMMANDS)
     listed = qmodels("--help")
     assert listed.status == 0
@@ -114,10 +114,6 @@ def test_an_unknown_command_or_option_is_status_2(line: str, qmodels: Qmodels) -
             "sensitivity --checkpoint digits-resnet34-w8-digits-s0-fine-tune-int8-s0",
             "is quantized already: name its float parent",
         ),
-        ("study pairs.csv --dataset digits --variants bf16", "--variants lacks fp32"),
-        ("tune --dataset digits --seeds -1", "--seeds -1: choose 1 or more"),
-        ("tune --dataset digits --seeds 0", "--seeds 0: choose 1 or more"),
-        ("tune --dataset digits --ingredients salt", "unknown ingredient 'salt'"),
         ("report no-such-run.json", "no-such-run.json does not exist"),
     ],
 )

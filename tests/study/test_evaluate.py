@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from docs.study import evaluate, picture, record
+from docs.study.record import Row
 from qmodels import variants
 from qmodels.gate import read_tolerances
-from qmodels.study import evaluate, picture, record
-from qmodels.study.record import Row
 from qmodels.system.errors import Unavailable
 
 QUIET = Console(quiet=True)
@@ -70,5 +70,5 @@ def test_without_matplotlib_the_extra_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(Unavailable, match=r"pip install .*\[study\]'"):
+    with pytest.raises(Unavailable, match=r"pip install .*\[report\]'"):
         picture.draw([], tmp_path / "curve.svg")

@@ -3,10 +3,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from docs.study import record
 from qmodels import variants
 from qmodels.data import Dataset
 from qmodels.measure import latency
-from qmodels.study import record
 from qmodels.system.errors import UserError
 from qmodels.training.checkpoints import Checkpoint
 

@@ -1,7 +1,7 @@
 import torch
 
+from docs.study import slowed_worker
 from qmodels.measure import memory
-from qmodels.study import slowed_worker
 
 
 def test_slowed_models_give_the_same_logits_and_work_more() -> None:

@@ -5,12 +5,12 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from docs.study.record import Row
 from qmodels.gate import sequential
 from qmodels.gate.intervals import rank_sum_interval
 from qmodels.gate.latency import REFERENCE, STORED_PROCESSES, rule_beside
 from qmodels.gate.sequential import Case, Rule, Samples
 from qmodels.gate.tolerances import Tolerances
-from qmodels.study.record import Row
 from qmodels.variants import all_variants
 
 BENCHMARK_TOLERANCE = 0.05  # of pytest-benchmark's rules that are tried: median:5% and mean:5%

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from qmodels.study.evaluate import ANY, WHOLE_RUN, Rate
+from docs.study.evaluate import ANY, WHOLE_RUN, Rate
 from qmodels.system import packages, store
 from qmodels.system.errors import Unavailable
 
@@ -19,7 +19,7 @@ def draw(rates: Sequence[Rate], path: Path) -> None:
         import matplotlib as mpl
     except ImportError:
         raise Unavailable(
-            f"matplotlib is not installed, so no picture was drawn: {packages.install('study')}"
+            f"matplotlib is not installed, so no picture was drawn: {packages.install('report')}"
         ) from None
     mpl.use("svg")
     mpl.rcParams["svg.hashsalt"] = "qmodels"  # the same picture for the same rates

@@ -14,11 +14,11 @@ from rich.console import Console
 from rich.progress import track
 from tabulate import tabulate
 
+from docs.study import rules
+from docs.study.record import Row
+from docs.study.rules import Exhausted, Outcome, Pair, Trial
 from qmodels.gate.sequential import Case
 from qmodels.gate.tolerances import Tolerances
-from qmodels.study import rules
-from qmodels.study.record import Row
-from qmodels.study.rules import Exhausted, Outcome, Pair, Trial
 
 UNCHANGED_COMPARISONS = 1000
 CASE_COMPARISONS = 40

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
+from docs.study.slowed_worker import WORK, WORK_UNITS
 from qmodels.measure import latency
 from qmodels.measure.latency import Arm, Seconds
 from qmodels.measure.latency_worker import PROBE
-from qmodels.study.slowed_worker import WORK, WORK_UNITS
 from qmodels.system import store, worker
 from qmodels.system.errors import UserError
 from qmodels.system.worker import HERE
@@ -22,8 +22,8 @@ from qmodels.variants import Artifact
 
 BATCH_SIZES = (1, 8)
 THREADS = 1
-COMMAND = ("qmodels.study.slowed_worker",)
-NEIGHBOUR = "qmodels.study.neighbour"
+COMMAND = ("docs.study.slowed_worker",)
+NEIGHBOUR = "docs.study.neighbour"
 # Percent of work added, pair by pair: two pairs of the same code, then one with a slower head.
 PLANTED = (0, 0, 3, 0, 0, 5, 0, 0, 10, 0, 0, 20)
 
@@ -76,9 +76,7 @@ def record(
         UserError: the file is something else, or a model failed.
     """
     rows = read(path)
-    done = 1 + max((row.pair for row in rows), default=-1)
-    if done >= pairs:
-        return rows
+    done = next_pair(rows)
     folders = {name: str(artifact.folder) for name, artifact in artifacts.items()}
     units = planned_units(path.with_suffix(".plan.json"), folders)
     # A pair that a kill cut short is dropped.
@@ -122,6 +120,11 @@ def read(path: Path) -> list[Row]:
     for row in rows:
         counts[row.pair] += 1
     return [row for row in rows if counts[row.pair] == expected]
+
+
+def next_pair(rows: Sequence[Row]) -> int:
+    """The number of the pair that follows the recorded ones."""
+    return 1 + max((row.pair for row in rows), default=-1)
 
 
 def as_line(row: Row) -> str:
@@ -187,7 +190,7 @@ def measure(
     """Seconds by model and batch size, for each arm.
 
     Raises:
-        UserError: a model failed; a recording is of all of them.
+        UserError: a model failed: a recording covers all of them.
     """
     times = latency.measure(arms, models, THREADS)
     for line in times.failures.values():

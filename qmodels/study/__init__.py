@@ -1,1 +1,0 @@
-"""How often the latency gate cries wolf, and what it misses."""
