@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from docs.study.evaluate import ANY, WHOLE_RUN, Rate
-from qmodels.system import packages, store
-from qmodels.system.errors import Unavailable
+from qmodels.report import figure
 
 
 def draw(rates: Sequence[Rate], path: Path) -> None:
@@ -15,35 +14,22 @@ def draw(rates: Sequence[Rate], path: Path) -> None:
         Unavailable: matplotlib is not installed.
         UserError: the file can't be written.
     """
-    try:
-        import matplotlib as mpl
-    except ImportError:
-        raise Unavailable(
-            f"matplotlib is not installed, so no picture was drawn: {packages.install('report')}"
-        ) from None
-    mpl.use("svg")
-    mpl.rcParams["svg.hashsalt"] = "qmodels"  # the same picture for the same rates
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(7, 4.2))
-    for rule in dict.fromkeys(rate.rule for rate in rates):
-        points = [
-            rate
-            for rate in rates
-            if rate.rule == rule and rate.subject == (ANY if rate.planted else WHOLE_RUN)
-        ]
-        axes.plot(
-            [rate.slowdown if rate.planted else 0.0 for rate in points],
-            [rate.percent for rate in points],
-            marker="o",
-            label=rule,
-        )
-    axes.set_xlabel("slowdown (%)")
-    axes.set_ylabel("called slower (%)")
-    axes.set_ylim(-3, 103)
-    axes.grid(alpha=0.3)
-    axes.legend()
-    axes.set_title("unchanged code at 0 is a whole run; elsewhere one variant")
-    with store.replacing(path) as scratch:
-        figure.savefig(scratch, format="svg", bbox_inches="tight", metadata={"Date": None})
-    pyplot.close(figure)
+    with figure.axes(path, size=(7, 4.2)) as axes:
+        for rule in dict.fromkeys(rate.rule for rate in rates):
+            points = [
+                rate
+                for rate in rates
+                if rate.rule == rule and rate.subject == (ANY if rate.planted else WHOLE_RUN)
+            ]
+            axes.plot(
+                [rate.slowdown if rate.planted else 0.0 for rate in points],
+                [rate.percent for rate in points],
+                marker="o",
+                label=rule,
+            )
+        axes.set_xlabel("slowdown (%)")
+        axes.set_ylabel("called slower (%)")
+        axes.set_ylim(-3, 103)
+        axes.grid(alpha=0.3)
+        axes.legend()
+        axes.set_title("unchanged code at 0 is a whole run; elsewhere one variant")

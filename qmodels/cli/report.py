@@ -1,6 +1,7 @@
 """Print a run as Markdown, with its changes against a baseline."""
 
 import argparse
+from pathlib import Path
 
 from qmodels import report
 from qmodels.cli import common
@@ -16,6 +17,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--study", action="store_true", help="print the study's numbers beside the run's instead"
     )
+    parser.add_argument(
+        "--svg",
+        type=Path,
+        metavar="FILE.svg",
+        help="draw accuracy against latency instead, with the size as an area",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -24,6 +31,10 @@ def run(arguments: argparse.Namespace) -> int:
     Exit status: 1 if a metric regressed, 3 if one is missing or undecided, else 0.
     """
     run = common.read_run(arguments)
+    if arguments.svg:
+        report.picture.draw(run, arguments.svg)
+        print(f"wrote {arguments.svg}")
+        return 0
     if arguments.study:
         print(report.study_report(run, training(run)))
         return 0

@@ -1,5 +1,6 @@
 """Runs and baselines as text for people."""
 
+from qmodels.report import picture
 from qmodels.report.changes import accepted, counted, findings, status, stored
 from qmodels.report.speed import speed_table
 from qmodels.report.study import study_report
@@ -11,6 +12,7 @@ __all__ = [
     "counted",
     "findings",
     "markdown",
+    "picture",
     "speed_table",
     "status",
     "stored",

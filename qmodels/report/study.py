@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from qmodels.gate import Run
 from qmodels.measure.operators import Row
-from qmodels.report.table import markdown
+from qmodels.report.speed import speeds
+from qmodels.report.table import markdown, metric
 
 EMPTY, QUANTIZED = "aten::empty", "aten::_empty_affine_quantized"
 MEBIBYTE = 2**20
@@ -108,6 +109,15 @@ MODELS = (
 )
 # What the study tried and could not do: it ran out of GPU memory.
 QUANTIZATION_AWARE = "qat-int8"
+# Rows of the short table.
+COMPARED = (
+    "fp32",
+    "dynamic-int8",
+    "static-int8-jit",
+    QUANTIZATION_AWARE,
+    "onnx-int8",
+    "openvino-int8",
+)
 
 
 @dataclass(frozen=True)
@@ -141,6 +151,8 @@ def study_report(run: Run, weights: str | None) -> str:
     ]
     parts = [
         "## The study and this run",
+        comparison_table(run),
+        "### Number by number",
         markdown(["Model", "Quantity", "Study", "Here", "Difference"], rows),
         quantization_aware(run),
         "### What differs",
@@ -151,28 +163,60 @@ def study_report(run: Run, weights: str | None) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
+def comparison_table(run: Run) -> str:
+    """The models of the study that this run measured, and other variants, as Markdown."""
+    of_study = {model.variant: model for model in MODELS}
+    fastest = speeds(run).get(1, {})
+    rows = []
+    for variant in COMPARED:
+        model, speed = of_study.get(variant), fastest.get(variant)
+        size = value(run, variant, "size_bytes")
+        rows.append(
+            [
+                f"`{variant}`",
+                *numbers(size / 1e6 if size else None, model.size_mb if model else None, digits=1),
+                *numbers(value(run, variant, "top1"), model.top1 if model else None),
+                *numbers(
+                    speed.milliseconds if speed else None, model.latency_ms if model else None
+                ),
+                *numbers(
+                    speed.over_fp32 if speed else None,
+                    BASELINE.latency_ms / model.latency_ms if model else None,
+                    speed.over_best if speed else None,
+                ),
+            ]
+        )
+    headers = ["Variant", "Size (MB)", "study", "Top-1 (%)", "study", "1 image (ms)", "study"]
+    headers += ["Faster than eager fp32", "study", "than best float32"]
+    return markdown(headers, rows)
+
+
+def numbers(*values: float | None, digits: int = 2) -> list[str]:
+    """Numbers with so many digits; a dash for none."""
+    return ["-" if value is None else f"{value:.{digits}f}" for value in values]
+
+
 def quantities(model: Model, run: Run) -> list[Quantity]:
     """The numbers of one model."""
-    size, ratio = metric(run, model.variant, "size_bytes"), None
+    size, ratio = value(run, model.variant, "size_bytes"), None
     if model is BASELINE:
-        ratio = 1.0 if metric(run, model.variant, "latency_ms") else None
-    elif latency_ratio := metric(run, model.variant, "latency_ratio"):
+        ratio = 1.0 if value(run, model.variant, "latency_ms") else None
+    elif latency_ratio := value(run, model.variant, "latency_ratio"):
         ratio = 1 / latency_ratio
     return [
         Quantity("Size (MB)", model.size_mb, None if size is None else size / 1e6, 1),
-        Quantity("Top-1 (%)", model.top1, metric(run, model.variant, "top1"), 2),
-        Quantity("Top-5 error (%)", model.top5_error, metric(run, model.variant, "top5_error"), 2),
-        Quantity("CPU (ms)", model.latency_ms, metric(run, model.variant, "latency_ms"), 2),
+        Quantity("Top-1 (%)", model.top1, value(run, model.variant, "top1"), 2),
+        Quantity("Top-5 error (%)", model.top5_error, value(run, model.variant, "top5_error"), 2),
+        Quantity("CPU (ms)", model.latency_ms, value(run, model.variant, "latency_ms"), 2),
         Quantity("Speed-up", BASELINE.latency_ms / model.latency_ms, ratio, 2),
         Quantity("Memory (Mb)", model.memory_mb, memory(model, run), 2),
     ]
 
 
-def metric(run: Run, variant: str, name: str) -> float | None:
-    """A metric of a variant, at batch size 1 where it has one; None if it was not measured."""
-    entries = [e for e in run.entries.values() if e.variant == variant and name in e.metrics]
-    single = [entry for entry in entries if entry.key.batch_size == 1]
-    return (single or entries)[0].metrics[name].value if entries else None
+def value(run: Run, variant: str, name: str) -> float | None:
+    """The value of a metric of a variant; None if it was not measured."""
+    measured = metric(run, variant, name)
+    return None if measured is None else measured.value
 
 
 def profile(model: Model, run: Run) -> Mapping[str, Row]:
@@ -191,10 +235,10 @@ def memory(model: Model, run: Run) -> float | None:
 
 def quantization_aware(run: Run) -> str:
     """What became of the one model that the study could not make."""
-    top1 = metric(run, QUANTIZATION_AWARE, "top1")
+    top1 = value(run, QUANTIZATION_AWARE, "top1")
     if top1 is None:
         return ""
-    error = metric(run, QUANTIZATION_AWARE, "top5_error")
+    error = value(run, QUANTIZATION_AWARE, "top5_error")
     return (
         "Quantization-aware training ran out of GPU memory in the study. "
         f"Here `{QUANTIZATION_AWARE}` has {top1:.2f} % top-1 and {error:.2f} % top-5 error."

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from tabulate import tabulate
 
 from qmodels.gate import Entry, Key, Run
+from qmodels.measure.metric import Metric
 
 BATCH_SIZE = 1  # of the latency columns
 
@@ -90,6 +91,13 @@ def summary_table(summary: Mapping[str, Sequence[Cell]]) -> str:
         for variant, cells in summary.items()
     ]
     return markdown(headers, rows)
+
+
+def metric(run: Run, variant: str, name: str) -> Metric | None:
+    """A metric of a variant, at batch size 1 where it has one; None if it was not measured."""
+    entries = [e for e in run.entries.values() if e.variant == variant and name in e.metrics]
+    single = [entry for entry in entries if entry.key.batch_size == BATCH_SIZE]
+    return (single or entries)[0].metrics[name] if entries else None
 
 
 def markdown(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -1,5 +1,4 @@
 import random
-import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,6 @@ from docs.study import evaluate, picture, record
 from docs.study.record import Row
 from qmodels import variants
 from qmodels.gate import read_tolerances
-from qmodels.system.errors import Unavailable
 
 QUIET = Console(quiet=True)
 TOLERANCES = read_tolerances(Path(__file__).parents[2] / "baselines", variants.all_variants())
@@ -64,11 +62,3 @@ def test_what_too_few_pairs_leave_undecided_is_not_called_slower(tmp_path: Path)
     assert "<svg" in drawn
     picture.draw(found, tmp_path / "curve.svg")
     assert (tmp_path / "curve.svg").read_text() == drawn, "the same picture for the same rates"
-
-
-def test_without_matplotlib_the_extra_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(Unavailable, match=r"pip install .*\[report\]'"):
-        picture.draw([], tmp_path / "curve.svg")
