@@ -57,9 +57,8 @@ def diff(arguments: argparse.Namespace) -> int:
     run = common.read_run(arguments)
     baseline = common.baseline_for(run, arguments.baseline)
     findings = report.findings(run, baseline, common.tolerances())
-    for finding in findings:
-        if finding.verdict != "ok":
-            print(finding.line)
+    for line in gate.lines(finding for finding in findings if finding.verdict != "ok"):
+        print(line)
     print(report.counted(findings))
     return report.status(findings)
 

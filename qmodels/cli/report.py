@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from qmodels import report
+from qmodels import gate, report
 from qmodels.cli import common
 from qmodels.gate import Run
 from qmodels.training import checkpoints
@@ -53,9 +53,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"\n{speeds}")
     findings = report.findings(run, baseline, common.tolerances())
     print(f"\ngate: {report.counted(findings)}")
-    for finding in findings:
-        if finding.verdict != "ok":
-            print(f"- {finding.line}")
+    for line in gate.lines(finding for finding in findings if finding.verdict != "ok"):
+        print(f"- {line}")
     return report.status(findings)
 
 

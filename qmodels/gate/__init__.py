@@ -6,7 +6,7 @@ from qmodels.gate.changes import Changes, changes
 from qmodels.gate.entry import Entry, Key, Provenance, entry
 from qmodels.gate.run import Run, network_name, read_run, shown
 from qmodels.gate.tolerances import Tolerances, read_tolerances
-from qmodels.gate.verdict import VERDICTS, Finding, compare
+from qmodels.gate.verdict import VERDICTS, Finding, compare, lines
 
 __all__ = [
     "VERDICTS",
@@ -26,6 +26,7 @@ __all__ = [
     "compare",
     "entry",
     "find_baseline",
+    "lines",
     "network_name",
     "read_baseline",
     "read_run",

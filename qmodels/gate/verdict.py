@@ -5,7 +5,7 @@ class; or a base's run on this machine. How much may change depends on which: se
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -23,6 +23,7 @@ Verdict = Literal["ok", "regressed", "improved", "undecided", "new", "missing"]
 VERDICTS: tuple[Verdict, ...] = ("ok", "regressed", "improved", "undecided", "new", "missing")
 
 ACCEPT = "accept it with --qmodels-update-baseline"
+ACCEPT_LATENCY = "raise its tolerance in baselines/tolerances.toml"
 OF_ANSWERS: Mapping[sequential.Answer, Verdict] = {
     "slower": "regressed",
     "faster": "improved",
@@ -33,18 +34,44 @@ OF_ANSWERS: Mapping[sequential.Answer, Verdict] = {
 
 @dataclass(frozen=True)
 class Finding:
-    """The verdict on one metric of one benchmark; ``line`` says all of it."""
+    """The verdict on one metric of one benchmark.
+
+    Attributes:
+        key: of the benchmark.
+        name: of the benchmark, as pytest shows it.
+        change: the metric with its two values and the rule; its name alone if it was not compared.
+        context: what it was compared with, or why not, and the remedy: sentences.
+    """
 
     key: Key
+    name: str
     metric: str
     verdict: Verdict
-    line: str
+    change: str
+    context: str
+
+    @property
+    def line(self) -> str:
+        """All of it."""
+        return lines([self])[0]
 
     @staticmethod
     def from_record(record: Sequence[Any]) -> "Finding":
         """From what ``dataclasses.astuple`` made, after JSON."""
-        key, metric, verdict, line = record
-        return Finding(Key(*key), metric, verdict, line)
+        key, *values = record
+        return Finding(Key(*key), *values)
+
+
+def lines(findings: Iterable[Finding]) -> list[str]:
+    """A line for each benchmark and verdict, with the metrics that share it."""
+    changes: dict[tuple[str, str, str], list[str]] = {}
+    for finding in findings:
+        group = (finding.name, finding.verdict, finding.context)
+        changes.setdefault(group, []).append(finding.change)
+    return [
+        f"{name} {verdict}: {'; '.join(group)}. {context}"
+        for (name, verdict, context), group in changes.items()
+    ]
 
 
 def compare(
@@ -56,44 +83,46 @@ def compare(
     """Compare every gated metric of one benchmark with the baseline.
 
     Args:
-        accepted: changes that may be as large, of a run beside a base.
+        accepted: changes against a base revision that may be as large.
     """
     gated = [name for name in now.metrics if gates(tolerances, name, now)]
-    found: list[Finding] = []
-    if "latency_change" in gated:  # what ran beside its base needs no stored run
-        found = [in_turn(now, "latency_change", tolerances)]
+    findings: list[Finding] = []
+    if "latency_change" in gated:  # what ran in turn with its base needs no stored run
+        findings = [in_turn(now, "latency_change", tolerances)]
         gated = [name for name in gated if name not in LATENCIES]
 
     def without_baseline(verdict: Verdict, reason: str) -> list[Finding]:
-        lines = {name: f"{name} of {now.name} {verdict}: {reason}" for name in gated}
-        return found + [Finding(now.key, name, verdict, line) for name, line in lines.items()]
+        return findings + [
+            Finding(now.key, now.name, name, verdict, name, reason) for name in gated
+        ]
 
     if baseline is None:
-        return without_baseline("missing", f"no run is stored for {weights(now)}; {ACCEPT}")
+        return without_baseline("missing", f"No run is stored for {weights(now)}: {ACCEPT}")
     before = baseline.entries.get(now.key)
     if before is None:
+        lacks = f"{baseline.shown} has no {now.name}"
         if baseline.beside or not of_class(baseline, now):
-            return without_baseline("new", f"{baseline.shown} does not have {now.name}")
-        return without_baseline("missing", f"{baseline.shown} has no {now.name}; {ACCEPT}")
+            return without_baseline("new", lacks)
+        return without_baseline("missing", f"{lacks}: {ACCEPT}")
     reason = unlike(now, before, beside=baseline.beside)
     if reason:
         return without_baseline("missing", f"{baseline.shown} has it for {reason}, or {ACCEPT}")
     for name in gated:
         tolerance = limit(tolerances, name, now, before)
         if name not in before.metrics:
-            line = f"{name} of {now.name} new: {baseline.shown} has the entry without it"
-            found.append(Finding(now.key, name, "new", line))
+            context = f"{baseline.shown} has {now.name} without it"
+            findings.append(Finding(now.key, now.name, name, "new", name, context))
         elif tolerance is not None:
             more = (accepted or {}).get((now.key, name), 0.0)
-            found.append(judge(name, now, before, tolerance, tolerances, more))
+            findings.append(judge(name, now, before, tolerance, tolerances, more))
     for name in before.metrics:
         in_turn_instead = name in LATENCIES and "latency_change" in now.metrics
         ungated = limit(tolerances, name, now, before) is None
         if name in now.metrics or in_turn_instead or ungated:
             continue
-        line = f"{name} of {now.name} missing: it is in {baseline.shown} and was not measured"
-        found.append(Finding(now.key, name, "missing", line))
-    return found
+        context = f"{baseline.shown} has it, and this run did not measure it"
+        findings.append(Finding(now.key, now.name, name, "missing", name, context))
+    return findings
 
 
 def weights(now: Entry) -> str:
@@ -127,8 +156,8 @@ def judge(
         level = tolerances.level(name, now.variant, now.arithmetic)
         verdict = by_images(flips, tolerance + accepted, level)
         rule = (
-            f"tolerance {readable(tolerance, unit)}, {flips.lost} images lost and {flips.won} won "
-            f"of {flips.images}, which chance does with {flips.p_value:.2g}"
+            f"tolerance {readable(tolerance, unit)}; {flips.lost} images lost and {flips.won} won "
+            f"of {flips.images}, p = {flips.p_value:.2g}"
         )
     elif metric.samples and stored.samples:
         verdict = by_samples(metric, stored, tolerance)
@@ -142,22 +171,22 @@ def judge(
         rule = f"tolerance {readable(slack, unit)}"
     if accepted:
         rule += f", {readable(accepted, unit)} more accepted in baselines/"
-    line = (
-        f"{name} of {now.name} {verdict}: {readable(metric.value, metric.unit)} now, "
-        f"{readable(stored.value, metric.unit)} in the baseline, {rule} "
-        f"({before.file or 'the base'}, {origin_of(now, before)}){advice(verdict)}"
+    values = (readable(value, metric.unit) for value in (stored.value, metric.value))
+    change = "{} from {} to {} ({})".format(name, *values, rule)
+    context = (
+        f"Compared with {before.file or 'the base'}, {origin_of(now, before)}{advice(verdict)}"
     )
-    return Finding(now.key, name, verdict, line)
+    return Finding(now.key, now.name, name, verdict, change, context)
 
 
-def advice(verdict: Verdict) -> str:
-    """What to do about a verdict."""
+def advice(verdict: Verdict, acceptance: str = ACCEPT) -> str:
+    """What to do about a verdict: a sentence behind another one."""
     if verdict == "regressed":
-        return f"; if that is intended, {ACCEPT}"
+        return f". If that is intended, {acceptance}"
     if verdict == "improved":
-        return f"; bank it with {ACCEPT.split()[-1]}"
+        return f". To store that, {acceptance}" if acceptance == ACCEPT else ""
     if verdict == "undecided":
-        return "; run it again where less else runs"
+        return ". It is inconclusive: run it again on a machine with less other load"
     return ""
 
 
@@ -197,11 +226,12 @@ def in_turn(now: Entry, name: str, tolerances: Tolerances) -> Finding:
     )
     verdict = OF_ANSWERS[answer]
     pairs = len(metric.samples) + len(metric.confirmation)
-    line = (
-        f"{name} of {now.name} {verdict}: {readable(metric.value, metric.unit)}, "
-        f"tolerance {100 * tolerance:.3g} %, {pairs} pairs of processes in turn{advice(verdict)}"
+    change = (
+        f"{name} {readable(metric.value, metric.unit)} "
+        f"(tolerance {100 * tolerance:.3g} %, {pairs} pairs of processes)"
     )
-    return Finding(now.key, name, verdict, line)
+    context = f"Measured in turn with the base{advice(verdict, ACCEPT_LATENCY)}"
+    return Finding(now.key, now.name, name, verdict, change, context)
 
 
 def readable(value: float, unit: str) -> str:

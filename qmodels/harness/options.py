@@ -1,4 +1,4 @@
-"""The command line of `pytest benches`: its options, the header, and a bench for each variant."""
+"""Options of `pytest benches`, the header of a run, and a bench for each variant."""
 
 import os
 from pathlib import Path
@@ -110,31 +110,30 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     weights = settings.checkpoint
     return [
         f"qmodels: {settings.dataset}, {settings.architecture} width {settings.width}, "
-        f"{machine.machine_class()}, threads {settings.threads}",
-        f"checkpoint: {weights.path.stem}, top-1 {weights.top1:.2f} %, {weights.digest}"
+        f"{machine.machine_class()}, {settings.threads} thread{'s'[: settings.threads > 1]}",
+        f"checkpoint: {weights.path.stem}, top-1 {weights.top1:.2f} %"
         if weights
-        else "checkpoint: none yet, to be trained",
-        f"baseline: {compared_with(settings)}",
+        else "checkpoint: none yet, will be trained",
+        *(f"baseline: {line}" for line in compared_with(settings)),
         f"latency: {latency_compared_with(settings)}",
     ]
 
 
-def compared_with(settings: Settings) -> str:
-    """What deterministic metrics are compared with."""
+def compared_with(settings: Settings) -> list[str]:
+    """What deterministic metrics are compared with, in lines."""
     baseline = settings.baseline
     if settings.update_baseline:
-        return f"this run becomes {gate.shown(settings.baseline_path)}"
+        return [f"this run will be stored as {gate.shown(settings.baseline_path)}"]
     if settings.base:
-        return f"what {settings.base.root} measures on this machine"
+        return [f"measured on this machine with the code in {settings.base.root}"]
     if baseline is None:
-        return f"nothing: no stored run of these weights fits {machine.machine_class()}"
+        return [f"none: no stored run of these weights fits {machine.machine_class()}"]
     if of_this_class(baseline):
-        return baseline.shown
-    return (
-        f"{baseline.shown}, the nearest class: as at home are float32 accuracy, int8 shares and "
-        "sizes of portable files, and counts where both call the same kernels; int8 accuracy and "
-        "SQNR by wider tolerances; memory and latency not"
-    )
+        return [baseline.shown]
+    return [
+        f"{baseline.shown}, of the nearest machine class",
+        "int8 accuracy has wider tolerances; memory and latency are not compared (docs/gate.md)",
+    ]
 
 
 def of_this_class(baseline: gate.Baseline) -> bool:
@@ -145,17 +144,14 @@ def of_this_class(baseline: gate.Baseline) -> bool:
 def latency_compared_with(settings: Settings) -> str:
     """Which rule latencies are judged by."""
     if settings.base:
-        return f"compared with {settings.base.root}, in turn"
+        return f"measured in turn with the code in {settings.base.root}"
     if settings.baseline is None or settings.update_baseline:
-        return "compared with nothing"
+        return "not compared"
     if not of_this_class(settings.baseline):
-        return "compared with nothing: that of another class tells little (--qmodels-base compares)"
+        return "not compared with another machine class; --qmodels-base REVISION compares it"
     if any(entry.provenance.host == machine.host() for entry in settings.baseline.entries.values()):
         return "compared with the stored run of this host"
-    return (
-        "compared with a stored run of another host, with wide tolerances (--qmodels-base has "
-        "narrow ones)"
-    )
+    return "compared with another host, wide tolerances; --qmodels-base REVISION has narrow ones"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -172,7 +172,7 @@ class Record:
         fatal = ["regressed"]
         if settings.require_baseline:
             fatal += ["missing", "undecided"]
-        lines = [finding.line for finding in findings if finding.verdict in fatal]
+        lines = gate.lines(finding for finding in findings if finding.verdict in fatal)
         if lines:
             pytest.fail("\n".join(lines), pytrace=False)
 

@@ -190,16 +190,14 @@ def pytest_terminal_summary(
 
 def remarks(findings: Sequence[gate.Finding], settings: Settings) -> list[str]:
     """Lines of findings that failed no bench and are not ok; of new and missing ones the first."""
-    lines = [one.line for one in findings if one.verdict == "improved"]
+    shown = ["improved"]
     if not settings.require_baseline:  # else they failed their benches
-        lines += [one.line for one in findings if one.verdict == "undecided"]
-    for verdict, meaning in (
-        ("new", "are new"),
-        ("missing", "were compared with nothing"),
-    ):
-        of = [one.line for one in findings if one.verdict == verdict]
-        if of and not (verdict == "missing" and settings.require_baseline):
-            lines.append(f"{len(of)} metrics {meaning}: {of[0]}")
+        shown.append("undecided")
+    lines = gate.lines(finding for finding in findings if finding.verdict in shown)
+    for verdict, meaning in (("new", "are new"), ("missing", "have no baseline")):
+        group = [finding for finding in findings if finding.verdict == verdict]
+        if group and not (verdict == "missing" and settings.require_baseline):
+            lines.append(f"{len(group)} metrics {meaning}, such as {gate.lines(group)[0]}")
     return lines
 
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qmodels import gate
 from qmodels.gate import Baseline, Entry
 from qmodels.gate.ranks import Ranks
 from qmodels.measure.metric import Metric, measured
@@ -36,16 +37,25 @@ def test_verdicts_on_values(now: Metric, before: Metric, verdict: str) -> None:
 def test_a_regression_is_one_line_with_everything_needed() -> None:
     (finding,) = compare(entry(size_bytes=size(2e6)), stored(size_bytes=size(1e6)))
     assert finding.line == (
-        "size_bytes of bench_size[fp32] regressed: 2.000 MB now, 1.000 MB in the baseline, "
-        "tolerance 100.0 kB (baselines/file.json, this host); if that is intended, accept it with "
+        "bench_size[fp32] regressed: size_bytes from 1.000 MB to 2.000 MB (tolerance 100.0 kB). "
+        "Compared with baselines/file.json, this host. If that is intended, accept it with "
         "--qmodels-update-baseline"
     )
 
 
-def test_an_improvement_says_how_to_bank_it() -> None:
+def test_an_improvement_says_how_to_store_it() -> None:
     (finding,) = compare(entry(size_bytes=size(1e6)), stored(size_bytes=size(2e6)))
     assert finding.verdict == "improved"
-    assert finding.line.endswith("; bank it with --qmodels-update-baseline")
+    assert finding.line.endswith(". To store that, accept it with --qmodels-update-baseline")
+
+
+def test_metrics_of_a_benchmark_share_a_line() -> None:
+    now = entry(size_bytes=size(2e6), operator_calls=measured("operator_calls", 3))
+    before = stored(size_bytes=size(1e6), operator_calls=measured("operator_calls", 1))
+    (line,) = gate.lines(compare(now, before))
+    assert "size_bytes from 1.000 MB to 2.000 MB (" in line
+    assert "; operator_calls from 1 calls to 3 calls (" in line
+    assert line.count("bench_size[fp32] regressed") == line.count("Compared with") == 1
 
 
 def test_neither_side_can_widen_its_own_tolerance() -> None:
@@ -73,7 +83,7 @@ def test_what_is_not_gated_is_not_compared() -> None:
 @pytest.mark.parametrize(
     ("baseline", "said"),
     [
-        (None, "no run is stored for digits-resnet34-w8 of f3d18e6f008e635e on linux-x86_64-avx"),
+        (None, "No run is stored for digits-resnet34-w8 of f3d18e6f008e635e on linux-x86_64-avx"),
         (
             Baseline(Path("b.json"), {KEY._replace(variant="other"): entry()}),
             "b.json has no bench_size[fp32]",
@@ -96,7 +106,7 @@ def test_a_metric_that_the_stored_entry_lacks_is_new() -> None:
         ("size_bytes", "ok"),
         ("memory_bytes", "new"),
     ]
-    assert "has the entry without it" in found[1].line
+    assert "baselines/file.json has bench_size[fp32] without it" in found[1].line
 
 
 @pytest.mark.parametrize("beside", [False, True])

@@ -72,6 +72,6 @@ def test_beside_a_base_no_stored_run_is_needed_for_latency(change: float, verdic
     now = entry(latency_change=metric, latency_ratio=ratio(9.0), size_bytes=size(1))
     found = {one.metric: one for one in compare(now, None)}
     assert found["latency_change"].verdict == verdict
-    assert "pairs of processes in turn" in found["latency_change"].line
+    assert "8 pairs of processes). Measured in turn" in found["latency_change"].line
     assert found["size_bytes"].verdict == "missing"
     assert "latency_ratio" not in found

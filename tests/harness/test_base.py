@@ -27,7 +27,7 @@ def test_beside_a_base_a_change_passes_where_the_stored_run_accepts_it(
     beside = ("benches/bench_size.py", "--qmodels-variants=fp32", "--qmodels-base", str(base))
     caches = {"QMODELS_CACHE_DIR": str(tmp_path / "cache")}
     assert_red(
-        run(*beside, plugin=FATTER, **caches), "size_bytes of bench_size[fp32] regressed", "base"
+        run(*beside, plugin=FATTER, **caches), "bench_size[fp32] regressed: size_bytes", "base"
     )
     with kept(baseline):
         stored = run(*beside[:2], UPDATE, plugin=FATTER, **caches)
@@ -45,6 +45,6 @@ def test_latency_is_held_against_a_base_in_turn(
     with slowing(repository, "dynamic-int8"):
         given = ("--qmodels-base", str(base), "-k", "b8")  # a folder, which pytest looks into too
         result = run("benches", VARIANTS, *given)
-    assert_red(result, "latency_change of bench_latency[dynamic-int8-b8] regressed")
-    assert "latency_change of bench_latency[fp32-b8]" not in result.stdout, "it was not slowed"
+    assert_red(result, "bench_latency[dynamic-int8-b8] regressed: latency_change")
+    assert "bench_latency[fp32-b8] regressed" not in result.stdout, "it was not slowed"
     assert "x base" in result.stdout

@@ -25,7 +25,7 @@ from tests.harness.planting import (
 
 def test_noise_in_the_logits_fails_accuracy(run: Run, baseline: Path) -> None:
     result = run("benches/bench_accuracy.py", VARIANTS, plugin=NOISY)
-    assert_red(result, "top1 of bench_accuracy[fp32] regressed", "--qmodels-update-baseline")
+    assert_red(result, "bench_accuracy[fp32] regressed: top1", "--qmodels-update-baseline")
 
 
 def test_logits_that_are_not_finite_fail_accuracy_and_kernels(run: Run, baseline: Path) -> None:
@@ -48,16 +48,17 @@ def test_fewer_images_stop_early_and_say_what_they_could_not_see(run: Run, basel
 
 def test_a_fatter_artifact_fails_size(run: Run, baseline: Path, tmp_path: Path) -> None:
     result = run("benches/bench_size.py", VARIANTS, plugin=FATTER, QMODELS_CACHE_DIR=str(tmp_path))
-    assert_red(result, "size_bytes of bench_size[fp32] regressed")
-    assert "size_bytes of bench_size[dynamic-int8]" not in result.stdout
+    assert_red(result, "bench_size[fp32] regressed: size_bytes")
+    assert "bench_size[dynamic-int8] regressed" not in result.stdout
 
 
 def test_an_extra_copy_in_the_forward_fails_memory(run: Run, baseline: Path) -> None:
     result = run("benches/bench_memory.py", VARIANTS, plugin=COPYING)
     assert_red(
         result,
-        "allocated_bytes of bench_memory[fp32] regressed",
-        "operator_calls of bench_memory[dynamic-int8] regressed",
+        "bench_memory[fp32] regressed: allocated_bytes",
+        "bench_memory[dynamic-int8] regressed: allocated_bytes",
+        "; operator_calls from",
     )
 
 
@@ -66,7 +67,7 @@ def test_a_forward_that_works_more_fails_latency(
 ) -> None:
     with slowing(repository, "dynamic-int8"):
         result = run("benches/bench_latency.py", VARIANTS, "-k", "b8")
-    assert_red(result, "latency_ratio of bench_latency[dynamic-int8-b8] regressed")
+    assert_red(result, "bench_latency[dynamic-int8-b8] regressed: latency_ratio")
     assert "compared with the stored run of this host" in result.stdout
 
 
@@ -75,7 +76,7 @@ def test_a_slowdown_of_fp32_and_int8_alike_is_seen(
 ) -> None:
     with slowing(repository, "fp32", "dynamic-int8"):
         result = run("benches/bench_latency.py", VARIANTS, "-k", "b8")
-    assert_red(result, "probe_ratio of bench_latency[fp32-b8] regressed")
+    assert_red(result, "bench_latency[fp32-b8] regressed: probe_ratio")
     assert "latency_ratio" not in result.stdout, "they are what they were to one another"
 
 
@@ -89,9 +90,9 @@ def test_a_latency_in_doubt_is_undecided(run: Run, baseline: Path) -> None:
     with kept(baseline):
         baseline.write_text(json.dumps(record))
         strict, lenient = run(*some, CI="true"), run(*some)
-    assert_red(strict, "latency_ratio of bench_latency[dynamic-int8-b8] undecided", "1 undecided")
+    assert_red(strict, "bench_latency[dynamic-int8-b8] undecided: latency_ratio", "1 undecided")
     assert lenient.returncode == 0
-    assert "latency_ratio of bench_latency[dynamic-int8-b8] undecided" in lenient.stdout
+    assert "bench_latency[dynamic-int8-b8] undecided: latency_ratio" in lenient.stdout
 
 
 def test_a_broken_runtime_costs_its_latencies_alone(

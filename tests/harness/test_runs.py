@@ -77,7 +77,7 @@ def test_a_regression_found_by_another_process_fails(run: Run, baseline: Path) -
     pytest.importorskip("xdist")
     with edited(baseline, SIZES, SIZES + "0."):
         result = run("benches/bench_size.py", VARIANTS, "-n", "2")
-    assert_red(result, "size_bytes of bench_size[fp32] regressed", "2 regressed")
+    assert_red(result, "bench_size[fp32] regressed: size_bytes", "2 regressed")
 
 
 def test_the_order_of_benches_does_not_matter(run: Run, baseline: Path) -> None:

@@ -36,7 +36,7 @@ def test_a_baseline_is_who_made_it_and_a_line_a_metric() -> None:
 
 
 def findings(*verdicts: Verdict) -> list[Finding]:
-    return [Finding(KEY, "m", verdict, "") for verdict in verdicts]
+    return [Finding(KEY, "bench[fp32]", "m", verdict, "", "") for verdict in verdicts]
 
 
 def test_findings_are_counted_by_verdict() -> None:
