@@ -1,4 +1,4 @@
-"""The rooms of qmodels: README's map names each, and imports go only downwards in it.
+"""The rooms of qmodels: the map in docs/architecture.md names each, and imports go only down in it.
 
 A room is a folder of the package, or a module beside the folders. An arrow is a pair of rooms of
 which the first imports the second.
@@ -8,10 +8,9 @@ import ast
 import re
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "qmodels"
+MAP = ROOT / "docs" / "architecture.md"
 
 
 def rooms_of(package: Path) -> dict[str, list[Path]]:
@@ -54,24 +53,22 @@ def summary(room: str) -> str:
     return (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
 
 
-def rows_of(document: str) -> dict[str, str]:
-    """The rooms on the map of a document, in its order, each with its line."""
-    text = (ROOT / document).read_text(encoding="utf-8")
+def rows() -> dict[str, str]:
+    """The rooms on the map, in its order, each with its line."""
+    text = MAP.read_text(encoding="utf-8")
     return dict(re.findall(r"^  (\w+)/ +(.+)$", text, flags=re.MULTILINE))
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/architecture.md"])
-def test_the_map_says_what_the_packages_say(document: str) -> None:
-    rows = rows_of(document)
+def test_the_map_says_what_the_packages_say() -> None:
     folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
-    assert set(rows) == folders
-    expected = {room: summary(room) for room in rows}
+    assert set(rows()) == folders
+    expected = {room: summary(room) for room in rows()}
     lines = "\n".join(f"  {room + '/':<12}{line}" for room, line in expected.items())
-    assert rows == expected, f"the map in {document} should be:\n{lines}"
+    assert rows() == expected, f"the map in {MAP} should be:\n{lines}"
 
 
 def test_imports_go_only_down_the_map() -> None:
-    order = ["__main__", *rows_of("README.md")]
+    order = ["__main__", *rows()]
     arrows = arrows_of(PACKAGE)
     print(f"\n{len(rooms_of(PACKAGE))} rooms, {len(arrows)} arrows:")
     for room in order:

@@ -1,0 +1,151 @@
+"""The code blocks of README.md, CONTRIBUTING.md and docs/, and how each is checked.
+
+A comment in front of a block is its mark:
+
+- none: `sh` is run, word for word, in a fresh copy of the repository;
+- ``<!-- check: file PATH -->``: it is written to that file of the copy, for the blocks behind it;
+- ``<!-- check: options -->``: it takes too long; its commands and options must exist;
+- ``<!-- check: output -->``: it is output or a drawing, and there is nothing to run;
+- ``<!-- from: COMMAND -->``: the block or table is part of what the command prints.
+
+``python -m docs.pages`` prints those commands' output into the pages again.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+ROOT = Path(__file__).parents[1]
+PAGES = ("README.md", "CONTRIBUTING.md", "docs/*.md", "docs/*/*.md")
+MARK = re.compile(r"<!-- (check|from): (.+?) -->")
+LIMIT_SECONDS = 300
+
+
+@dataclass(frozen=True)
+class Block:
+    """A code block, or a table with a mark.
+
+    Attributes:
+        page: path of the page in the repository.
+        lines: numbers of its lines, from 0, without the fences.
+        language: of the fence; empty for a table.
+        mark: ``run``, ``file``, ``options``, ``output``, ``from``; ``unmarked`` if there is no way
+            to check it.
+        argument: what the mark names: a path or a command.
+    """
+
+    page: str
+    lines: range
+    language: str
+    text: str
+    mark: str
+    argument: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.page}:{self.lines.start + 1}"
+
+
+def pages() -> list[Path]:
+    """The pages, README.md first."""
+    return [path for pattern in PAGES for path in sorted(ROOT.glob(pattern))]
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    """The code blocks of a page, and the tables that have a mark."""
+    text = page.read_text(encoding="utf-8")
+    lines = text.splitlines()
+    name = page.relative_to(ROOT).as_posix()
+    tokens = [token for token in MarkdownIt().enable("table").parse(text) if token.level == 0]
+    for before, token in zip([None, *tokens], tokens, strict=False):
+        mark = mark_of(before)
+        if token.type not in ("fence", "table_open") or (token.type == "table_open" and not mark):
+            continue
+        assert token.map is not None
+        inside = 1 if token.type == "fence" else 0
+        numbers = range(token.map[0] + inside, token.map[1] - inside)
+        content = "\n".join(lines[number] for number in numbers).rstrip()
+        language = token.info.strip()
+        kind, argument = mark or ("run" if language == "sh" else "unmarked", "")
+        yield Block(name, numbers, language, content, kind, argument)
+
+
+def mark_of(token: Token | None) -> tuple[str, str] | None:
+    """The mark in a comment, with its argument; None where it is no mark."""
+    match = MARK.fullmatch(token.content.strip()) if token and token.type == "html_block" else None
+    if match is None:
+        return None
+    if match[1] == "from":
+        return "from", match[2]
+    kind, _, argument = match[2].partition(" ")
+    return kind, argument
+
+
+def copy_repository(folder: Path) -> None:
+    """Copy what git would track, with the tools where the README's first command puts them."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    for name in listed.stdout.splitlines():
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if (ROOT / name).exists():
+            shutil.copy2(ROOT / name, target)
+    tools = folder / ".tox" / "benches"
+    tools.mkdir(parents=True)
+    (tools / "bin").symlink_to(Path(sys.executable).parent)
+
+
+def run(command: str, folder: Path, cache: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a shell command in a copy, as a user without `CI` would."""
+    environment = {name: value for name, value in os.environ.items() if name != "CI"}
+    environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment["PYTHONPATH"] = str(folder)
+    if cache is not None:
+        environment["QMODELS_CACHE_DIR"] = str(cache)
+    return subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", command],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_SECONDS,
+    )
+
+
+def part(output: str, first_line: str) -> str:
+    """The paragraph of an output that begins with a line; empty if there is none."""
+    paragraphs = re.split(r"\n\s*\n", "\n".join(line.rstrip() for line in output.splitlines()))
+    return next((p for p in paragraphs if p.strip("\n").startswith(first_line.rstrip())), "")
+
+
+def refresh(page: Path) -> int:
+    """Write the output of its commands into a page again; returns how many blocks changed."""
+    lines = page.read_text(encoding="utf-8").splitlines()
+    changed = 0
+    for block in reversed([block for block in blocks(page) if block.mark == "from"]):
+        ended = run(block.argument, ROOT)
+        new = part(ended.stdout, block.text.splitlines()[0])
+        if new and new != block.text:
+            lines[block.lines.start : block.lines.stop] = new.splitlines()
+            changed += 1
+    if changed:
+        page.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return changed
+
+
+if __name__ == "__main__":
+    for changed_page in pages():
+        if count := refresh(changed_page):
+            print(f"{changed_page.relative_to(ROOT)}: {count} blocks")
