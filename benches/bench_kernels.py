@@ -1,6 +1,6 @@
 """Proof of kernels: how much really ran in int8, and whether it was computed right.
 
-Timed: the forward that is held against reference arithmetic.
+Timed: the forward that is compared with reference arithmetic.
 """
 
 from collections import Counter

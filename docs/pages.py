@@ -1,14 +1,18 @@
 """The code blocks of README.md, CONTRIBUTING.md and docs/, and how each is checked.
 
-A comment in front of a block is its mark:
+A block of ``sh`` without a mark is run, word for word, in a fresh copy of the repository. A comment
+in front of a block is its mark:
 
-- none: `sh` is run, word for word, in a fresh copy of the repository;
-- ``<!-- check: file PATH -->``: it is written to that file of the copy, for the blocks behind it;
-- ``<!-- check: options -->``: it takes too long; its commands and options must exist;
-- ``<!-- check: output -->``: it is output or a drawing, and there is nothing to run;
-- ``<!-- from: COMMAND -->``: the block or table is part of what the command prints.
+``check: file PATH``
+    It is written to that file of the copy, for the blocks behind it.
+``check: options``
+    It takes too long to run. Its commands and options must exist.
+``check: output``
+    It is output or a drawing, and there is nothing to run.
+``from: COMMAND``
+    The block or table is part of what the command prints.
 
-``python -m docs.pages`` prints those commands' output into the pages again.
+``python -m docs.pages`` writes the output of those commands into the pages again.
 """
 
 import os

@@ -36,7 +36,7 @@ class Rate:
         planted: percent of work added; 0 for unchanged code.
         slowdown: percent that the added work came to, measured over all pairs, in turn.
         called: comparisons in which it called something slower.
-        undecided: other comparisons in which it could not tell of a case.
+        undecided: other comparisons in which it left a case open.
         comparisons: all of them.
         pairs: of processes that a comparison took, on average.
     """

@@ -1,4 +1,4 @@
-"""Rules that tell slower code from noise: the gate's own, and pytest-benchmark's."""
+"""Rules that separate slower code from noise: the gate's own, and pytest-benchmark's."""
 
 import math
 import random
@@ -13,7 +13,7 @@ from qmodels.gate.sequential import Case, Rule, Samples
 from qmodels.gate.tolerances import Tolerances
 from qmodels.variants import all_variants
 
-BENCHMARK_TOLERANCE = 0.05  # of pytest-benchmark's rules that are tried: median:5% and mean:5%
+BENCHMARK_TOLERANCE = 0.05  # median:5% and mean:5%
 
 Pair = Mapping[Case, Row]
 
@@ -24,7 +24,7 @@ class Outcome:
 
     Attributes:
         slower: cases that it calls slower.
-        undecided: cases that it can't tell of.
+        undecided: cases that it leaves open.
         pairs: how many pairs of processes it took.
     """
 

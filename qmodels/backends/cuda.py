@@ -67,8 +67,8 @@ def compiled(
     """A compiled forward, of a network in a precision and images of one shape.
 
     Dynamo keeps what it compiled with a function's code, and runs what comes after the first few
-    (``recompile_limit``) without compiling it. So each shape has code of its own, and what
-    exceeds the limit all the same, as many networks of other widths would, fails: ``fullgraph``.
+    (``recompile_limit``) without compiling it. So each shape has code of its own. Networks of many
+    widths can still exceed the limit; ``fullgraph`` makes that an error.
     """
 
     def forward(network: nn.Module, images: Tensor) -> Tensor:

@@ -28,14 +28,14 @@ def no_gpu() -> Obstacle | None:
     """Why nothing runs on a GPU here; None where it does."""
     # A torch without CUDA sees no GPU; this program comes with the GPU's driver.
     if torch.version.cuda is None and shutil.which("nvidia-smi"):
-        return Obstacle("this torch is built without CUDA: install one with it", mendable=True)
+        return Obstacle("this torch is built without CUDA: install one with it", fixable=True)
     if torch.version.cuda is None or machine.gpu_class() is None:
-        return Obstacle("no NVIDIA GPU: run it on a machine with one", mendable=False)
+        return Obstacle("no NVIDIA GPU: run it on a machine with one", fixable=False)
     if torch.cuda.get_device_capability() < LEAST_CAPABILITY:
         least = ".".join(map(str, LEAST_CAPABILITY))
         return Obstacle(
             f"{machine.gpu_class()} is too old: run it on compute capability {least} or higher",
-            mendable=False,
+            fixable=False,
         )
     return None
 
@@ -43,7 +43,7 @@ def no_gpu() -> Obstacle | None:
 def no_compiler() -> Obstacle | None:
     """Why Triton, and with it ``torch.compile``, can't launch kernels here; None where it can."""
     if no_gpu() is None and not any(shutil.which(name) for name in ("cc", "gcc", "clang")):
-        return Obstacle("no C compiler: apt-get install gcc", mendable=True)
+        return Obstacle("no C compiler: apt-get install gcc", fixable=True)
     return no_gpu()
 
 

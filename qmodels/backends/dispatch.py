@@ -1,8 +1,8 @@
 """See and replace the operators that torch dispatches: of eager models and of TorchScript alike.
 
-Models that run operator by operator pass through torch's dispatcher, where a mode sees every call
-with its arguments: which kernels ran, how much they multiplied, and what they would have given in
-reference arithmetic.
+Models that run operator by operator pass through torch's dispatcher. A mode sees every call there
+with its arguments. So it can count the kernels and their work, and compute the same in reference
+arithmetic.
 """
 
 from collections.abc import Callable
@@ -20,8 +20,10 @@ from qmodels.backends.base import Kernel, Runnable
 class Product:
     """A convolution or linear layer as it was called, and what it gave.
 
-    ``integer`` tells whether the operator multiplies int8; ``weight`` is float32, dequantized
-    where it was quantized; ``output`` is float32 too.
+    Attributes:
+        weight: float32, dequantized if it was quantized.
+        output: float32, likewise.
+        integer: whether the operator multiplies int8.
     """
 
     operator: str

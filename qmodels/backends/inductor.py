@@ -63,9 +63,9 @@ def export(model: nn.Module, example: Tensor, *, also_one: bool = False) -> Expo
 
     Args:
         example: at least two images (N, C, H, W) float32, for their shape.
-        also_one: with a graph for a single image. float convolutions have their weights laid out
-            when they are compiled only where shapes are known, and else in every forward, which
-            for one image takes longer than the convolution.
+        also_one: with a graph for a single image. Float convolutions reorder their weights when
+            they are compiled, but only if shapes are known. Otherwise they do so in every forward,
+            which for one image takes longer than the convolution.
     """
     with torch.no_grad():
         batch = Dim("batch", min=1, max=MOST_IMAGES)
@@ -88,7 +88,7 @@ class Inductor(Backend):
         remedy = (
             "xcode-select --install" if platform.system() == "Darwin" else "apt-get install g++"
         )
-        return Obstacle(f"no C++ compiler: {remedy}, or name one in CXX", mendable=True)
+        return Obstacle(f"no C++ compiler: {remedy}, or name one in CXX", fixable=True)
 
     def save(self, model: Exported, folder: Path) -> None:
         """Compile each graph into a package.
@@ -263,7 +263,7 @@ def output_to(file: IO[bytes]) -> Iterator[None]:
 
 
 def read(line: str) -> Kernel | None:
-    """The kernel that a line of oneDNN's log tells of; None where it tells of something else."""
+    """The kernel in a line of oneDNN's log; None if the line is about something else."""
     found = EXECUTED.match(line)
     if found is None:
         return None

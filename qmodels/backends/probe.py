@@ -1,7 +1,7 @@
 """Ask a backend whether it works here, and whether its int8 kernels saturate.
 
-A runtime that is not torch's is asked in a process of its own: one that is installed but broken,
-to the point of an illegal instruction, then costs its variants and nothing else.
+A runtime other than torch is probed in a process of its own. If it is broken, even by an illegal
+instruction, only its own variants are lost.
 """
 
 import json

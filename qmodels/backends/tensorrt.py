@@ -122,7 +122,7 @@ def build(graph: bytes) -> bytes:
     if plan is None:
         raise UserError(
             f"TensorRT {tensorrt.__version__} built no engine for {torch.cuda.get_device_name()}: "
-            "its lines above tell why"
+            "its lines above say why"
         )
     return bytes(plan)
 
@@ -207,7 +207,7 @@ def running(engine: Any) -> Runnable:
         context.set_tensor_address(INPUT, images.data_ptr())
         context.set_tensor_address(OUTPUT, logits.data_ptr())
         if not context.execute_async_v3(stream):
-            raise UserError("TensorRT ran no forward: its lines above tell why")
+            raise UserError("TensorRT ran no forward: its lines above say why")
         return logits
 
     return forward

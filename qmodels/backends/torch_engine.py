@@ -74,11 +74,11 @@ class TorchBackend(Backend):
         if self.engine in X86_ENGINES and not x86:
             return Obstacle(
                 f"engine {self.engine} needs an x86 processor with AVX2: use one that has it",
-                mendable=False,
+                fixable=False,
             )
         return Obstacle(
             f"this build of torch has no quantized engine {self.engine}: install it from PyPI",
-            mendable=True,
+            fixable=True,
         )
 
     def load(self, artifact: Stored) -> Runnable:

@@ -1,9 +1,9 @@
 """Convolutions of int8 as Triton kernels: implicit matrix products, all that follows fused in.
 
-Needs nothing but torch and Triton. The rows of the product are output pixels and its columns
-output channels; it runs over the taps of the kernel and the input channels without an unfolded
-copy of the image. What is computed, and why in integers, stands in ``qmodels.integer``; the
-results are bit for bit those of its ``convolve``, because sums of integers have no order.
+Needs nothing but torch and Triton. The rows of the product are output pixels, its columns output
+channels. It sums over the taps of the kernel and the input channels, without an unfolded copy of
+the image. ``qmodels.network.integer`` says what is computed, and why in integers. Results equal
+those of its ``convolve`` bit for bit, because sums of integers have no order.
 
 Under ``TRITON_INTERPRET=1``, set before this module is imported, the kernels run on the CPU.
 """

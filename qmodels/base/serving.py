@@ -67,9 +67,9 @@ def measure(request: Mapping[str, Any]) -> None:
     """Run the benches of this code, except those of latency; regressions here don't matter.
 
     Args:
-        request: the path of a ``checkpoint``, names of ``variants``, how many ``threads``,
-            ``accuracy_images`` as in the option of that name (or None), and the ``file`` that
-            the run record goes to.
+        request: ``checkpoint``, a path; ``variants``, names; ``threads``, a number;
+            ``accuracy_images``, as in the option of that name, or None; ``file``, the path that
+            the run record is written to.
 
     Raises:
         UserError: the benches left no record.

@@ -113,7 +113,7 @@ def choose_recipe(
 
 
 def is_main_process() -> bool:
-    """Whether this process prints: the first of those that torchrun started, or the only one."""
+    """Whether this process prints: rank 0 under torchrun, or the only one."""
     return os.environ.get("RANK", "0") == "0"
 
 

@@ -66,8 +66,8 @@ def accept(
 ) -> list[Accepted]:
     """Store entries of a run in the baselines of their machine classes and networks.
 
-    Latencies of a run beside a base, or of fewer processes than the stored ones, are refused: the
-    file keeps what it has of them.
+    Latencies that were measured against a base revision, or in fewer processes than the stored
+    ones, are refused. The file keeps its own.
 
     Args:
         folder: of all baselines.
@@ -116,7 +116,7 @@ def accept_into(
 def refusal(now: Entry, before: Entry | None) -> str | None:
     """Why an entry must not replace the one before; None where it may."""
     if "latency_change" in now.metrics:
-        return "it ran beside a base; store a run without one"
+        return "it was measured against a base revision; store a run without --qmodels-base"
     for name, metric in now.metrics.items():
         stored = before.metrics.get(name) if before else None
         if stored and len(metric.samples) < len(stored.samples):

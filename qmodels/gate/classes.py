@@ -1,9 +1,9 @@
-"""Machine classes beside this one's: which is nearest.
+"""The machine class that is nearest to another one.
 
-A machine whose class has no stored run is compared with that of the nearest class: of the same
-system and architecture, and first those that also multiply uint8 by int8 without overflow (or also
-overflow), because quantization gives weights seven bits where it would; among these the fewest
-steps away in ``LADDER``, and of two as near the lower one.
+A machine whose class has no stored run is compared with the run of the nearest class of the same
+system and architecture. Classes whose products of uint8 and int8 overflow alike come first, because
+quantization gives weights seven bits where they do. Then the fewest steps in ``LADDER`` decide, and
+of two as near the lower one.
 """
 
 from collections.abc import Iterable

@@ -66,7 +66,7 @@ class Provenance:
 
 
 class Key(NamedTuple):
-    """What tells entries apart; it does not change when the bench's file moves."""
+    """What identifies an entry; it does not change when the bench's file moves."""
 
     network: str
     bench: str

@@ -49,7 +49,7 @@ class Timings:
         changes: log(head / base), paired by visit.
         x_ceiling: of its multiply-accumulates a second, by those of the machine's limit.
         screened: how many of these were drawn before there was a suspicion.
-        failure: the line that tells why there are no more; the others then say nothing.
+        failure: why the case was given up, in a line; the other attributes then mean nothing.
     """
 
     seconds: list[float] = field(default_factory=list)
@@ -106,13 +106,13 @@ def measure(
 ) -> dict[Case, Timings]:
     """Time every case in fresh processes, as many as the rules ask for.
 
-    A case of which a model fails, its own or one that it is held against, is given up.
+    A case is given up if its model fails, or one that it is compared with.
 
     Args:
         base: what to take turns with; the rules are then about changes against it.
         rules: of the cases that are judged.
-        limits: what cases are held against to tell how close they come to the machine's limit;
-            not looked at beside a base, whose code may not know them.
+        limits: the models that show the machine's limit for a case; unused with a base revision,
+            whose code may not know them.
         to_store: no rules but a fixed number of processes, as a baseline wants them.
 
     Raises:
@@ -130,7 +130,7 @@ def measure(
         alive = [case for case in wanted if timings[case].failure is None]
         if not alive:
             return {}
-        # Beside a base only the first processes are for ratios too.
+        # Against a base revision, only the first processes also give ratios.
         ratios = base is None or not timings[alive[0]].x_probe
         others = [PROBE, REFERENCE] if ratios else []
         by_size = {

@@ -5,8 +5,8 @@ unchanged model on an unchanged machine gets the same images right, so that ten 
 won are no accident. Kept for each image is the rank of the right class, how many others the model
 put before it: 0 is right by top-1, below 5 by top-5.
 
-Images are known by their content and kept in the order of its digests, so that a test split in
-another order, or a part of it, is held against the right predictions.
+Images are identified by digests of their content, and kept in that order. So a test split in
+another order, or a part of one, is compared with the right predictions.
 """
 
 import base64
@@ -122,8 +122,8 @@ def flips(now: Ranks, before: Ranks, metric: str) -> Flips:
 def is_conclusive(seen: Flips, tolerance: float, alpha: float) -> bool:
     """Whether a part of the images answers for all of them.
 
-    It does where the loss is significant, and where a loss as large as the tolerance is excluded:
-    by the exact bounds of Clopper and Pearson (1934) on the shares of images lost and won.
+    It does if the loss is significant, or if a loss as large as the tolerance is excluded. The
+    bounds on the shares of images lost and won are the exact ones of Clopper and Pearson (1934).
 
     Args:
         tolerance: in points.

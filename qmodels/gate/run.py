@@ -77,7 +77,7 @@ class Run:
 def damaged(name: str, reason: str) -> UserError:
     """The error that refuses a file, with the remedy."""
     return UserError(
-        f"{name} is damaged, or not of pytest-benchmark with qmodels' metrics ({reason}): "
+        f"{name} is damaged, or holds no metrics of qmodels ({reason}): "
         "restore it from git, or delete it and make it again with --qmodels-update-baseline"
     )
 

@@ -1,7 +1,7 @@
-"""How many fresh processes to spend on a latency, and what they say.
+"""How many fresh processes a latency gets, and the verdict on their samples.
 
-A few are spent on everything; more where the answer is in doubt, up to a bound; and what looks
-slower is believed only where processes that had no part in the suspicion find it again.
+Every case gets a few processes. Inconclusive cases get more, up to a bound. A case that looks
+slower is measured again in new processes, and has regressed only if these alone show it too.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -55,7 +55,7 @@ def answer(interval: Interval, tolerance: float) -> Answer:
 def conclude(samples: Samples, bound: Bound, tolerance: float) -> Answer:
     """What all samples of a case say: a change only where both stages find it.
 
-    Where either stage ran out of samples in doubt, so is the answer.
+    It is inconclusive if either stage was when it ran out of samples.
     """
     screened = answer(bound(samples.screened, SCREEN.alpha), tolerance)
     if screened in ("same", "inconclusive") or not samples.confirmed:

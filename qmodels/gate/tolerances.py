@@ -77,7 +77,7 @@ def read_tolerances(folder: Path, variants: Iterable[str]) -> Tolerances:
     except OSError as error:
         raise UserError(f"{path} can't be read ({error.strerror}): restore it from git") from None
     except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{path} is no TOML ({error}): mend it, or restore it from git") from None
+        raise UserError(f"{path} is no TOML ({error}): fix it, or restore it from git") from None
     known = set(variants)
     for metric, table in tables.items():
         if metric not in METRICS:

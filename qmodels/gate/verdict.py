@@ -131,7 +131,7 @@ def weights(now: Entry) -> str:
 
 
 def gates(tolerances: Tolerances, metric: str, now: Entry) -> bool:
-    """Whether a metric of an entry is gated where the baseline is of its class."""
+    """Whether a metric of an entry is gated against a baseline of its own class."""
     return tolerances.of(metric, now.variant, now.arithmetic) is not None
 
 
@@ -235,7 +235,7 @@ def in_turn(now: Entry, name: str, tolerances: Tolerances) -> Finding:
 
 
 def readable(value: float, unit: str) -> str:
-    """A value with its unit, as people read it."""
+    """A value with its unit, rounded."""
     if unit == "bytes":
         if abs(value) >= 1e6:
             return f"{value / 1e6:.3f} MB"

@@ -55,7 +55,7 @@ class Latencies:
         return timings
 
     def run(self, cases: Sequence[Case], head: Arm, base: Arm | None) -> dict[Case, Timings]:
-        """Times of some cases, beside a base or without one."""
+        """Times of some cases, against a base revision or without one."""
         settings = self.session.settings
         return latency.measure(
             cases,

@@ -202,13 +202,13 @@ class Record:
 
 
 def unseen(session: BenchSession, variant: Variant, seen: int) -> list[str]:
-    """The loss that an evaluation of a part of the images could not have shown, in a line."""
+    """The loss that an evaluation of a part of the images cannot detect, in a line."""
     settings, whole = session.settings, len(session.dataset.test)
     if seen == whole:
         return []
     least = least_visible(seen, settings.tolerances.level("top1", variant.name, variant.arithmetic))
     early = " (the answer was clear by then)" if seen < (settings.accuracy_images or 0) else ""
     return [
-        f"accuracy of {variant.name}: {seen} of {whole} images{early}; on so many, a loss of less "
-        f"than {least:.2f} points can't be told from chance"
+        f"accuracy on {seen} of {whole} images{early}: a loss of less than {least:.2f} points "
+        "cannot be detected"
     ]

@@ -27,8 +27,8 @@ class Settings:
         checkpoint: the weights; None where they have to be trained first.
         variants: that were asked for, all by default.
         left_out: whether variants were named, so that others were left out.
-        stops_early: whether accuracy ends where the answer is clear.
-        base: the code that this one is held against, in turn.
+        stops_early: whether accuracy stops evaluating where the answer is clear.
+        base: the code that this one is compared with, in turn.
         baselines: the folder of all stored runs.
         baseline: the stored run that fits, of this class or of the nearest one.
     """

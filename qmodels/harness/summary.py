@@ -54,7 +54,7 @@ class SessionResults:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
-        """Note what a worker of pytest-xdist deselected; all of them deselect the same."""
+        """Note what a worker process deselected; all of them deselect the same."""
         self.deselected += getattr(node, "workeroutput", {}).get("qmodels_deselected", [])
 
 
@@ -126,7 +126,7 @@ def vanished(config: pytest.Config, settings: Settings, results: SessionResults)
             )
             continue
         obstacle = known[key.variant].obstacle()
-        if obstacle and not obstacle.mendable:
+        if obstacle and not obstacle.fixable:
             excuses[key.variant] = obstacle.reason
         else:
             lines.append(f"{entry.name} is in the baseline and was not measured")
@@ -184,7 +184,7 @@ def pytest_terminal_summary(
         terminalreporter.write_line(f"gate: {report.counted(results.findings)}")
     for line in remarks(results.findings, settings):
         terminalreporter.write_line(line)
-    for note in results.notes:
+    for note in dict.fromkeys(results.notes):  # several benches may have the same
         terminalreporter.write_line(note)
 
 

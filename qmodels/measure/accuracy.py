@@ -65,9 +65,9 @@ def paired_drop(
     """Points of top-1 lost against the reference, with a 95 % confidence interval.
 
     Only images on which the two disagree carry information. The interval is Wald's with half an
-    image added to each cell of the table of outcomes (Agresti and Min, "Simple improved
-    confidence intervals for comparing matched proportions", 2005), so that it has a width also
-    where nothing differs.
+    image added to each cell of the table of outcomes, so that it has a width even if nothing
+    differs. Source: Agresti and Min, "Simple improved confidence intervals for comparing matched
+    proportions", 2005.
     """
     correct = ranks(logits, split.labels) == 0
     reference_correct = ranks(reference, split.labels) == 0

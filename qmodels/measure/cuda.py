@@ -2,8 +2,8 @@
 
 Times are those of the GPU, by events in its stream: images lie there before and logits after.
 Between two events a model runs several times, so that what the processor does to launch a forward
-is hidden behind the forward before it. Models take turns, in an order that is turned round from
-one round to the next (A B B A): clocks drift with temperature, and that hits all of them alike.
+is hidden behind the forward before it. Models take turns, and the order is reversed in every second
+round (A B B A). So a drift of the clock with temperature affects all of them alike.
 """
 
 import gc
@@ -24,7 +24,7 @@ BATCH_SIZES = (1, 8, 256)
 ROUNDS = 50
 UNTIMED_FORWARDS, TIMED_FORWARDS = 5, 20
 
-# What all others are held against: what a GPU does without being asked twice.
+# What all others are compared with: the precision that a GPU runs without quantization.
 REFERENCE = "cuda-fp16"
 
 Multiplied = Literal["float32", "float16", "int8"]
@@ -48,7 +48,7 @@ OPERATIONS_PER_CLOCK: dict[str, dict[Multiplied, int]] = {
 
 @dataclass(frozen=True)
 class Card:
-    """A GPU: its class, multiprocessors, and highest clock in Hz, None where torch can't tell."""
+    """A GPU: its class, multiprocessors, and highest clock in Hz; None if it is unknown."""
 
     gpu_class: str
     multiprocessors: int

@@ -39,8 +39,8 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
     """The memory that an artifact takes.
 
     Memory is read after loading and after each forward, when freed memory has been handed back.
-    A thread that reads all the time would see more, but no two runs the same: how much freed
-    memory a process keeps for a while differs by more than the weights of a small network.
+    A thread that reads all the time would see more, but its readings do not repeat. The freed
+    memory that a process keeps varies by more than the weights of a small network.
 
     Args:
         request: the ``module`` whose ``loader`` serves the artifact of a ``variant`` in a
@@ -48,7 +48,7 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
 
     Returns:
         ``anonymous`` and ``mapped``: bytes that came with the artifact, at the reading where
-        their sum is largest; None where the kernel does not tell. ``resident``: peak bytes of all
+        their sum is largest; None where the kernel does not say. ``resident``: peak bytes of all
         that was in memory. ``torch``: whether this process has imported it.
     """
     shape = (1, *request["input_shape"])

@@ -100,7 +100,7 @@ def totals(profiler: torch.profiler.profile) -> tuple[int, int]:
 def held(artifact: Artifact, threads: int) -> dict[str, Metric]:
     """``memory_bytes`` that fresh processes hold for an artifact, and ``rss_bytes``, their peak.
 
-    Medians of ``PROCESSES``. There is no ``memory_bytes`` where the kernel does not tell.
+    Medians of ``PROCESSES``. There is no ``memory_bytes`` where the kernel does not report it.
 
     Raises:
         UserError: a process failed.

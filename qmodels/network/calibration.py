@@ -1,8 +1,8 @@
 """Scales of activations, observed on calibration images, for runtimes that are told all of them.
 
-Observed is what such runtimes write to memory: the images, and what leaves each convolution after
-its ReLU. The second convolution of a block is left out: its sums meet the shortcut before they are
-rounded, so that a residual block rounds once where torch's static quantization rounds twice.
+Observed are the tensors that such runtimes write to memory: the images, and the output of each
+convolution after its ReLU. The second convolution of a block is left out, because the shortcut is
+added before rounding. So a residual block rounds once, and torch's static quantization twice.
 """
 
 from dataclasses import dataclass

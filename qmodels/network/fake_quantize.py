@@ -1,8 +1,8 @@
 """Quantization-aware training: a float network that rounds as int8 arithmetic would.
 
-Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
-Inference" (2018): batch norms are folded into the convolutions before those are rounded, gradients
-pass through the rounding unchanged, activation ranges are moving averages.
+Batch norms are folded into the convolutions before those are rounded. Gradients pass through the
+rounding unchanged. Activation ranges are moving averages. Source: Jacob et al., "Quantization and
+Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference", 2018.
 """
 
 from typing import Any
@@ -122,7 +122,7 @@ def grid(state: State, name: str) -> tuple[Tensor, Tensor]:
 
 
 # Scales and zero points by the module that gives the tensor, and by module and ".weight" for
-# weights. A residual sum is of the block around it, the images of ``INPUT``.
+# weights. A residual sum has the name of its block, the images ``INPUT``.
 Ranges = dict[str, tuple[Tensor, Tensor]]
 INPUT = "quant"
 

@@ -1,9 +1,9 @@
 """Fold batch norms into convolutions, and join the ReLUs after them.
 
-In eval mode a batch norm is an affine map of each channel, so a convolution followed by one is a
-convolution with other weights (Jacob et al., "Quantization and Training of Neural Networks for
-Efficient Integer-Arithmetic-Only Inference", 2018, section 3.2). Static quantization needs the
-fusion: what is joined has one output, quantized once.
+In eval mode a batch norm is an affine map of each channel. So a convolution followed by one is a
+convolution with other weights. Static quantization needs the fusion: a fused module has one output,
+which is quantized once. Source: Jacob et al., "Quantization and Training of Neural Networks for
+Efficient Integer-Arithmetic-Only Inference", 2018, section 3.2.
 """
 
 import copy
@@ -57,7 +57,7 @@ def join_groups(model: Module, fuse_modules: Callable[..., Any]) -> Module:
     with eager_quantization.suppress_deprecations():
         for module in list(model.modules()):
             for group in getattr(module, "fusion_groups", ()):
-                # Fused modules are subclasses of neither, nor is Identity: exact types tell.
+                # Exact types: subclasses, fused modules and Identity are left alone.
                 if all(type(module.get_submodule(name)) in FUSIBLE for name in group):
                     fuse_modules(module, list(group), inplace=True)
     return model

@@ -1,9 +1,9 @@
 """Convolutions of int8 in integers alone, to the bit the same on every device.
 
-Activations are int8 with a zero point, not symmetric: what leaves a ReLU then uses all 256
-integers instead of 128, half the rounding error, and costs nothing, because the zero point of a
-convolution's input is a constant of each output channel once padding is filled with it. Weights
-are symmetric, with a scale for each output channel.
+Activations are int8 with a zero point. The output of a ReLU then uses all 256 integers instead of
+128, which halves the rounding error. It costs nothing: once padding is filled with the zero point,
+its product with the weights is a constant of each output channel. Weights are symmetric, with a
+scale for each output channel.
 
 Sums are rescaled as Jacob et al., "Quantization and Training of Neural Networks for Efficient
 Integer-Arithmetic-Only Inference" (2018), section 2.2, do: by an integer and a shift. Floating

@@ -64,8 +64,8 @@ def layer_of(namespace: str) -> str:
 def weight_shapes(graph: "ModelProto") -> dict[str, tuple[int, ...]]:
     """Shapes of the weights of all nodes that multiply by one, (out, in, ...).
 
-    By the names that an optimized node may have: the node's own, that of its output, and those
-    of the outputs of what is fused behind it (an addition, a ReLU).
+    Keys are the names that an optimized node may have: its own, and that of its output. If an
+    addition or a ReLU is fused behind it, their outputs' names are keys too.
     """
     shapes = {one.name: tuple(one.dims) for one in graph.graph.initializer}
     found: dict[str, tuple[int, ...]] = {}

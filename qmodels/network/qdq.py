@@ -1,10 +1,10 @@
 """A fused network as an ONNX graph that says where to round: quantize and dequantize nodes (Q/DQ).
 
-As TensorRT fuses them best (its documentation, "Q/DQ Layer-Placement Recommendations"): inputs of
-convolutions are rounded and weights stored as int8, all with zero points of 0; what is added to a
-convolution's sums is rounded too, the sums themselves are not. Convolution, bias, addition, ReLU
-and the rounding after them are then one kernel from int8 to int8. Were the sums rounded before
-the addition, the convolution would end there, and the addition be a kernel of its own.
+Nodes stand where TensorRT fuses them best (its documentation, "Q/DQ Layer-Placement
+Recommendations"). Inputs of convolutions are rounded and weights stored as int8, all with zero
+points of 0. The shortcut that is added to a convolution's sums is rounded too; the sums are not.
+Convolution, bias, addition, ReLU and the rounding after them are then one kernel from int8 to int8.
+If the sums were rounded before the addition, the addition would be a kernel of its own.
 """
 
 from dataclasses import dataclass, field

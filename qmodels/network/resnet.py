@@ -1,11 +1,11 @@
 """ResNet-34 for 32x32 images, post- and pre-activation, ready for eager-mode quantization.
 
-The networks are those of He et al., "Deep Residual Learning for Image Recognition" (2015) and
-"Identity Mappings in Deep Residual Networks" (2016), with the usual change for small images: a 3x3
-stem with stride 1 and no max-pooling.
+Sources: He et al., "Deep Residual Learning for Image Recognition" (2015) and "Identity Mappings in
+Deep Residual Networks" (2016). The stem is the usual one for small images: 3x3, stride 1, no
+max-pooling.
 
-Eager-mode static quantization replaces modules, so everything that computes is a module used once:
-residual additions go through ``FloatFunctional`` and the network's ends carry quantize and
+Eager-mode static quantization replaces modules, so every operation is a module that is used once.
+Residual additions go through ``FloatFunctional``. The ends of the network have quantize and
 dequantize stubs, which do nothing in float.
 """
 

@@ -155,9 +155,8 @@ def left_in_float(model: nn.Module, images: Tensor, most_points: float) -> Seque
     """The fewest of the most sensitive layers that, left in float, keep the expected drop small.
 
     Args:
-        images: (N, 3, 32, 32) float32, normalized; the first ``RANKING_IMAGES`` rank the layers,
-            all of them tell the drop, which one image in a thousand moves by a hundredth of a
-            point.
+        images: (N, C, H, W) float32, normalized. The first ``RANKING_IMAGES`` rank the layers. The
+            expected drop is measured on all of them.
         most_points: of top-1 that quantizing all the others may be expected to lose.
 
     Bisects how many of the ranking stay float; with all of them in float nothing is lost.

@@ -17,12 +17,12 @@ class Obstacle:
 
     Attributes:
         reason: a line with the remedy.
-        mendable: whether installing something removes it. Another processor, operating system or
+        fixable: whether installing something removes it. Another processor, operating system or
             GPU can't be installed.
     """
 
     reason: str
-    mendable: bool
+    fixable: bool
 
 
 def first_line(error: BaseException) -> str:

@@ -29,7 +29,7 @@ class Fork:
     pipe: Pipe
 
     def send(self, message: object) -> None:
-        """Send something; one that has ended can't tell, and ``receive`` then raises."""
+        """Send something. If the process has ended, the next ``receive`` raises."""
         with suppress(ConnectionError):
             self.pipe.send(message)
 

@@ -13,8 +13,8 @@ import torch
 from qmodels import __version__
 from qmodels.system import packages
 
-# Instruction sets, the best first, and the flags that each needs. A processor is of the first that
-# it has all flags of. Each step changes which kernels run, and so what int8 computes.
+# Instruction sets, the best first, and the flags that each needs. A processor belongs to the first
+# whose flags it has. Each step changes which kernels run, and so what int8 computes.
 X86_LEVELS = {
     "amx": ("amx_int8", "amx_bf16"),
     "avx512_bf16": ("avx512_vnni", "avx512_bf16"),

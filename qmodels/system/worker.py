@@ -27,9 +27,9 @@ from qmodels.system.errors import UserError
 ANSWER_SECONDS = 1800.0
 # Between the end of a process's output and its own.
 EXIT_SECONDS = 10.0
-# Allocations that glibc hands back to the system cost page faults in the next forward, more or
-# fewer by what else the process has allocated: a forward of eight images took 7 % more or less
-# time by it, and 1.3 % with these. Other allocators ignore them.
+# Memory that glibc hands back to the system costs page faults in the next forward. How many depends
+# on what else the process has allocated. A forward of eight images varied by 7 % without these
+# settings, and by 1.3 % with them. Other allocators ignore them.
 STEADY_HEAP = {
     "MALLOC_MMAP_THRESHOLD_": str(2**32),
     "MALLOC_TRIM_THRESHOLD_": str(2**32),
@@ -156,7 +156,7 @@ def serve(answer: Callable[[Any], Any]) -> None:
     Whatever else writes to the standard output, as runtimes and their progress bars do, goes to
     the standard error.
     """
-    # The end of this stream tells that the error of the process has been written.
+    # The parent waits for the end of this stream, and then reads the error of the process.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     try:

@@ -2,10 +2,10 @@
 
 A checkpoint folder holds ``index.json``, one record a file, and the files. The index has a format
 number; the first one was a bare list of records, and becomes format 1 when it is next written.
-Convolution and linear weights are stored as float16, which halves the file and costs no accuracy
-worth measuring; one-dimensional tensors (biases, batch-norm scales and statistics) stay float32,
-because a running variance can leave float16's range. Weights that are fake-quantized are stored as
-the levels they are rounded to, int8. The recorded accuracy is that of the weights as stored.
+Convolution and linear weights are stored as float16, which halves the file and costs no measurable
+accuracy. One-dimensional tensors (biases, batch-norm scales and statistics) stay float32, because a
+running variance can exceed float16's range. Fake-quantized weights are stored as their levels,
+int8. The recorded accuracy is that of the weights as stored.
 """
 
 import json
@@ -30,11 +30,13 @@ FORMAT = 1
 class Checkpoint:
     """What is known of one file of trained weights.
 
-    ``recipe`` made it, whole. ``top1`` is the accuracy and ``top5_error`` the error on the whole
-    test split after the last epoch, in percent; ``sha256`` is the file's digest. What was
-    fine-tuned names the digest of the checkpoint it started from, its ``parent``; what was
-    distilled from another network names its ``teacher``; what was trained ``quantization_aware``
-    holds fake-quantized weights and the ranges of all activations.
+    Attributes:
+        recipe: that made it, whole.
+        top1, top5_error: on the whole test split after the last epoch, in percent.
+        sha256: the file's digest.
+        parent: digest of the checkpoint that fine-tuning started from.
+        teacher: digest of the network that it was distilled from.
+        quantization_aware: whether it holds fake-quantized weights and the ranges of activations.
     """
 
     file: str
@@ -142,7 +144,7 @@ def read_index(folder: Path) -> list[Checkpoint]:
     """The checkpoints of a folder, oldest first; none where there is no index.
 
     Raises:
-        UserError: it can't be read, or is of a later format.
+        UserError: it can't be read, or its format is a later one.
     """
     index = folder / INDEX
     if not index.exists():

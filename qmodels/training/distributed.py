@@ -1,8 +1,8 @@
 """Several processes train one network: each computes its share of every batch.
 
-Started by ``torchrun``, which sets RANK, LOCAL_RANK and WORLD_SIZE. All of them draw the same
-random numbers and hold the same weights; gradients are summed, and batch norms take their
-statistics over all shares, so that the result is that of one process with the whole batch.
+``torchrun`` starts them, and sets RANK, LOCAL_RANK and WORLD_SIZE. All of them draw the same random
+numbers and hold the same weights. Gradients are summed, and batch norms take their statistics over
+all shares. The result is that of one process with the whole batch.
 """
 
 import os

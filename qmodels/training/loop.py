@@ -295,8 +295,8 @@ def sgd(model: nn.Module, recipe: Recipe) -> torch.optim.SGD:
 def distillation(logits: Tensor, teachers: Tensor, temperature: float) -> Tensor:
     """Summed divergence from a teacher's softened distribution, both logits (N, classes).
 
-    Times the squared temperature, so that its gradients are of the labels' size whatever that is
-    (Hinton et al., 2015).
+    It is multiplied by the squared temperature, so that its gradients keep their size at every
+    temperature (Hinton et al., "Distilling the Knowledge in a Neural Network", 2015).
     """
     ours, theirs = (
         functional.log_softmax(one.float() / temperature, dim=1) for one in (logits, teachers)

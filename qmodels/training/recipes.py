@@ -96,7 +96,7 @@ class Recipe:
         return self.peak_rate * (1 - math.cos(math.pi * left)) / 2
 
     def lasting(self, epochs: int) -> "Recipe":
-        """The same recipe stretched or shortened; its name tells.
+        """The same recipe stretched or shortened; the name says by how many epochs.
 
         Raises:
             UserError: too few epochs for its stages.

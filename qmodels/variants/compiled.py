@@ -23,7 +23,7 @@ def no_bfloat16() -> Obstacle | None:
         return None
     return Obstacle(
         "this processor has no bfloat16 instructions: run it on one with AVX512-BF16 or AMX",
-        mendable=False,
+        fixable=False,
     )
 
 

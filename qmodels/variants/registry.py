@@ -1,8 +1,8 @@
 """What a variant is, and all of them by name.
 
-Adding one is a module like those beside this one: a function from a trained model, and calibration
-images if it looks at any, to what its backend stores, decorated with ``variant``. Another package
-adds one by an entry point in the group ``qmodels.variants`` that names such a module.
+A variant is a function, decorated with ``variant``, in a module like those beside this one. It
+takes a trained model, and calibration images if it needs any, and returns what its backend stores.
+Another package adds one by an entry point in the group ``qmodels.variants``, which names a module.
 """
 
 import sys
@@ -110,16 +110,16 @@ class Variant:
             return unfit
         for module in self.requires:
             if find_spec(module) is None:
-                return Obstacle(f"{module} is not installed: {self.install()}", mendable=True)
+                return Obstacle(f"{module} is not installed: {self.install()}", fixable=True)
         wrong = packages.wrong_version(self.requires, self.extra or "", self.distribution)
         if wrong:
-            return Obstacle(f"{wrong}: {self.install('--upgrade')}", mendable=True)
+            return Obstacle(f"{wrong}: {self.install('--upgrade')}", fixable=True)
         broken = self.probe().broken
         if broken:
             return Obstacle(
                 f"{self.backend.name} is installed and does not work ({broken}): "
                 f"{self.install('--force-reinstall')}",
-                mendable=True,
+                fixable=True,
             )
         return None
 

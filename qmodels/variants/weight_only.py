@@ -1,8 +1,9 @@
 """Weights of four bits, for size: float32 arithmetic on weights that are small on disk.
 
-Rounding to the nearest level would lose points; here each column's rounding error is made up for
-by the columns after it, by how inputs go together (Frantar, Ashkboos, Hoefler and Alistarh,
-"GPTQ: Accurate Post-Training Quantization for Generative Pre-trained Transformers", 2022).
+Rounding to the nearest level would lose accuracy. Here the rounding error of each column is
+compensated by the columns after it, as the correlation of the inputs allows. Source: Frantar,
+Ashkboos, Hoefler and Alistarh, "GPTQ: Accurate Post-Training Quantization for Generative
+Pre-trained Transformers", 2022.
 """
 
 import torch
@@ -89,7 +90,7 @@ def rounded(weight: Tensor, squares: Tensor, bits: int) -> tuple[Tensor, Tensor]
     squares += torch.eye(len(order)) * DAMPING * squares.diag().mean()
     rows = weight.detach().flatten(1)[:, order].clone()
     scales = best_scales(rows, squares.float(), lowest, highest)
-    # Of the inverse's Cholesky factor, row k tells how the columns after k make up for column k.
+    # Row k of the inverse's Cholesky factor: how the columns after k compensate column k.
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(squares))
     factor = torch.linalg.cholesky(inverse, upper=True).float()
     step = scales.float()

@@ -163,4 +163,4 @@ def test_without_a_compiler_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch)
     obstacle = inductor.BACKEND.obstacle()
     assert obstacle is not None
     assert obstacle.reason.startswith("no C++ compiler: ")
-    assert obstacle.mendable
+    assert obstacle.fixable

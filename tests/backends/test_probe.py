@@ -84,7 +84,7 @@ def test_a_variant_of_a_broken_runtime_is_missing_with_the_remedy(
     assert variant.obstacle() == Obstacle(
         "onnxruntime is installed and does not work (it died of SIGILL): "
         "pip install --force-reinstall -e '.[onnx]' -c baselines/constraints.txt",
-        mendable=True,
+        fixable=True,
     )
 
 

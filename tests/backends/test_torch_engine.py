@@ -21,7 +21,7 @@ needs_vnni = pytest.mark.skipif(
 
 
 @pytest.mark.parametrize(
-    ("processor", "flags", "mendable", "said"),
+    ("processor", "flags", "fixable", "said"),
     [
         ("aarch64", {"asimd"}, False, "engine fbgemm needs an x86 processor with AVX2: use one"),
         ("x86_64", {"sse2"}, False, "engine fbgemm needs an x86 processor with AVX2: use one"),
@@ -29,14 +29,14 @@ needs_vnni = pytest.mark.skipif(
     ],
 )
 def test_an_engine_that_torch_lacks_is_the_processors_fault_or_the_builds(
-    processor: str, flags: set[str], mendable: bool, said: str, monkeypatch: pytest.MonkeyPatch
+    processor: str, flags: set[str], fixable: bool, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch._C, "_supported_qengines", lambda: [2])  # qnnpack
     monkeypatch.setattr(platform, "machine", lambda: processor)
     monkeypatch.setattr(machine, "cpu_flags", lambda: frozenset(flags))
     obstacle = variants.all_variants()["dynamic-fp16"].obstacle()
     assert obstacle is not None
-    assert obstacle.mendable == mendable
+    assert obstacle.fixable == fixable
     assert obstacle.reason.startswith(said)
     assert torchscript.BACKEND.on("qnnpack").obstacle() is None
 

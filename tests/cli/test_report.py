@@ -18,7 +18,7 @@ def test_a_file_of_something_else_is_one_line(tmp_path: Path, qmodels: Qmodels) 
     path.write_text('{"benchmarks": [{"fullname": "other", "extra_info": {}}]}')
     result = qmodels(f"report {path}")
     assert result.status == 2
-    assert "damaged, or not of pytest-benchmark" in result.err
+    assert "damaged, or holds no metrics of qmodels" in result.err
 
 
 def test_an_empty_run_is_one_line(tmp_path: Path, qmodels: Qmodels) -> None:

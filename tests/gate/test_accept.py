@@ -95,7 +95,7 @@ def test_a_latency_beside_a_base_is_not_stored(tmp_path: Path) -> None:
     change = measured("latency_change", 1.0, samples=(0.0,)).as_record()
     (done,) = gate.accept(tmp_path, run(latency(12, latency_change=change)))
     assert done.stored == ()
-    assert "beside a base" in done.refused[0]
+    assert "against a base revision" in done.refused[0]
     assert not stored(tmp_path).exists()
 
 

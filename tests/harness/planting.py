@@ -86,7 +86,7 @@ UNFIT = (
     PLANTED
     + """
 from qmodels.system.errors import Obstacle
-obstacle = Obstacle("it needs a harpsichord", mendable={mendable})
+obstacle = Obstacle("it needs a harpsichord", fixable={fixable})
 registry._VARIANTS["dynamic-int8"] = replace(
     registry._VARIANTS["dynamic-int8"], unfit=lambda: obstacle
 )

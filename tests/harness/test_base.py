@@ -1,4 +1,4 @@
-"""Runs beside a base: latency in turn, other metrics against its own."""
+"""Runs against a base revision: latency in turn, other metrics against its own."""
 
 import shutil
 from pathlib import Path

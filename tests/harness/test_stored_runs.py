@@ -1,4 +1,4 @@
-"""Stored runs: which one a run is held against, how it is accepted, and damaged ones."""
+"""Stored runs: which one a run is compared with, how it is accepted, and damaged ones."""
 
 import json
 import os

@@ -213,7 +213,7 @@ def test_what_is_missing_is_one_line_with_the_remedy(
         assert obstacle is not None
         assert reason in obstacle.reason
         assert "\n" not in obstacle.reason
-        assert obstacle.mendable == ("install" in obstacle.reason)
+        assert obstacle.fixable == ("install" in obstacle.reason)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without an NVIDIA GPU")

@@ -138,4 +138,4 @@ def test_bfloat16_needs_a_processor_that_multiplies_it(monkeypatch: pytest.Monke
     obstacle = variants.all_variants()["bf16"].obstacle()
     assert obstacle is not None
     assert "no bfloat16 instructions" in obstacle.reason
-    assert not obstacle.mendable
+    assert not obstacle.fixable

@@ -244,7 +244,7 @@ def test_what_is_ours_to_install_is_an_extra_of_the_checkout(
     monkeypatch.setattr(registry, "find_spec", lambda name: None)
     obstacle = variants.all_variants()["onnx-int8"].obstacle()
     command = "pip install -e '.[onnx]' -c baselines/constraints.txt"
-    assert obstacle == Obstacle(f"onnx is not installed: {command}", mendable=True)
+    assert obstacle == Obstacle(f"onnx is not installed: {command}", fixable=True)
     monkeypatch.setattr(packages, "CHECKOUT", tmp_path)  # installed without one
     said = variants.all_variants()["onnx-int8"].unavailable_reason()
     assert said == "onnx is not installed: pip install 'pytest-qmodels[onnx]'"
