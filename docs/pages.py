@@ -22,6 +22,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from markdown_it import MarkdownIt
@@ -31,6 +32,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = ("README.md", "CONTRIBUTING.md", "docs/*.md", "docs/*/*.md")
 MARK = re.compile(r"<!-- (check|from): (.+?) -->")
 LIMIT_SECONDS = 300
+Result = subprocess.CompletedProcess[str]
 
 
 @dataclass(frozen=True)
@@ -111,13 +113,15 @@ def copy_repository(folder: Path) -> None:
     (tools / "bin").symlink_to(Path(sys.executable).parent)
 
 
-def run(command: str, folder: Path, cache: Path | None = None) -> subprocess.CompletedProcess[str]:
+def run(
+    command: str, folder: Path, artifacts: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run a shell command in a copy, as a user without `CI` would."""
     environment = {name: value for name, value in os.environ.items() if name != "CI"}
     environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     environment["PYTHONPATH"] = str(folder)
-    if cache is not None:
-        environment["QMODELS_CACHE_DIR"] = str(cache)
+    if artifacts is not None:
+        environment["QMODELS_CACHE_DIR"] = str(artifacts)
     return subprocess.run(
         ["bash", "-euo", "pipefail", "-c", command],
         cwd=folder,
@@ -129,9 +133,19 @@ def run(command: str, folder: Path, cache: Path | None = None) -> subprocess.Com
 
 
 def part(output: str, first_line: str) -> str:
-    """The paragraph of an output that begins with a line; empty if there is none."""
+    """The paragraph of an output that begins with a line, apart from spaces; empty if none does."""
     paragraphs = re.split(r"\n\s*\n", "\n".join(line.rstrip() for line in output.splitlines()))
-    return next((p for p in paragraphs if p.strip("\n").startswith(first_line.rstrip())), "")
+    for paragraph in paragraphs:
+        lines = paragraph.strip("\n").splitlines()
+        if lines and lines[0].split() == first_line.split():
+            return "\n".join(lines)
+    return ""
+
+
+@cache
+def output_of(command: str) -> str:
+    """What a command prints in this checkout."""
+    return run(command, ROOT).stdout
 
 
 def refresh(page: Path) -> int:
@@ -139,8 +153,7 @@ def refresh(page: Path) -> int:
     lines = page.read_text(encoding="utf-8").splitlines()
     changed = 0
     for block in reversed([block for block in blocks(page) if block.mark == "from"]):
-        ended = run(block.argument, ROOT)
-        new = part(ended.stdout, block.text.splitlines()[0])
+        new = part(output_of(block.argument), block.text.splitlines()[0])
         if new and new != block.text:
             lines[block.lines.start : block.lines.stop] = new.splitlines()
             changed += 1

@@ -1,7 +1,6 @@
 """`tox run -e docs`: every code block of the pages is run, or checked as its mark says."""
 
 import ast
-import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,12 +8,9 @@ from pathlib import Path
 import pytest
 
 from docs import commands, pages
-from docs.pages import Block
+from docs.pages import Block, Result
 
 BLOCKS = [block for page in pages.pages() for block in pages.blocks(page)]
-
-
-Result = subprocess.CompletedProcess[str]
 
 
 class Copies:

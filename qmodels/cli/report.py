@@ -39,23 +39,35 @@ def run(arguments: argparse.Namespace) -> int:
         print(report.study_report(run, training(run)))
         return 0
     baseline = common.baseline_for(run, arguments.baseline)
-    entry = next(iter(run.entries.values()))
-    about, torch = entry.conditions, entry.provenance.versions["torch"]
+    if baseline and baseline.path.resolve() == arguments.run.resolve():
+        print_tables(run, None, "a stored run")
+        return 0
     compared = "no baseline stored"
     if baseline:
         name = f"{baseline.path.parent.name}/{baseline.path.name}"
         compared = f"change against `{name}` in parentheses"
+    print_tables(run, baseline, compared)
+    findings = report.findings(run, baseline, common.tolerances())
+    print(f"\ngate: {report.counted(findings)}")
+    for line in gate.lines(finding for finding in findings if finding.verdict != "ok"):
+        print(f"- {line}")
+    return report.status(findings)
+
+
+def print_tables(run: Run, baseline: gate.Baseline | None, compared: str) -> None:
+    """Print the tables of a run, with changes against a baseline where there is one.
+
+    Args:
+        compared: what the run was compared with, for the line below the heading.
+    """
+    entry = next(iter(run.entries.values()))
+    about, torch = entry.conditions, entry.provenance.versions["torch"]
     print(f"## {about['architecture']}, width {about['width']}, {about['dataset']}\n")
     print(f"{entry.machine_class}, torch {torch}, {compared}.\n")
     print(report.summary_table(report.summarize(run, baseline.entries if baseline else {})))
     speeds = report.speed_table(run)
     if speeds:
         print(f"\n{speeds}")
-    findings = report.findings(run, baseline, common.tolerances())
-    print(f"\ngate: {report.counted(findings)}")
-    for line in gate.lines(finding for finding in findings if finding.verdict != "ok"):
-        print(f"- {line}")
-    return report.status(findings)
 
 
 def training(run: Run) -> str | None:

@@ -34,3 +34,12 @@ def test_the_study_stands_beside_a_run(write_run: WriteRun, qmodels: Qmodels) ->
     assert result.status == 0
     assert result.out.startswith("## The study and this run")
     assert "another checkpoint, not known on this machine" in result.out
+
+
+def test_a_stored_run_is_not_compared_with_itself(qmodels: Qmodels) -> None:
+    stored = "baselines/linux-x86_64-avx512_bf16/cifar100-resnet34-w64.json"
+    result = qmodels(f"report {Path(__file__).parents[2] / stored}")
+    assert result.status == 0
+    assert "linux-x86_64-avx512_bf16, torch 2.15.0, a stored run." in result.out
+    assert "(=)" not in result.out
+    assert "gate:" not in result.out
