@@ -1,16 +1,12 @@
 """`tox run -e docs`: every code block of the pages is run, or checked as its mark says."""
 
 import ast
-from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from docs import commands, pages
 from docs.pages import Block, Result
-
-BLOCKS = [block for page in pages.pages() for block in pages.blocks(page)]
 
 
 class Copies:
@@ -41,20 +37,15 @@ def copies(tmp_path_factory: pytest.TempPathFactory) -> Copies:
     return Copies(tmp_path_factory.mktemp("docs"))
 
 
-@pytest.fixture(scope="session", autouse=True)
-def counts(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Print how many blocks were run, and how many were checked otherwise."""
-    yield
-    counted = Counter(block.mark for block in BLOCKS)
-    executed = counted["run"] + counted["from"]
-    with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
-        print(
-            f"\n{executed} blocks run, {counted['file']} written to files, "
-            f"{counted['options']} checked for options, {counted['output']} are output"
-        )
+# Blocks of a page run in its order, in one process: `pytest docs -n 2 --dist loadgroup`.
+GROUPED = [
+    pytest.param(block, id=str(block), marks=pytest.mark.xdist_group(block.page))
+    for page in pages.pages()
+    for block in pages.blocks(page)
+]
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=str)
+@pytest.mark.parametrize("block", GROUPED)
 def test_block(block: Block, copies: Copies) -> None:
     if block.mark == "options":
         assert commands.problems(block) == []

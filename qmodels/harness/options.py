@@ -131,7 +131,7 @@ def compared_with(settings: Settings) -> list[str]:
     if of_this_class(baseline):
         return [baseline.shown]
     return [
-        f"{baseline.shown}, of the nearest machine class",
+        f"{baseline.shown}, the nearest machine class",
         "int8 accuracy has wider tolerances; memory and latency are not compared (docs/gate.md)",
     ]
 

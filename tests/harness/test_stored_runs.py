@@ -25,8 +25,11 @@ def test_the_nearest_class_gates_what_both_compute_alike(run: Run, baseline: Pat
         with edited(other, '"size_bytes": {"value": ', '"size_bytes": {"value": 0.'):
             fatter = run("benches/bench_size.py", VARIANTS, CI="true")
     assert result.returncode == 0, result.stdout
-    assert f"baseline: baselines/{other.parent.name}/{other.name}, of the nearest" in result.stdout
+    assert f"baseline: baselines/{other.parent.name}/{other.name}, the nearest" in result.stdout
     assert "latency: not compared with another machine class" in result.stdout
+    header = result.stdout.partition("rootdir:")[0].partition("qmodels: ")[2].splitlines()
+    assert len(header) == 5
+    assert max(map(len, header)) <= 100
     assert "0 undecided, 0 new, 0 missing" in result.stdout
     assert_red(fatter, "bench_size[fp32] regressed: size_bytes", "another class")
 
