@@ -29,7 +29,8 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "CONTRIBUTING.md", "docs/*.md", "docs/*/*.md")
+# The page whose commands take longest comes first, beside which the others run.
+PAGES = ("docs/study/*.md", "README.md", "CONTRIBUTING.md", "docs/*.md")
 MARK = re.compile(r"<!-- (check|from): (.+?) -->")
 LIMIT_SECONDS = 300
 Result = subprocess.CompletedProcess[str]
@@ -60,15 +61,19 @@ class Block:
 
 
 def pages() -> list[Path]:
-    """The pages, README.md first."""
+    """All pages."""
     return [path for pattern in PAGES for path in sorted(ROOT.glob(pattern))]
+
+
+def name(page: Path) -> str:
+    """The path of a page in the repository."""
+    return page.relative_to(ROOT).as_posix()
 
 
 def blocks(page: Path) -> Iterator[Block]:
     """The code blocks of a page, and the tables that have a mark."""
     text = page.read_text(encoding="utf-8")
     lines = text.splitlines()
-    name = page.relative_to(ROOT).as_posix()
     tokens = [token for token in MarkdownIt().enable("table").parse(text) if token.level == 0]
     for before, token in zip([None, *tokens], tokens, strict=False):
         mark = mark_of(before)
@@ -80,7 +85,7 @@ def blocks(page: Path) -> Iterator[Block]:
         content = "\n".join(lines[number] for number in numbers).rstrip()
         language = token.info.strip()
         kind, argument = mark or ("run" if language == "sh" else "unmarked", "")
-        yield Block(name, numbers, language, content, kind, argument)
+        yield Block(name(page), numbers, language, content, kind, argument)
 
 
 def mark_of(token: Token | None) -> tuple[str, str] | None:
@@ -103,11 +108,11 @@ def copy_repository(folder: Path) -> None:
         capture_output=True,
         text=True,
     )
-    for name in listed.stdout.splitlines():
-        target = folder / name
+    for file in listed.stdout.splitlines():
+        target = folder / file
         target.parent.mkdir(parents=True, exist_ok=True)
-        if (ROOT / name).exists():
-            shutil.copy2(ROOT / name, target)
+        if (ROOT / file).exists():
+            shutil.copy2(ROOT / file, target)
     tools = folder / ".tox" / "benches"
     tools.mkdir(parents=True)
     (tools / "bin").symlink_to(Path(sys.executable).parent)
@@ -165,4 +170,4 @@ def refresh(page: Path) -> int:
 if __name__ == "__main__":
     for changed_page in pages():
         if count := refresh(changed_page):
-            print(f"{changed_page.relative_to(ROOT)}: {count} blocks")
+            print(f"{name(changed_page)}: {count} blocks")

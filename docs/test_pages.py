@@ -1,6 +1,7 @@
 """`tox run -e docs`: every code block of the pages is run, or checked as its mark says."""
 
 import ast
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,59 +10,46 @@ from docs import commands, pages
 from docs.pages import Block, Result
 
 
-class Copies:
-    """A fresh copy of the repository for each page; a command runs once in it."""
+class Copy:
+    """A fresh copy of the repository, with an empty cache; a command runs once in it."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.copies: dict[str, Path] = {}
-        self.results: dict[tuple[str, str], Result] = {}
+        self.root = folder / "copy"
+        self.cache = folder / "cache"
+        self.results: dict[str, Result] = {}
+        pages.copy_repository(self.root)
 
-    def of(self, page: str) -> Path:
-        """The copy for a page."""
-        if page not in self.copies:
-            self.copies[page] = self.folder / str(len(self.copies))
-            pages.copy_repository(self.copies[page])
-        return self.copies[page]
-
-    def run(self, page: str, command: str) -> Result:
-        """What a command did, with a cache of artifacts that the pages share."""
-        if (page, command) not in self.results:
-            result = pages.run(command, self.of(page), self.folder / "cache")
-            self.results[page, command] = result
-        return self.results[page, command]
+    def run(self, command: str) -> Result:
+        """What a command did."""
+        if command not in self.results:
+            self.results[command] = pages.run(command, self.root, self.cache)
+        return self.results[command]
 
 
-@pytest.fixture(scope="session")
-def copies(tmp_path_factory: pytest.TempPathFactory) -> Copies:
-    return Copies(tmp_path_factory.mktemp("docs"))
+@pytest.mark.parametrize("page", pages.pages(), ids=pages.name)
+def test_blocks(page: Path, tmp_path: Path) -> None:
+    copy = Copy(tmp_path)
+    problems = {str(block): problem(block, copy) for block in pages.blocks(page)}
+    shutil.rmtree(tmp_path)
+    assert [f"{block}: {text}" for block, text in problems.items() if text] == []
 
 
-# Blocks of a page run in its order, in one process: `pytest docs -n 2 --dist loadgroup`.
-GROUPED = [
-    pytest.param(block, id=str(block), marks=pytest.mark.xdist_group(block.page))
-    for page in pages.pages()
-    for block in pages.blocks(page)
-]
-
-
-@pytest.mark.parametrize("block", GROUPED)
-def test_block(block: Block, copies: Copies) -> None:
+def problem(block: Block, copy: Copy) -> str:
+    """Check a block as its mark says; returns what is wrong with it, or nothing."""
     if block.mark == "options":
-        assert commands.problems(block) == []
-    elif block.mark == "file":
+        return "; ".join(commands.problems(block))
+    if block.mark == "file":
         ast.parse(block.text)
-        path = copies.of(block.page) / block.argument
-        path.write_text(block.text + "\n", encoding="utf-8")
-    elif block.mark == "run":
-        ended = copies.run(block.page, block.text)
-        assert ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-3000:]
-    elif block.mark == "from":
-        ended = copies.run(block.page, block.argument)
-        new = pages.part(ended.stdout, block.text.splitlines()[0])
-        assert new == block.text, f"write it again: python -m docs.pages\n{ended.stderr[-3000:]}"
-    else:
-        assert block.mark == "output", f"{block}: mark it as docs/pages.py says"
+        (copy.root / block.argument).write_text(block.text + "\n", encoding="utf-8")
+        return ""
+    if block.mark == "run":
+        ended = copy.run(block.text)
+        return "" if ended.returncode == 0 else ended.stdout[-3000:] + ended.stderr[-3000:]
+    if block.mark == "from":
+        ended = copy.run(block.argument)
+        same = pages.part(ended.stdout, block.text.splitlines()[0]) == block.text
+        return "" if same else f"write it again: python -m docs.pages\n{ended.stderr[-3000:]}"
+    return "" if block.mark == "output" else "mark it as docs/pages.py says"
 
 
 @pytest.mark.parametrize(
@@ -87,5 +75,5 @@ def test_a_block_without_a_mark_is_found(monkeypatch: pytest.MonkeyPatch, tmp_pa
         "<!-- from: ls -->\n| a |\n|---|\n| b |\n"
     )
     monkeypatch.setattr(pages, "ROOT", tmp_path)
-    found = [(block.mark, block.text.splitlines()[0]) for block in pages.blocks(page)]
-    assert found == [("unmarked", "1"), ("run", "ls"), ("output", "x"), ("from", "| a |")]
+    marks = [(block.mark, block.text.splitlines()[0]) for block in pages.blocks(page)]
+    assert marks == [("unmarked", "1"), ("run", "ls"), ("output", "x"), ("from", "| a |")]

@@ -41,12 +41,16 @@ def run(arguments: argparse.Namespace) -> int | None:
 
 
 def show(arguments: argparse.Namespace) -> None:
-    """Print a baseline."""
+    """Print a baseline: the named one, or else that of this machine class or of the nearest."""
+    baseline = None
     path = arguments.file
     if path is None:
+        here = machine.machine_class()
         name = gate.network_name(*common.network(arguments))
-        path = gate.baseline_path(common.baselines(), machine.machine_class(), name)
-    print(report.stored(common.read_baseline(path), common.tolerances()))
+        path = gate.baseline_path(common.baselines(), here, name)
+        baseline = gate.find_baseline(common.baselines(), here, name, checkpoint=None)
+    baseline = baseline or common.read_baseline(path)
+    print(report.stored(baseline, common.tolerances()))
 
 
 def diff(arguments: argparse.Namespace) -> int:

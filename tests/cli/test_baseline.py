@@ -74,6 +74,17 @@ def test_the_shipped_baseline_is_shown(qmodels: Qmodels) -> None:
     assert f"{shown}" in qmodels(f"baseline show {shown}").out
 
 
+def test_the_nearest_class_is_shown_where_none_is_stored_for_this_one(
+    qmodels: Qmodels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "machine_class", lambda: "linux-x86_64-avx512_vnni")
+    shown = qmodels("baseline show --dataset digits").out.splitlines()[0]
+    assert shown.endswith("linux-x86_64-avx512_bf16/digits-resnet34-w8.json")
+    none = qmodels("baseline show --dataset digits --width 4")
+    assert none.status == 2
+    assert "digits-resnet34-w4.json does not exist" in none.err
+
+
 def test_the_stored_run_that_fits_is_found(
     write_run: WriteRun, qmodels: Qmodels, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
