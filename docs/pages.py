@@ -118,9 +118,7 @@ def copy_repository(folder: Path) -> None:
     (tools / "bin").symlink_to(Path(sys.executable).parent)
 
 
-def run(
-    command: str, folder: Path, artifacts: Path | None = None
-) -> subprocess.CompletedProcess[str]:
+def run(command: str, folder: Path, artifacts: Path | None = None) -> Result:
     """Run a shell command in a copy, as a user without `CI` would."""
     environment = {name: value for name, value in os.environ.items() if name != "CI"}
     environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
@@ -159,7 +157,9 @@ def refresh(page: Path) -> int:
     changed = 0
     for block in reversed([block for block in blocks(page) if block.mark == "from"]):
         new = part(output_of(block.argument), block.text.splitlines()[0])
-        if new and new != block.text:
+        if not new:
+            sys.exit(f"{block}: `{block.argument}` prints no such table or text")
+        if new != block.text:
             lines[block.lines.start : block.lines.stop] = new.splitlines()
             changed += 1
     if changed:

@@ -44,7 +44,9 @@ def problem(block: Block, copy: Copy) -> str:
         return ""
     if block.mark == "run":
         ended = copy.run(block.text)
-        return "" if ended.returncode == 0 else ended.stdout[-3000:] + ended.stderr[-3000:]
+        if ended.returncode == 0:
+            return ""
+        return f"exit status {ended.returncode}\n{ended.stdout[-3000:]}{ended.stderr[-3000:]}"
     if block.mark == "from":
         ended = copy.run(block.argument)
         same = pages.part(ended.stdout, block.text.splitlines()[0]) == block.text
@@ -77,3 +79,16 @@ def test_a_block_without_a_mark_is_found(monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.setattr(pages, "ROOT", tmp_path)
     marks = [(block.mark, block.text.splitlines()[0]) for block in pages.blocks(page)]
     assert marks == [("unmarked", "1"), ("run", "ls"), ("output", "x"), ("from", "| a |")]
+
+
+@pytest.mark.parametrize(
+    ("block", "expected"),
+    [
+        (Block("page", range(1), "sh", "false", "run"), "exit status 1"),
+        (Block("page", range(1), "", "| a |", "from", "echo '| b |'"), "write it again"),
+        (Block("page", range(1), "python", "1", "unmarked"), "mark it"),
+        (Block("page", range(1), "sh", "ls", "optoins"), "mark it"),
+    ],
+)
+def test_a_problem_is_found(block: Block, expected: str, tmp_path: Path) -> None:
+    assert problem(block, Copy(tmp_path)).startswith(expected)

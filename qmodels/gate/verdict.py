@@ -50,11 +50,6 @@ class Finding:
     change: str
     context: str
 
-    @property
-    def line(self) -> str:
-        """All of it."""
-        return lines([self])[0]
-
     @staticmethod
     def from_record(record: Sequence[Any]) -> "Finding":
         """From what ``dataclasses.astuple`` made, after JSON."""
@@ -106,7 +101,9 @@ def compare(
         return without_baseline("missing", f"{lacks}: {ACCEPT}")
     reason = unlike(now, before, beside=baseline.beside)
     if reason:
-        return without_baseline("missing", f"{baseline.shown} has it for {reason}, or {ACCEPT}")
+        return without_baseline(
+            "missing", f"{baseline.shown} was measured with {reason}, or {ACCEPT}"
+        )
     for name in gated:
         tolerance = limit(tolerances, name, now, before)
         if name not in before.metrics:

@@ -11,7 +11,13 @@ from qmodels.report.speed import speeds
 from qmodels.report.table import metric
 from qmodels.system.errors import UserError
 
-COLORS = {"float32": "#4c72b0", "bfloat16": "#8172b3", "int8": "#c44e52"}
+COLORS = {
+    "float32": "#4c72b0",
+    "float16": "#55a868",
+    "bfloat16": "#8172b3",
+    "int8": "#c44e52",
+}
+OTHER_COLOR = "#8c8c8c"
 POINTS_PER_MB = 5.0  # area of a circle, in typographic points squared
 
 
@@ -34,6 +40,11 @@ class Circle:
     low: float
     high: float
     megabytes: float
+
+    @property
+    def color(self) -> str:
+        """Of its arithmetic."""
+        return COLORS.get(self.arithmetic, OTHER_COLOR)
 
 
 def circles(run: Run) -> list[Circle]:
@@ -89,7 +100,7 @@ def draw(run: Run, path: Path) -> None:
                 circle.milliseconds,
                 circle.change,
                 s=POINTS_PER_MB * circle.megabytes,
-                color=COLORS[circle.arithmetic],
+                color=circle.color,
                 alpha=0.65,
                 linewidth=0,
                 zorder=2,
@@ -124,7 +135,7 @@ def label(axes: Any, variants: Sequence[Circle], side: str) -> None:
             ha=side,
             va="center",
             fontsize=8,
-            color=COLORS[circle.arithmetic],
+            color=circle.color,
             bbox={"pad": 0.8, "color": "white"},
             arrowprops={
                 "arrowstyle": "-",
@@ -137,6 +148,6 @@ def label(axes: Any, variants: Sequence[Circle], side: str) -> None:
 
 def legend(axes: Any, variants: Sequence[Circle]) -> None:
     """Explain the colours, and what an area means."""
-    for arithmetic in dict.fromkeys(circle.arithmetic for circle in variants):
-        axes.scatter([], [], s=40, color=COLORS[arithmetic], label=arithmetic)
+    for arithmetic, color in {circle.arithmetic: circle.color for circle in variants}.items():
+        axes.scatter([], [], s=40, color=color, label=arithmetic)
     axes.legend(title="arithmetic; area: size", ncols=3, loc="lower center", fontsize=8)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from qmodels import gate
-from qmodels.gate import Baseline, Entry, Key, Provenance, Tolerances
+from qmodels.gate import Baseline, Entry, Finding, Key, Provenance, Tolerances
 from qmodels.measure.metric import Metric, measured
 
 CLASS, OTHER = "linux-x86_64-avx512_bf16", "linux-x86_64-avx512"
@@ -87,3 +87,9 @@ def ratio(at: float, spread: float = 0.01, count: int = 12, confirmation: int = 
         samples=tuple(samples),
         confirmation=tuple(samples[:confirmation]),
     )
+
+
+def line(finding: Finding) -> str:
+    """What people read of a finding."""
+    (line,) = gate.lines([finding])
+    return line

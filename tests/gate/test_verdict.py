@@ -13,7 +13,7 @@ from qmodels import gate
 from qmodels.gate import Baseline, Entry
 from qmodels.gate.ranks import Ranks
 from qmodels.measure.metric import Metric, measured
-from tests.gate.entries import KEY, compare, entry, holding, size, stored
+from tests.gate.entries import KEY, compare, entry, holding, line, size, stored
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_verdicts_on_values(now: Metric, before: Metric, verdict: str) -> None:
 
 def test_a_regression_is_one_line_with_everything_needed() -> None:
     (finding,) = compare(entry(size_bytes=size(2e6)), stored(size_bytes=size(1e6)))
-    assert finding.line == (
+    assert line(finding) == (
         "bench_size[fp32] regressed: size_bytes from 1.000 MB to 2.000 MB (tolerance 100.0 kB). "
         "Compared with baselines/file.json, this host. If that is intended, accept it with "
         "--qmodels-update-baseline"
@@ -46,16 +46,16 @@ def test_a_regression_is_one_line_with_everything_needed() -> None:
 def test_an_improvement_says_how_to_store_it() -> None:
     (finding,) = compare(entry(size_bytes=size(1e6)), stored(size_bytes=size(2e6)))
     assert finding.verdict == "improved"
-    assert finding.line.endswith(". To store that, accept it with --qmodels-update-baseline")
+    assert line(finding).endswith(". To store that, accept it with --qmodels-update-baseline")
 
 
 def test_metrics_of_a_benchmark_share_a_line() -> None:
     now = entry(size_bytes=size(2e6), operator_calls=measured("operator_calls", 3))
     before = stored(size_bytes=size(1e6), operator_calls=measured("operator_calls", 1))
-    (line,) = gate.lines(compare(now, before))
-    assert "size_bytes from 1.000 MB to 2.000 MB (" in line
-    assert "; operator_calls from 1 calls to 3 calls (" in line
-    assert line.count("bench_size[fp32] regressed") == line.count("Compared with") == 1
+    (shared,) = gate.lines(compare(now, before))
+    assert "size_bytes from 1.000 MB to 2.000 MB (" in shared
+    assert "; operator_calls from 1 calls to 3 calls (" in shared
+    assert shared.count("bench_size[fp32] regressed") == shared.count("Compared with") == 1
 
 
 def test_neither_side_can_widen_its_own_tolerance() -> None:
@@ -95,8 +95,8 @@ def test_what_the_baseline_lacks_is_missing_and_says_so(
 ) -> None:
     (finding,) = compare(entry(size_bytes=size(1)), baseline)
     assert finding.verdict == "missing"
-    assert said in finding.line
-    assert "--qmodels-update-baseline" in finding.line
+    assert said in line(finding)
+    assert "--qmodels-update-baseline" in line(finding)
 
 
 def test_a_metric_that_the_stored_entry_lacks_is_new() -> None:
@@ -106,7 +106,7 @@ def test_a_metric_that_the_stored_entry_lacks_is_new() -> None:
         ("size_bytes", "ok"),
         ("memory_bytes", "new"),
     ]
-    assert "baselines/file.json has bench_size[fp32] without it" in found[1].line
+    assert "baselines/file.json has bench_size[fp32] without it" in line(found[1])
 
 
 @pytest.mark.parametrize("beside", [False, True])
@@ -153,11 +153,11 @@ def test_accuracy_is_held_image_by_image(lost: int, won: int, verdict: str) -> N
     baseline = holding(accuracy(before))
     (finding,) = compare(accuracy(now), baseline)
     assert finding.verdict == verdict
-    assert f"{lost} images lost and {won} won of 10000" in finding.line
+    assert f"{lost} images lost and {won} won of 10000" in line(finding)
 
 
 def test_predictions_for_other_images_are_not_compared() -> None:
     baseline = holding(accuracy(predictions([], "others")))
     (finding,) = compare(accuracy(predictions([])), baseline)
     assert finding.verdict == "missing"
-    assert "other test images" in finding.line
+    assert "other test images" in line(finding)

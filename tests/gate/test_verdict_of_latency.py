@@ -10,6 +10,7 @@ from tests.gate.entries import (
     PROVENANCE,
     compare,
     entry,
+    line,
     ratio,
     size,
     stored,
@@ -22,7 +23,7 @@ def test_another_python_is_as_another_host_for_latency() -> None:
     now = replace(entry(latency_ratio=slower), provenance=replace(PROVENANCE, versions=versions))
     (finding,) = compare(now, stored(latency_ratio=ratio(0.5)))
     assert finding.verdict == "ok"
-    assert "tolerance 30 %" in finding.line
+    assert "tolerance 30 %" in line(finding)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +39,7 @@ def test_another_python_is_as_another_host_for_latency() -> None:
 def test_ratios_are_held_process_by_process(now: Metric, verdict: str) -> None:
     (finding,) = compare(entry(latency_ratio=now), stored(latency_ratio=ratio(0.5)))
     assert finding.verdict == verdict
-    assert "this host" in finding.line
+    assert "this host" in line(finding)
 
 
 def test_a_ratio_whose_confirmation_ran_out_of_processes_is_undecided() -> None:
@@ -46,7 +47,7 @@ def test_a_ratio_whose_confirmation_ran_out_of_processes_is_undecided() -> None:
     suspected = replace(ratio(0.6, count=4), confirmation=noisy)
     (finding,) = compare(entry(latency_ratio=suspected), stored(latency_ratio=ratio(0.5)))
     assert finding.verdict == "undecided"
-    assert "run it again" in finding.line
+    assert "run it again" in line(finding)
 
 
 def test_a_ratio_that_was_not_found_again_is_ok() -> None:
@@ -60,8 +61,8 @@ def test_a_stored_run_of_another_host_has_a_tolerance_of_its_own_and_says_so() -
     elsewhere = replace(entry(latency_ratio=slower), provenance=replace(PROVENANCE, host="another"))
     (finding,) = compare(elsewhere, stored(latency_ratio=ratio(0.5)))
     assert finding.verdict == "ok"
-    assert "tolerance 30 %" in finding.line
-    assert "another host" in finding.line
+    assert "tolerance 30 %" in line(finding)
+    assert "another host" in line(finding)
 
 
 @pytest.mark.parametrize(
@@ -72,6 +73,6 @@ def test_beside_a_base_no_stored_run_is_needed_for_latency(change: float, verdic
     now = entry(latency_change=metric, latency_ratio=ratio(9.0), size_bytes=size(1))
     found = {one.metric: one for one in compare(now, None)}
     assert found["latency_change"].verdict == verdict
-    assert "8 pairs of processes). Measured in turn" in found["latency_change"].line
+    assert "8 pairs of processes). Measured in turn" in line(found["latency_change"])
     assert found["size_bytes"].verdict == "missing"
     assert "latency_ratio" not in found

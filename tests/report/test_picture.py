@@ -2,6 +2,7 @@
 
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -52,6 +53,14 @@ def test_the_readmes_picture_is_that_of_the_stored_run(tmp_path: Path) -> None:
         "draw it again: qmodels report baselines/linux-x86_64-avx512_bf16/"
         "cifar100-resnet34-w64.json --svg docs/results.svg"
     )
+
+
+@pytest.mark.parametrize("arithmetic", ["float16", "something else"])
+def test_any_arithmetic_has_a_color(arithmetic: str, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    entries = [replace(entry, arithmetic=arithmetic) for entry in stored_run().entries.values()]
+    picture.draw(Run.of(entries), tmp_path / "results.svg")
+    assert f"<!-- {arithmetic} -->" in (tmp_path / "results.svg").read_text()
 
 
 def test_a_run_without_latency_has_no_picture(tmp_path: Path) -> None:
