@@ -1,4 +1,5 @@
 import math
+import threading
 from collections.abc import Iterator
 from itertools import cycle
 from typing import Any
@@ -50,6 +51,19 @@ def test_a_change_survives_a_machine_that_slows_down() -> None:
     for name in clock.seconds:
         change = latency.log_ratio(np.array(head[name]), np.array(base[name]))
         assert change == pytest.approx(np.log(1.05), abs=2e-3)
+
+
+def test_arms_load_at_the_same_time() -> None:
+    barrier = threading.Barrier(2)
+
+    class Arm:
+        def request(self, request: dict[str, Any]) -> dict[str, str | None]:
+            barrier.wait(timeout=10)
+            return dict.fromkeys(request["artifacts"])
+
+    workers: list[Any] = [Arm(), Arm()]
+    requests = [{"artifacts": {"fp32": arm}, "threads": 1} for arm in ("base", "head")]
+    assert latency.load(workers, requests) == [{"fp32": None}, {"fp32": None}]
 
 
 def test_arms_take_turns_at_being_first() -> None:
