@@ -48,7 +48,7 @@ def show(arguments: argparse.Namespace) -> None:
         here = machine.machine_class()
         name = gate.network_name(*common.network(arguments))
         path = gate.baseline_path(common.baselines(), here, name)
-        baseline = gate.find_baseline(common.baselines(), here, name, checkpoint=None)
+        baseline = gate.find_baseline(common.baselines(), [here], name, checkpoints=None)
     baseline = baseline or common.read_baseline(path)
     print(report.stored(baseline, common.tolerances()))
 

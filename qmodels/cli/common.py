@@ -154,13 +154,11 @@ def baseline_for(run: Run, named: Path | None) -> Baseline | None:
     """The named baseline, or else the stored one that the harness compares a run with."""
     if named:
         return read_baseline(named)
-    baseline: Baseline | None = None
-    for key, entry in run.entries.items():
-        if baseline is None or key not in baseline.entries:
-            checkpoint = entry.conditions["checkpoint"]
-            stored = gate.find_baseline(baselines(), entry.machine_class, key.network, checkpoint)
-            baseline = baseline.joined(stored) if baseline else stored
-    return baseline
+    entries = list(run.entries.values())
+    network = entries[0].key.network  # every entry has the same
+    classes = dict.fromkeys(entry.machine_class for entry in entries)
+    digests = {entry.conditions["checkpoint"] for entry in entries}
+    return gate.find_baseline(baselines(), classes, network, digests)
 
 
 def baselines() -> Path:

@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the tables and the verdict.
+    """Print the tables and the verdicts: those of the run, or new ones against ``--baseline``.
 
     Exit status: 1 if a metric regressed, 3 if one is missing or undecided, else 0.
     """
@@ -38,16 +38,22 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.study:
         print(report.study_report(run, training(run)))
         return 0
+    if arguments.baseline:
+        run = run.alone()
     baseline = common.baseline_for(run, arguments.baseline)
     if baseline and baseline.path.resolve() == arguments.run.resolve():
         print_tables(run, None, "a stored run")
         return 0
     compared = "no baseline stored"
-    if baseline:
+    if any(entry.base is not None for entry in run.entries.values()):
+        compared = "change against the base that ran beside it in parentheses"
+    elif baseline:
         name = f"{baseline.path.parent.name}/{baseline.path.name}"
         compared = f"change against `{name}` in parentheses"
     print_tables(run, baseline, compared)
-    findings = report.findings(run, baseline, common.tolerances())
+    findings = run.findings
+    if findings is None:
+        findings = report.findings(run, baseline, common.tolerances())
     print(f"\ngate: {report.counted(findings)}")
     for line in gate.lines(finding for finding in findings if finding.verdict != "ok"):
         print(f"- {line}")

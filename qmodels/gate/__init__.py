@@ -2,27 +2,27 @@
 
 from qmodels.gate.accept import Accepted, accept, accept_into
 from qmodels.gate.baseline import Baseline, baseline_path, find_baseline, read_baseline
-from qmodels.gate.changes import Changes, changes
+from qmodels.gate.changes import StoredChanges
 from qmodels.gate.entry import Entry, Key, Provenance, entry
+from qmodels.gate.finding import VERDICTS, Finding, lines
 from qmodels.gate.run import Run, network_name, read_run, shown
 from qmodels.gate.tolerances import Tolerances, read_tolerances
-from qmodels.gate.verdict import VERDICTS, Finding, compare, lines
+from qmodels.gate.verdict import compare
 
 __all__ = [
     "VERDICTS",
     "Accepted",
     "Baseline",
-    "Changes",
     "Entry",
     "Finding",
     "Key",
     "Provenance",
     "Run",
+    "StoredChanges",
     "Tolerances",
     "accept",
     "accept_into",
     "baseline_path",
-    "changes",
     "compare",
     "entry",
     "find_baseline",

@@ -63,8 +63,11 @@ def accept(
     *,
     only: Collection[Key] | None = None,
     variants: Collection[str] | None = None,
+    whole: bool = False,
 ) -> list[Accepted]:
     """Store entries of a run in the baselines of their machine classes and networks.
+
+    A file that begins with a part of a run is marked as partial, until a whole run is stored in it.
 
     Latencies that were measured against a base revision, or in fewer processes than the stored
     ones, are refused. The file keeps its own.
@@ -73,6 +76,7 @@ def accept(
         folder: of all baselines.
         only: the entries to accept, all of the run by default.
         variants: those that exist; entries of others are dropped. None drops nothing.
+        whole: whether the run has all that this machine can measure.
 
     Raises:
         UserError: a file can't be written, or what is there is damaged.
@@ -82,14 +86,20 @@ def accept(
         if only is None or key in only:
             path = baseline_path(folder, entry.machine_class, key.network)
             by_path.setdefault(path, []).append(entry)
-    return [accept_into(path, entries, variants) for path, entries in by_path.items()]
+    return [accept_into(path, entries, variants, whole=whole) for path, entries in by_path.items()]
 
 
 def accept_into(
-    path: Path, entries: Sequence[Entry], variants: Collection[str] | None = None
+    path: Path,
+    entries: Sequence[Entry],
+    variants: Collection[str] | None = None,
+    *,
+    whole: bool = False,
 ) -> Accepted:
     """Store entries of one machine class and network in a file; see ``accept``."""
-    before = read_run(path).entries if path.exists() else {}
+    there = read_run(path) if path.exists() else None
+    before = there.entries if there else {}
+    partial = not whole and (there is None or there.partial)
     dropped = [
         entry for entry in before.values() if variants is not None and entry.variant not in variants
     ]
@@ -103,7 +113,8 @@ def accept_into(
             after[entry.key] = entry
             stored.append(entry.key)
     if stored or dropped:
-        write(path, [*entries, *before.values()][0].machine_class, list(after.values()))
+        machine_class = [*entries, *before.values()][0].machine_class
+        write(path, machine_class, list(after.values()), partial=partial)
     return Accepted(
         path,
         tuple(stored),
@@ -127,7 +138,7 @@ def refusal(now: Entry, before: Entry | None) -> str | None:
     return None
 
 
-def write(path: Path, machine_class: str, entries: Sequence[Entry]) -> None:
+def write(path: Path, machine_class: str, entries: Sequence[Entry], *, partial: bool) -> None:
     """Write a stored run and the ranks beside it.
 
     Raises:
@@ -138,6 +149,7 @@ def write(path: Path, machine_class: str, entries: Sequence[Entry]) -> None:
     makers = {short_name(entry.provenance): entry.provenance for entry in ordered}
     record = {
         "format": FORMAT,
+        **({"partial": True} if partial else {}),
         "made": {
             name: maker.as_record()
             for name, maker in sorted(makers.items(), key=lambda item: item[1].date)

@@ -1,10 +1,10 @@
 """Baselines: stored runs that later ones are compared with, and where they lie."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from qmodels.gate.classes import nearest
+from qmodels.gate.classes import is_processor, nearest
 from qmodels.gate.entry import Entry, Key
 from qmodels.gate.run import read_run, shown
 from qmodels.system.errors import UserError
@@ -12,26 +12,24 @@ from qmodels.system.errors import UserError
 
 @dataclass(frozen=True)
 class Baseline:
-    """What a run is compared with: a stored run, or the run of a base beside it.
+    """What a run is compared with: stored runs, or the run of a base beside it.
 
     Attributes:
-        path: of the file; of a base, of its code.
+        path: of the first file; of a base, of its code.
         beside: whether a base measured it on this machine just now.
+        partial_for: machine classes of which no whole run is stored. An entry of theirs that is
+            not here is new; one of another class is missing.
     """
 
     path: Path
     entries: Mapping[Key, Entry]
     beside: bool = False
+    partial_for: frozenset[str] = frozenset()
 
     @property
     def shown(self) -> str:
         """The path as people type it."""
         return shown(self.path)
-
-    def joined(self, other: "Baseline | None") -> "Baseline":
-        """This baseline with the entries of another one, such as a GPU's."""
-        more = other.entries if other else {}
-        return Baseline(self.path, {**self.entries, **more}, self.beside)
 
 
 def baseline_path(folder: Path, machine_class: str, network: str) -> Path:
@@ -40,26 +38,55 @@ def baseline_path(folder: Path, machine_class: str, network: str) -> Path:
 
 
 def find_baseline(
-    folder: Path, machine_class: str, network: str, checkpoint: str | None
+    folder: Path,
+    machine_classes: Iterable[str],
+    network: str,
+    checkpoints: Collection[str] | None,
 ) -> Baseline | None:
-    """The baseline of a machine class, or else of the nearest class that has these weights.
+    """The stored runs that fit a machine: of its own classes, or of the nearest ones.
+
+    A partial file is completed, entry by entry, from that of the nearest class.
 
     Args:
         folder: of all baselines.
-        checkpoint: the first digits of the digest of the weights; None where any will do.
+        machine_classes: of the processor, and of the GPU where there is one.
+        checkpoints: the first digits of the digests of the weights; a file needs one of them.
+            None where any will do.
 
     Raises:
         UserError: a file is damaged.
     """
+    files: list[Baseline] = []
+    partial_for = set()
+    for machine_class in machine_classes:
+        chain = list(files_of(folder, machine_class, network, checkpoints))
+        own = baseline_path(folder, machine_class, network)
+        # No class is near to a GPU's: what it measures is new until a run of it is stored.
+        if not chain and not is_processor(machine_class):
+            partial_for.add(machine_class)
+        if chain and (chain[0].path != own or chain[0].partial_for):
+            partial_for.add(machine_class)
+        files += chain
+    if not files:
+        return None
+    entries = {key: entry for file in reversed(files) for key, entry in file.entries.items()}
+    return Baseline(files[0].path, entries, partial_for=frozenset(partial_for))
+
+
+def files_of(
+    folder: Path, machine_class: str, network: str, checkpoints: Collection[str] | None
+) -> Iterator[Baseline]:
+    """The stored runs of a machine class and of those nearest to it, up to the first whole one."""
     stored = sorted(path.parent.name for path in folder.glob(f"*/{network}.json"))
     for candidate in (machine_class, *nearest(machine_class, stored)):
         baseline = read_baseline(baseline_path(folder, candidate, network), candidate)
         if baseline is None:
             continue
         weights = {entry.conditions["checkpoint"] for entry in baseline.entries.values()}
-        if checkpoint is None or checkpoint in weights:
-            return baseline
-    return None
+        if checkpoints is None or weights.intersection(checkpoints):
+            yield baseline
+            if not baseline.partial_for:
+                return
 
 
 def read_baseline(path: Path, machine_class: str | None = None) -> Baseline | None:
@@ -80,4 +107,5 @@ def read_baseline(path: Path, machine_class: str | None = None) -> Baseline | No
             "int8 results differ between the two; move it where it belongs, and make one here "
             "with --qmodels-update-baseline"
         )
-    return Baseline(path, run.entries)
+    partial = [run.machine_class] if run.partial and run.machine_class else []
+    return Baseline(path, run.entries, partial_for=frozenset(partial))

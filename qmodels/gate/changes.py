@@ -1,35 +1,44 @@
 """What the stored runs of this code accept that those of a base do not have."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
-from qmodels.gate.baseline import Baseline
-from qmodels.gate.entry import Key
-from qmodels.gate.tolerances import Tolerances
+from qmodels.gate.entry import Entry, Key
 from qmodels.measure.metric import Metric
 
 LATENCIES = ("latency_change", "latency_ratio", "probe_ratio")
-# By how much the head's stored run has moved a metric for the worse, in the metric's unit.
-Changes = Mapping[tuple[Key, str], float]
 
 
-def changes(head: Baseline | None, base: Baseline | None, tolerances: Tolerances) -> Changes:
-    """What the head's stored run has accepted: metrics that it moved by more than is tolerated.
+@dataclass(frozen=True)
+class StoredChanges:
+    """The stored runs that fit this machine, as the code under test has them and as a base has.
 
-    Args:
-        head, base: stored runs of one machine class, as each has it.
+    A pull request stores a loss that it means. The loss then counts as accepted against its base.
     """
-    found = {}
-    for key, now in (head.entries if head else {}).items():
-        before = base.entries.get(key) if base else None
-        for name, metric in now.metrics.items() if before else ():
-            old = before.metrics.get(name) if before else None
-            tolerance = tolerances.of(name, now.variant, now.arithmetic)
-            if old is None or tolerance is None or name in LATENCIES:
-                continue
-            loss = worse_by(metric, old)
-            if loss > old.slack(tolerance):
-                found[key, name] = loss
-    return found
+
+    head: Mapping[Key, Entry]
+    base: Mapping[Key, Entry]
+
+    def loss(self, now: Entry, name: str, measured: Metric, tolerance: float) -> float:
+        """By how much more a metric may be worse than the base's, in its unit.
+
+        Args:
+            measured: of the base, on this machine. It is what the head's stored entry is compared
+                with where the base stores none of this machine class.
+            tolerance: of the metric; a smaller loss is none.
+        """
+        stored = self.head.get(now.key)
+        if stored is None or name not in stored.metrics or name in LATENCIES:
+            return 0.0
+        before = self.base.get(now.key)
+        if before and before.machine_class == stored.machine_class:
+            old = before.metrics.get(name)
+        else:
+            old = measured if stored.machine_class == now.machine_class else None
+        if old is None:
+            return 0.0
+        loss = worse_by(stored.metrics[name], old)
+        return loss if loss > old.slack(tolerance) else 0.0
 
 
 def worse_by(now: Metric, before: Metric) -> float:

@@ -16,6 +16,11 @@ LADDER = ("baseline", *reversed(ARM_LEVELS), *reversed(X86_LEVELS))
 OVERFLOWING = ("baseline", "avx2", "avx512")
 
 
+def is_processor(machine_class: str) -> bool:
+    """Whether a class is that of a processor, not of a GPU."""
+    return machine_class.rpartition("-")[2] in LADDER
+
+
 def nearest(machine_class: str, others: Iterable[str]) -> list[str]:
     """Those of other classes that a class can be compared with, the nearest first."""
     of, _, level = machine_class.rpartition("-")

@@ -3,7 +3,6 @@
 import re
 
 from qmodels.backends.base import Backend
-from qmodels.gate.baseline import Baseline
 from qmodels.gate.entry import COMPARABILITY_KEYS, Entry
 from qmodels.gate.tolerances import Origin, Tolerances
 from qmodels.system import packages
@@ -50,11 +49,6 @@ def origin_of(now: Entry, before: Entry) -> Origin:
         and now.provenance.python == before.provenance.python
     )
     return "this host" if same else "another host"
-
-
-def of_class(baseline: Baseline, now: Entry) -> bool:
-    """Whether a baseline is of an entry's own machine class."""
-    return any(one.machine_class == now.machine_class for one in baseline.entries.values())
 
 
 def unlike(now: Entry, before: Entry, *, beside: bool = False) -> str | None:

@@ -103,6 +103,7 @@ class Entry:
         ranks: of the right class for each image, where accuracy was measured.
         int8_saturates: whether int8 products overflow on this machine, where that is known.
         profile: the profiler's memory table of one forward, its largest rows.
+        base: values of metrics that a base measured beside this run; None without a base.
         cpus: the number of processors that a latency process ran on, where it was told.
         timing: what pytest-benchmark measured.
         file: the stored file, as people type its path; None of a run that is not stored.
@@ -120,6 +121,7 @@ class Entry:
     ranks: Ranks | None = None
     int8_saturates: bool | None = None
     profile: tuple[Row, ...] = ()
+    base: Mapping[str, float] | None = None
     cpus: int | None = None
     timing: Timing = Timing()
     file: str | None = None
@@ -172,6 +174,7 @@ def entry(benchmark: Mapping[str, Any], *, file: str | None = None) -> Entry:
             ranks=None if ranks is None else Ranks.from_record(ranks),
             int8_saturates=extra_info.get("int8_saturates"),
             profile=tuple(map(Row.from_record, extra_info.get("profile", ()))),
+            base=extra_info.get("base"),
             cpus=extra_info.get("cpus"),
             timing=Timing(
                 group=benchmark.get("group"),

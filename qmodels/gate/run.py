@@ -7,14 +7,17 @@ when the file is next written.
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from qmodels.gate.entry import Entry, Key, MalformedEntry, entry
+from qmodels.gate.finding import Finding
 from qmodels.system.errors import UserError
 
 FORMAT = 2
+# The part of a run's record that holds its verdicts.
+FINDINGS = "qmodels_findings"
 
 
 @dataclass(frozen=True)
@@ -25,16 +28,26 @@ class Run:
         format: of the file that it was read from; ``FORMAT`` where it was never stored.
         machine_class: of the processor; None where the record does not say.
         entries: in the order of the record.
+        partial: whether a stored file has only what was accepted of its machine class; the rest
+            is in the file of the nearest class.
+        findings: the verdicts of the run itself; None of one that gave none, as a stored one.
     """
 
     format: int
     machine_class: str | None
     entries: Mapping[Key, Entry]
+    partial: bool = False
+    findings: tuple[Finding, ...] | None = None
 
     @staticmethod
     def of(entries: Iterable[Entry]) -> "Run":
         """Entries that were not stored, as a run."""
         return Run(FORMAT, None, {entry.key: entry for entry in entries})
+
+    def alone(self) -> "Run":
+        """This run without its own verdicts and without what a base measured beside it."""
+        entries = {key: replace(entry, base=None) for key, entry in self.entries.items()}
+        return replace(self, entries=entries, findings=None)
 
     @staticmethod
     def from_record(
@@ -67,11 +80,15 @@ class Run:
                 for benchmark in record["benchmarks"]
             ]
             machine_class = record.get("machine_info", {}).get("machine_class")
+            findings = record.get(FINDINGS)
+            if findings is not None:
+                findings = tuple(map(Finding.from_record, findings))
         except KeyError as error:
             raise damaged(name, f"an entry lacks {error}") from None
         except (MalformedEntry, TypeError, AttributeError) as error:
             raise damaged(name, str(error)) from None
-        return Run(number, machine_class, {entry.key: entry for entry in entries})
+        by_key = {entry.key: entry for entry in entries}
+        return Run(number, machine_class, by_key, bool(record.get("partial")), findings)
 
 
 def damaged(name: str, reason: str) -> UserError:

@@ -5,22 +5,18 @@ class; or a base's run on this machine. How much may change depends on which: se
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Mapping
 
 from qmodels.gate import ranks, sequential
 from qmodels.gate.baseline import Baseline
-from qmodels.gate.changes import LATENCIES, Changes, worse_by
-from qmodels.gate.comparable import limit, of_class, origin_of, unlike
-from qmodels.gate.entry import Entry, Key
+from qmodels.gate.changes import LATENCIES, StoredChanges, worse_by
+from qmodels.gate.comparable import limit, origin_of, unlike
+from qmodels.gate.entry import Entry
+from qmodels.gate.finding import Finding, Verdict
 from qmodels.gate.intervals import rank_sum_interval, signed_rank_interval
 from qmodels.gate.sequential import Samples
 from qmodels.gate.tolerances import Tolerances
 from qmodels.measure.metric import Metric
-
-Verdict = Literal["ok", "regressed", "improved", "undecided", "new", "missing"]
-VERDICTS: tuple[Verdict, ...] = ("ok", "regressed", "improved", "undecided", "new", "missing")
 
 ACCEPT = "accept it with --qmodels-update-baseline"
 ACCEPT_LATENCY = "raise its tolerance in baselines/tolerances.toml"
@@ -32,53 +28,16 @@ OF_ANSWERS: Mapping[sequential.Answer, Verdict] = {
 }
 
 
-@dataclass(frozen=True)
-class Finding:
-    """The verdict on one metric of one benchmark.
-
-    Attributes:
-        key: of the benchmark.
-        name: of the benchmark, as pytest shows it.
-        change: the metric with its two values and the rule; its name alone if it was not compared.
-        context: what it was compared with, or why not, and the remedy: sentences.
-    """
-
-    key: Key
-    name: str
-    metric: str
-    verdict: Verdict
-    change: str
-    context: str
-
-    @staticmethod
-    def from_record(record: Sequence[Any]) -> "Finding":
-        """From what ``dataclasses.astuple`` made, after JSON."""
-        key, *values = record
-        return Finding(Key(*key), *values)
-
-
-def lines(findings: Iterable[Finding]) -> list[str]:
-    """A line for each benchmark and verdict, with the metrics that share it."""
-    changes: dict[tuple[str, str, str], list[str]] = {}
-    for finding in findings:
-        group = (finding.name, finding.verdict, finding.context)
-        changes.setdefault(group, []).append(finding.change)
-    return [
-        f"{name} {verdict}: {'; '.join(group)}. {context}"
-        for (name, verdict, context), group in changes.items()
-    ]
-
-
 def compare(
     now: Entry,
     baseline: Baseline | None,
     tolerances: Tolerances,
-    accepted: Changes | None = None,
+    accepted: StoredChanges | None = None,
 ) -> list[Finding]:
     """Compare every gated metric of one benchmark with the baseline.
 
     Args:
-        accepted: changes against a base revision that may be as large.
+        accepted: what the stored runs of this code accept, of those of a base revision.
     """
     gated = [name for name in now.metrics if gates(tolerances, name, now)]
     findings: list[Finding] = []
@@ -96,7 +55,7 @@ def compare(
     before = baseline.entries.get(now.key)
     if before is None:
         lacks = f"{baseline.shown} has no {now.name}"
-        if baseline.beside or not of_class(baseline, now):
+        if baseline.beside or now.machine_class in baseline.partial_for:
             return without_baseline("new", lacks)
         return without_baseline("missing", f"{lacks}: {ACCEPT}")
     reason = unlike(now, before, beside=baseline.beside)
@@ -110,7 +69,7 @@ def compare(
             context = f"{baseline.shown} has {now.name} without it"
             findings.append(Finding(now.key, now.name, name, "new", name, context))
         elif tolerance is not None:
-            more = (accepted or {}).get((now.key, name), 0.0)
+            more = accepted.loss(now, name, before.metrics[name], tolerance) if accepted else 0.0
             findings.append(judge(name, now, before, tolerance, tolerances, more))
     for name in before.metrics:
         in_turn_instead = name in LATENCIES and "latency_change" in now.metrics

@@ -128,17 +128,23 @@ def compared_with(settings: Settings) -> list[str]:
         return [f"measured on this machine with the code in {settings.base.root}"]
     if baseline is None:
         return [f"none: no stored run of these weights fits {machine.machine_class()}"]
-    if of_this_class(baseline):
-        return [baseline.shown]
+    files = dict.fromkeys(str(entry.file) for entry in baseline.entries.values())
+    if not is_partial(baseline):
+        return list(files)
+    here = machine.machine_class()
+    count = sum(entry.machine_class == here for entry in baseline.entries.values())
+    lines = [f"{file}, the nearest machine class" for file in files if here not in Path(file).parts]
+    if count:
+        lines.insert(0, f"{baseline.shown}, {count} entries; the others are not stored for {here}")
     return [
-        f"{baseline.shown}, the nearest machine class",
+        *lines,
         "int8 accuracy has wider tolerances; memory and latency are not compared (docs/gate.md)",
     ]
 
 
-def of_this_class(baseline: gate.Baseline) -> bool:
-    """Whether a stored run was made on a machine of this one's class."""
-    return baseline.path.parent.name in (machine.machine_class(), machine.gpu_class())
+def is_partial(baseline: gate.Baseline) -> bool:
+    """Whether no whole run is stored for this machine's processor."""
+    return machine.machine_class() in baseline.partial_for
 
 
 def latency_compared_with(settings: Settings) -> str:
@@ -147,7 +153,7 @@ def latency_compared_with(settings: Settings) -> str:
         return f"measured in turn with the code in {settings.base.root}"
     if settings.baseline is None or settings.update_baseline:
         return "not compared"
-    if not of_this_class(settings.baseline):
+    if is_partial(settings.baseline):
         return "not compared with another machine class; --qmodels-base REVISION compares it"
     if any(entry.provenance.host == machine.host() for entry in settings.baseline.entries.values()):
         return "compared with the stored run of this host"

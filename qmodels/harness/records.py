@@ -16,6 +16,7 @@ from qmodels.base import checkouts
 from qmodels.data import Split
 from qmodels.gate.ranks import collect, flips, is_conclusive, least_visible
 from qmodels.harness.session import BenchSession, exit_on_user_error
+from qmodels.harness.settings import stored_run
 from qmodels.measure import accuracy
 from qmodels.measure.metric import Metric
 from qmodels.network import evaluation
@@ -87,17 +88,19 @@ class Recorder:
                 threads=settings.threads,
                 accuracy_images=self.config.option.qmodels_accuracy_images,
             )
-        return gate.Baseline(settings.base.root, run.entries, beside=True)
+        # Not of a file that people know: it lies in the cache.
+        entries = {key: replace(entry, file=None) for key, entry in run.entries.items()}
+        return gate.Baseline(settings.base.root, entries, beside=True)
 
     @cached_property
-    def accepted_changes(self) -> gate.Changes:
-        """What the stored runs of this code accept that those of the base do not have."""
+    def accepted(self) -> gate.StoredChanges | None:
+        """What the stored runs of this code accept, of those of the base; None without a base."""
         settings = self.session.settings
         if settings.base is None or settings.baseline is None:
-            return {}
-        path = settings.baseline.path.relative_to(settings.baselines)
-        before = gate.read_baseline(settings.base.root / "baselines" / path)
-        return gate.changes(settings.baseline, before, settings.tolerances)
+            return None
+        folder = settings.base.root / "baselines"
+        before = stored_run(folder, settings.network, self.session.checkpoint)
+        return gate.StoredChanges(settings.baseline.entries, before.entries if before else {})
 
 
 def runtime(variant: Variant) -> str | None:
@@ -149,7 +152,6 @@ class Record:
         if ranks is not None:
             extra_info["ranks"] = collect(session.dataset.test, *ranks).as_record()
             notes = unseen(session, variant, len(ranks[0]))
-        self.benchmark.extra_info.update(extra_info)
         record = {
             "fullname": self.item.nodeid,
             "name": self.item.name,
@@ -159,12 +161,16 @@ class Record:
         if not settings.update_baseline:
             # In turn with a base, latency needs nothing else.
             baseline = None if "latency_change" in metrics else self.recorder.baseline
+            entry = gate.entry(record)
+            if settings.base:
+                extra_info["base"] = base_values(entry, baseline)
             findings = gate.compare(
-                gate.entry(record),
+                entry,
                 baseline,
                 settings.tolerances,
-                self.recorder.accepted_changes,
+                self.recorder.accepted,
             )
+        self.benchmark.extra_info.update(extra_info)
         # In plain types: pytest-xdist may send it to another process.
         self.item.stash[MEASURED] = json.loads(
             json.dumps({"benchmark": record, "findings": findings, "notes": notes}, default=astuple)
@@ -199,6 +205,12 @@ class Record:
             )
             for metric in ("top1", "top5_error")
         )
+
+
+def base_values(entry: gate.Entry, base: gate.Baseline | None) -> dict[str, float]:
+    """What a base measured of the same benchmark, by metric."""
+    before = base.entries.get(entry.key) if base else None
+    return {name: metric.value for name, metric in before.metrics.items()} if before else {}
 
 
 def unseen(session: BenchSession, variant: Variant, seen: int) -> list[str]:

@@ -30,7 +30,7 @@ class Settings:
         stops_early: whether accuracy stops evaluating where the answer is clear.
         base: the code that this one is compared with, in turn.
         baselines: the folder of all stored runs.
-        baseline: the stored run that fits, of this class or of the nearest one.
+        baseline: the stored runs that fit, of this class or of the nearest ones.
     """
 
     dataset: str
@@ -121,15 +121,19 @@ def chosen_network(option: Any) -> tuple[Checkpoint | None, str, str, int]:
     return named, named.dataset, named.architecture, named.width
 
 
-def stored_run(baselines: Path, name: str, checkpoint: Checkpoint | None) -> gate.Baseline | None:
-    """The stored run that fits this machine: that of its processor, with that of its GPU."""
-    digest = checkpoint.digest if checkpoint else None
-    found = gate.find_baseline(baselines, machine.machine_class(), name, digest)
-    gpu = machine.gpu_class()
-    if gpu is None:
-        return found
-    of_gpu = gate.read_baseline(gate.baseline_path(baselines, gpu, name), gpu)
-    return found.joined(of_gpu) if found else of_gpu
+def stored_run(folder: Path, name: str, checkpoint: Checkpoint | None) -> gate.Baseline | None:
+    """The stored runs of a network that fit this machine's processor and its GPU.
+
+    Args:
+        folder: of all baselines.
+        checkpoint: of the network; None where it has to be trained first.
+    """
+    digests = None
+    if checkpoint:
+        sibling = checkpoints.find_quantization_aware(checkpoint)
+        digests = {weights.digest for weights in (checkpoint, sibling) if weights}
+    classes = [machine.machine_class(), machine.gpu_class()]
+    return gate.find_baseline(folder, [name for name in classes if name], name, digests)
 
 
 def check_update(config: pytest.Config) -> None:

@@ -2,12 +2,13 @@
 
 import os
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Any
 
 import pytest
 
 from qmodels import gate, report, variants
+from qmodels.gate.run import FINDINGS
 from qmodels.harness.options import SETTINGS, is_worker
 from qmodels.harness.records import MEASURED
 from qmodels.harness.settings import Settings
@@ -134,6 +135,14 @@ def vanished(config: pytest.Config, settings: Settings, results: SessionResults)
     return lines
 
 
+def is_whole(config: pytest.Config, settings: Settings) -> bool:
+    """Whether the command line left out no bench."""
+    benches = config.rootpath / "benches"
+    paths = [(config.invocation_params.dir / argument).resolve() for argument in config.args]
+    complete = any(path == benches or path in benches.parents for path in paths)
+    return complete and not settings.left_out and not config.stash[RESULTS].deselected
+
+
 def update_baseline(session: pytest.Session, settings: Settings, passed: bool) -> list[str]:
     """Store the run, and say what was written or why nothing was."""
     stored = gate.shown(settings.baseline_path)
@@ -153,7 +162,10 @@ def update_baseline(session: pytest.Session, settings: Settings, passed: bool) -
     )
     try:
         files = gate.accept(
-            settings.baselines, gate.Run.from_record(run), variants=variants.all_variants()
+            settings.baselines,
+            gate.Run.from_record(run),
+            variants=variants.all_variants(),
+            whole=is_whole(session.config, settings),
         )
     except UserError as error:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -172,7 +184,8 @@ def pytest_terminal_summary(
     if settings is None or not (results.entries or results.notes):
         return
     of = f"{settings.dataset}, {settings.architecture} width {settings.width}"
-    terminalreporter.section(f"qmodels: {of} (change against the baseline)")
+    compared = "base" if settings.base else "baseline"
+    terminalreporter.section(f"qmodels: {of} (change against the {compared})")
     stored = settings.baseline.entries if settings.baseline else {}
     if results.entries:
         run = gate.Run.of(results.entries)
@@ -212,6 +225,13 @@ def pytest_runtest_makereport(
     if call.when == "call" and MEASURED in item.stash:
         vars(outcome)["qmodels"] = item.stash[MEASURED]
     return outcome
+
+
+def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, Any]) -> None:
+    """Write the verdicts into the record of the run."""
+    settings = config.stash.get(SETTINGS, None)
+    if settings is not None and not settings.update_baseline:
+        output_json[FINDINGS] = [astuple(one) for one in config.stash[RESULTS].findings]
 
 
 def pytest_benchmark_generate_machine_info(config: pytest.Config) -> dict[str, Any]:

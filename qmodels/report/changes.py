@@ -28,13 +28,13 @@ def stored(baseline: Baseline, tolerances: Tolerances) -> str:
     return "\n".join(lines)
 
 
-def findings(run: Run, baseline: Baseline | None, tolerances: Tolerances) -> list[Finding]:
+def findings(run: Run, baseline: Baseline | None, tolerances: Tolerances) -> tuple[Finding, ...]:
     """Every gated metric of a run compared with a baseline."""
-    return [
+    return tuple(
         finding
         for entry in run.entries.values()
         for finding in compare(entry, baseline, tolerances)
-    ]
+    )
 
 
 def counted(findings: Sequence[Finding]) -> str:

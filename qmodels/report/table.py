@@ -58,24 +58,32 @@ def summarize(run: Run, baseline: Mapping[Key, Entry]) -> dict[str, tuple[Cell, 
     """The table's cells by variant, in the order of the run.
 
     Args:
-        baseline: entries of the stored run; empty where there is none.
+        baseline: entries of the stored run; empty where there is none. What a base measured
+            beside the run counts instead.
     """
     by_variant: dict[str, dict[str, Cell]] = {}
     for key, now in run.entries.items():
         cells = by_variant.setdefault(now.variant, {})
-        stored = baseline.get(key)
+        before = values_before(now, baseline)
         for name, metric in now.metrics.items():
-            if name.startswith("latency") and key.batch_size != BATCH_SIZE:
-                continue
-            # Of other images, accuracy is another quantity.
-            alike = stored is not None and stored.images == now.images
-            before = stored.metrics.get(name) if stored and alike else None
-            cells[name] = Cell(metric.value, before.value if before else None)
+            if not name.startswith("latency") or key.batch_size == BATCH_SIZE:
+                cells[name] = Cell(metric.value, before.get(name))
     nothing = Cell(None, None)
     return {
         variant: tuple(cells.get(column.metric, nothing) for column in COLUMNS)
         for variant, cells in by_variant.items()
     }
+
+
+def values_before(now: Entry, baseline: Mapping[Key, Entry]) -> Mapping[str, float]:
+    """What an entry's metrics were in the run that it is compared with."""
+    if now.base is not None:
+        return now.base
+    stored = baseline.get(now.key)
+    # Of other images, accuracy is another quantity.
+    if stored is None or stored.images != now.images:
+        return {}
+    return {name: metric.value for name, metric in stored.metrics.items()}
 
 
 def summary_table(summary: Mapping[str, Sequence[Cell]]) -> str:

@@ -114,8 +114,12 @@ def test_int8_accuracy_of_another_class_has_a_tolerance_of_its_own(
 
 def test_what_another_class_does_not_have_is_new_there() -> None:
     before = replace(entry(), key=KEY._replace(variant="other"), machine_class=OTHER)
-    (finding,) = compare(entry(size_bytes=size(1)), Baseline(Path("b.json"), {before.key: before}))
-    assert finding.verdict == "new"
+    for partial_for, verdict in (([CLASS], "new"), ([], "missing")):
+        baseline = Baseline(
+            Path("b.json"), {before.key: before}, partial_for=frozenset(partial_for)
+        )
+        (finding,) = compare(entry(size_bytes=size(1)), baseline)
+        assert finding.verdict == verdict
 
 
 def test_beside_a_base_other_packages_are_compared_and_other_weights_are_not() -> None:

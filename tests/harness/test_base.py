@@ -3,7 +3,20 @@
 import shutil
 from pathlib import Path
 
-from tests.harness.planting import FATTER, UPDATE, VARIANTS, Run, assert_red, edit, kept, slowing
+import pytest
+
+from qmodels import cli
+from tests.harness.planting import (
+    FATTER,
+    UPDATE,
+    VARIANTS,
+    Run,
+    assert_red,
+    edit,
+    kept,
+    of_another_class,
+    slowing,
+)
 
 
 def test_beside_a_base_what_it_does_not_know_is_new(
@@ -19,22 +32,39 @@ def test_beside_a_base_what_it_does_not_know_is_new(
     assert "dynamic-int8] new" in result.stdout
 
 
-def test_beside_a_base_a_change_passes_where_the_stored_run_accepts_it(
-    run: Run, baseline: Path, repository: Path, tmp_path: Path
+@pytest.mark.parametrize("class_is_stored", [True, False])
+def test_beside_a_base_a_change_passes_once_it_is_accepted(
+    run: Run,
+    baseline: Path,
+    repository: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    class_is_stored: bool,
 ) -> None:
-    base = tmp_path / "base"
-    shutil.copytree(repository, base)
-    beside = ("benches/bench_size.py", "--qmodels-variants=fp32", "--qmodels-base", str(base))
-    caches = {"QMODELS_CACHE_DIR": str(tmp_path / "cache")}
-    assert_red(
-        run(*beside, plugin=FATTER, **caches), "bench_size[fp32] regressed: size_bytes", "base"
-    )
-    with kept(baseline):
-        stored = run(*beside[:2], UPDATE, plugin=FATTER, **caches)
+    base, record = tmp_path / "base", tmp_path / "run.json"
+    size = ("benches/bench_size.py", "--qmodels-variants=fp32")
+    beside = ("--qmodels-base", str(base), f"--benchmark-json={record}")
+    planted = {"plugin": FATTER, "QMODELS_CACHE_DIR": str(tmp_path / "cache"), "CI": "true"}
+    with kept(baseline) if class_is_stored else of_another_class(baseline):
+        shutil.copytree(repository, base)
+        line = "bench_size[fp32] regressed: size_bytes"
+        assert_red(run(*size, *beside, **planted), line, "base")
+        with pytest.raises(SystemExit, match="^1$"):
+            cli.main(["report", str(record)])
+        report = capsys.readouterr().out
+        assert f"- {line}" in report
+        assert "Compared with the base" in report
+        assert "change against the base that ran beside it" in report
+
+        stored = run(*size, UPDATE, **planted)
         assert stored.returncode == 0, stored.stdout
-        accepted = run(*beside, plugin=FATTER, CI="true", **caches)
+        accepted = run(*size, *beside, **planted)
+        pushed = run("benches/bench_size.py", VARIANTS, **planted)
     assert accepted.returncode == 0, accepted.stdout
     assert "1 ok, 0 regressed" in accepted.stdout
+    assert pushed.returncode == 0, pushed.stdout
+    assert "2 ok, 0 regressed" in pushed.stdout
+    assert ("1 entries; the others are not stored" in pushed.stdout) != class_is_stored
 
 
 def test_latency_is_held_against_a_base_in_turn(

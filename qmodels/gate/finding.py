@@ -1,0 +1,47 @@
+"""Verdicts on metrics, and how they are told."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from qmodels.gate.entry import Key
+
+Verdict = Literal["ok", "regressed", "improved", "undecided", "new", "missing"]
+VERDICTS: tuple[Verdict, ...] = ("ok", "regressed", "improved", "undecided", "new", "missing")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The verdict on one metric of one benchmark.
+
+    Attributes:
+        key: of the benchmark.
+        name: of the benchmark, as pytest shows it.
+        change: the metric with its two values and the rule; its name alone if it was not compared.
+        context: what it was compared with, or why not, and the remedy: sentences.
+    """
+
+    key: Key
+    name: str
+    metric: str
+    verdict: Verdict
+    change: str
+    context: str
+
+    @staticmethod
+    def from_record(record: Sequence[Any]) -> "Finding":
+        """From what ``dataclasses.astuple`` made, after JSON."""
+        key, *values = record
+        return Finding(Key(*key), *values)
+
+
+def lines(findings: Iterable[Finding]) -> list[str]:
+    """A line for each benchmark and verdict, with the metrics that share it."""
+    changes: dict[tuple[str, str, str], list[str]] = {}
+    for finding in findings:
+        group = (finding.name, finding.verdict, finding.context)
+        changes.setdefault(group, []).append(finding.change)
+    return [
+        f"{name} {verdict}: {'; '.join(group)}. {context}"
+        for (name, verdict, context), group in changes.items()
+    ]
