@@ -3,5 +3,6 @@
 pytest_plugins = (
     "qmodels.harness.options",
     "qmodels.harness.fixtures",
+    "qmodels.harness.results",
     "qmodels.harness.summary",
 )

@@ -1,7 +1,8 @@
 """Run the steps of the benches job as a runner does, in a clean clone: `tox run -e workflow`.
 
-Three cases that people have (nothing changed, a variant added, a change accepted), each on a machine
-class with a stored run and on one without. Deterministic benches of two variants on the digits.
+Three cases that people have (nothing changed, a variant added, a change accepted), each on a
+machine class with a stored run and on one without. Only deterministic benches, of two variants on
+the digits.
 """
 
 import os

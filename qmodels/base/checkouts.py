@@ -4,6 +4,7 @@ Only its command `qmodels serve` is used, none of its files; see ``system.protoc
 """
 
 import io
+import shutil
 import sys
 import tarfile
 from collections.abc import Sequence
@@ -147,6 +148,8 @@ def measure(
 ) -> Run:
     """The run of a checkout's own benches, without latency; measured once, then cached.
 
+    A run with a failed bench is not kept, because the cause may be this machine.
+
     Args:
         names: of variants; those that it does not know are left out.
         accuracy_images: as in ``--qmodels-accuracy-images``; None for the default.
@@ -177,7 +180,10 @@ def measure(
             process.request(request, limit=MEASURE_SECONDS)
 
     folder = store.build_folder("base", inputs, write, root=store.cache_dir("bases"))
-    return read_run(folder / RECORD)
+    run = read_run(folder / RECORD)
+    if run.failures:
+        shutil.rmtree(folder)
+    return run
 
 
 def source_digest(root: Path) -> str:

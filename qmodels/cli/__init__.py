@@ -23,7 +23,7 @@ INTERRUPTED, CLOSED_PIPE = 130, 141  # 128 + the signal's number, as shells repo
 def main(argv: Sequence[str] | None = None) -> None:
     """Run a command.
 
-    Exit status: the command's own; 2 and one line for an error that the user can correct.
+    Exit status: the command's own; for an error that the user can correct its status, and one line.
     """
     argv = sys.argv[1:] if argv is None else argv
     try:
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.stdout.flush()
     except UserError as error:
         print(f"qmodels: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(error.status)
     except BrokenPipeError:  # the reader, `head` for instance, has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(CLOSED_PIPE)

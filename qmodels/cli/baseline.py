@@ -56,15 +56,20 @@ def show(arguments: argparse.Namespace) -> None:
 def diff(arguments: argparse.Namespace) -> int:
     """Print what is not within tolerance.
 
-    Exit status: 1 if a metric regressed, 3 if one is missing or undecided, else 0.
+    Exit status: 1 if a metric regressed or a bench failed, 3 if a metric is missing or undecided,
+    else 0.
     """
     run = common.read_run(arguments)
     baseline = common.baseline_for(run, arguments.baseline)
     findings = report.findings(run, baseline, common.tolerances())
+    if baseline:
+        findings += tuple(finding for finding in run.gone if finding.key in baseline.entries)
     for line in gate.lines(finding for finding in findings if finding.verdict != "ok"):
         print(line)
-    print(report.counted(findings))
-    return report.status(findings)
+    for failure in run.failures:
+        print(f"{failure.name} failed: {failure.reason}")
+    print(report.counted(findings, run.failures))
+    return report.status(findings, run.failures)
 
 
 def accept(arguments: argparse.Namespace) -> None:
@@ -74,6 +79,8 @@ def accept(arguments: argparse.Namespace) -> None:
     findings = report.findings(run, baseline, common.tolerances())
     changed = {finding.key for finding in findings if finding.verdict != "ok"}
     chosen = set(run.entries) if arguments.all else changed
+    for failure in run.failures:
+        print(f"{failure.name} not stored: it failed, {failure.reason}")
     if not chosen:
         print("nothing to accept: every metric is within its tolerance")
         return

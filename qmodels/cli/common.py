@@ -12,7 +12,7 @@ from qmodels import data, gate, variants
 from qmodels.data import Dataset, Split
 from qmodels.gate import Baseline, Run, Tolerances
 from qmodels.network import resnet
-from qmodels.system.errors import UserError
+from qmodels.system.errors import NothingMeasured, UserError
 from qmodels.training import checkpoints, on_demand
 from qmodels.training.checkpoints import Checkpoint
 from qmodels.training.recipes import Recipe
@@ -130,8 +130,10 @@ def read_run(arguments: argparse.Namespace) -> Run:
         UserError: it can't be read, or has no benchmark.
     """
     run = gate.read_run(arguments.run)
-    if not run.entries:
-        raise UserError(f"run {arguments.run} has no benchmark: make one with `pytest benches`")
+    if not run.entries and not run.failures:
+        raise NothingMeasured(
+            f"run {arguments.run} has no benchmark: make one with `pytest benches`"
+        )
     return run
 
 
@@ -154,6 +156,8 @@ def baseline_for(run: Run, named: Path | None) -> Baseline | None:
     """The named baseline, or else the stored one that the harness compares a run with."""
     if named:
         return read_baseline(named)
+    if not run.entries:
+        return None
     entries = list(run.entries.values())
     network = entries[0].key.network  # every entry has the same
     classes = dict.fromkeys(entry.machine_class for entry in entries)

@@ -50,14 +50,18 @@ def run(arguments: argparse.Namespace) -> int:
     elif baseline:
         name = f"{baseline.path.parent.name}/{baseline.path.name}"
         compared = f"change against `{name}` in parentheses"
-    print_tables(run, baseline, compared)
+    if run.entries:
+        print_tables(run, baseline, compared)
+    if run.failures:
+        print(f"\n{report.failure_table(run.failures)}")
     findings = run.findings
     if findings is None:
         findings = report.findings(run, baseline, common.tolerances())
-    print(f"\ngate: {report.counted(findings)}")
+    findings += run.gone
+    print(f"\ngate: {report.counted(findings, run.failures)}")
     for line in gate.lines(finding for finding in findings if finding.verdict != "ok"):
         print(f"- {line}")
-    return report.status(findings)
+    return report.status(findings, run.failures)
 
 
 def print_tables(run: Run, baseline: gate.Baseline | None, compared: str) -> None:

@@ -4,16 +4,17 @@ from qmodels.gate.accept import Accepted, accept, accept_into
 from qmodels.gate.baseline import Baseline, baseline_path, find_baseline, read_baseline
 from qmodels.gate.changes import StoredChanges
 from qmodels.gate.entry import Entry, Key, Provenance, entry
-from qmodels.gate.finding import VERDICTS, Finding, lines
+from qmodels.gate.finding import VERDICTS, Failure, Finding, lines
 from qmodels.gate.run import Run, network_name, read_run, shown
 from qmodels.gate.tolerances import Tolerances, read_tolerances
-from qmodels.gate.verdict import compare
+from qmodels.gate.verdict import compare, gates
 
 __all__ = [
     "VERDICTS",
     "Accepted",
     "Baseline",
     "Entry",
+    "Failure",
     "Finding",
     "Key",
     "Provenance",
@@ -26,6 +27,7 @@ __all__ = [
     "compare",
     "entry",
     "find_baseline",
+    "gates",
     "lines",
     "network_name",
     "read_baseline",

@@ -15,6 +15,7 @@ from qmodels.gate.baseline import baseline_path
 from qmodels.gate.entry import COMPARABILITY_KEYS, Entry, Key, Provenance
 from qmodels.gate.run import FORMAT, Run, ranks_path, read_run
 from qmodels.system import store
+from qmodels.system.errors import UserError
 
 # The statistics that pytest-benchmark needs to print a comparison.
 STATISTICS = (
@@ -96,8 +97,18 @@ def accept_into(
     *,
     whole: bool = False,
 ) -> Accepted:
-    """Store entries of one machine class and network in a file; see ``accept``."""
+    """Store entries of one machine class and network in a file; see ``accept``.
+
+    Raises:
+        UserError: as for ``accept``, or the file is of another class than an entry.
+    """
     there = read_run(path) if path.exists() else None
+    for entry in entries:
+        if there and there.machine_class != entry.machine_class:
+            raise UserError(
+                f"baseline {path} is of {there.machine_class}, and {entry.name} was measured on "
+                f"{entry.machine_class}: leave out --baseline, or name a file of that class"
+            )
     before = there.entries if there else {}
     partial = not whole and (there is None or there.partial)
     dropped = [
@@ -128,12 +139,12 @@ def refusal(now: Entry, before: Entry | None) -> str | None:
     """Why an entry must not replace the one before; None where it may."""
     if "latency_change" in now.metrics:
         return "it was measured against a base revision; store a run without --qmodels-base"
-    for name, metric in now.metrics.items():
-        stored = before.metrics.get(name) if before else None
-        if stored and len(metric.samples) < len(stored.samples):
+    for name, stored in (before.metrics if before else {}).items():
+        count = len(now.metrics[name].samples) if name in now.metrics else 0
+        if count < len(stored.samples):
             return (
-                f"{name} is of {len(metric.samples)} processes, and the stored one of "
-                f"{len(stored.samples)}; make it again with --qmodels-update-baseline"
+                f"{name} is of {count} processes, and the stored one of {len(stored.samples)}; "
+                "make it again with --qmodels-update-baseline"
             )
     return None
 

@@ -1,7 +1,7 @@
 """Baselines: stored runs that later ones are compared with, and where they lie."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from qmodels.gate.classes import is_processor, nearest
@@ -19,12 +19,14 @@ class Baseline:
         beside: whether a base measured it on this machine just now.
         partial_for: machine classes of which no whole run is stored. An entry of theirs that is
             not here is new; one of another class is missing.
+        failures: of a base, why benches failed there, by name.
     """
 
     path: Path
     entries: Mapping[Key, Entry]
     beside: bool = False
     partial_for: frozenset[str] = frozenset()
+    failures: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def shown(self) -> str:

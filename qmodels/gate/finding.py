@@ -35,6 +35,14 @@ class Finding:
         return Finding(Key(*key), *values)
 
 
+@dataclass(frozen=True)
+class Failure:
+    """A bench that failed before it measured anything: its name, and why, in a line."""
+
+    name: str
+    reason: str
+
+
 def lines(findings: Iterable[Finding]) -> list[str]:
     """A line for each benchmark and verdict, with the metrics that share it."""
     changes: dict[tuple[str, str, str], list[str]] = {}

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from qmodels.gate.entry import Entry, Key, MalformedEntry, entry
-from qmodels.gate.finding import Finding
+from qmodels.gate.finding import Failure, Finding
 from qmodels.system.errors import UserError
 
 FORMAT = 2
 # The part of a run's record that holds its verdicts.
-FINDINGS = "qmodels_findings"
+SECTION = "qmodels"
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,8 @@ class Run:
         partial: whether a stored file has only what was accepted of its machine class; the rest
             is in the file of the nearest class.
         findings: the verdicts of the run itself; None of one that gave none, as a stored one.
+        gone: findings on entries of its baseline that it should have measured and did not.
+        failures: benches that failed and measured nothing.
     """
 
     format: int
@@ -38,6 +40,8 @@ class Run:
     entries: Mapping[Key, Entry]
     partial: bool = False
     findings: tuple[Finding, ...] | None = None
+    gone: tuple[Finding, ...] = ()
+    failures: tuple[Failure, ...] = ()
 
     @staticmethod
     def of(entries: Iterable[Entry]) -> "Run":
@@ -75,20 +79,35 @@ class Run:
                     "use the version that wrote it, or a later one"
                 )
             makers = record.get("made", {})
+            machine_class = record.get("machine_info", {}).get("machine_class")
+            benchmarks = record["benchmarks"]
+            # Of benches that failed, older versions kept records without metrics.
+            fresh = machine_class and "made" not in record
+            failed = [one for one in benchmarks if fresh and "metrics" not in one["extra_info"]]
             entries = [
                 entry(complete(benchmark, number, makers, ranks or {}), file=file)
-                for benchmark in record["benchmarks"]
+                for benchmark in benchmarks
+                if benchmark not in failed
             ]
-            machine_class = record.get("machine_info", {}).get("machine_class")
-            findings = record.get(FINDINGS)
-            if findings is not None:
-                findings = tuple(map(Finding.from_record, findings))
+            section = record.get(SECTION)
+            findings = section and tuple(map(Finding.from_record, section["findings"]))
+            gone = map(Finding.from_record, (section or {}).get("gone", ()))
+            failures = [Failure(*one) for one in (section or {}).get("failures", ())]
+            failures += [Failure(one["name"], "it measured nothing") for one in failed]
         except KeyError as error:
             raise damaged(name, f"an entry lacks {error}") from None
         except (MalformedEntry, TypeError, AttributeError) as error:
             raise damaged(name, str(error)) from None
         by_key = {entry.key: entry for entry in entries}
-        return Run(number, machine_class, by_key, bool(record.get("partial")), findings)
+        return Run(
+            number,
+            machine_class,
+            by_key,
+            bool(record.get("partial")),
+            findings,
+            tuple(gone),
+            tuple(failures),
+        )
 
 
 def damaged(name: str, reason: str) -> UserError:

@@ -55,6 +55,8 @@ def compare(
     before = baseline.entries.get(now.key)
     if before is None:
         lacks = f"{baseline.shown} has no {now.name}"
+        if now.name in baseline.failures:
+            lacks = f"The base failed to measure it: {baseline.failures[now.name]}"
         if baseline.beside or now.machine_class in baseline.partial_for:
             return without_baseline("new", lacks)
         return without_baseline("missing", f"{lacks}: {ACCEPT}")
@@ -197,7 +199,7 @@ def readable(value: float, unit: str) -> str:
             return f"{value / 1e6:.3f} MB"
         return f"{value / 1e3:.1f} kB"
     if unit == "calls":
-        return f"{value:.0f} calls"
+        return f"{value:.0f} call{'s'[: value != 1]}"
     if unit.startswith(("x ", "of ")):
         return f"{value:.3f} {unit}"
     return f"{value:.2f} {unit}"

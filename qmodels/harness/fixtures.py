@@ -22,7 +22,16 @@ from qmodels.variants import Artifact, Variant
 
 @pytest.fixture(scope="session")
 def qmodels_session(pytestconfig: pytest.Config) -> BenchSession:
-    """What the command line asks for: settings, data set, checkpoint, artifacts."""
+    """What the command line asks for: settings, data set, checkpoint, artifacts.
+
+    Raises:
+        UserError: pytest's root directory is not the one that holds the benches.
+    """
+    if SETTINGS not in pytestconfig.stash:
+        raise UserError(
+            f"there is no {pytestconfig.rootpath / 'benches'}: leave out --rootdir, or name the "
+            "folder that holds benches/"
+        )
     session = BenchSession(pytestconfig.stash[SETTINGS])
     with exit_on_user_error(pytestconfig):
         # Without these no bench can run.

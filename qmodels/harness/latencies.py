@@ -1,13 +1,12 @@
 """Latencies of all cases of a run, measured together, in fresh processes that take turns."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 from qmodels import gate, variants
 from qmodels.base import checkouts
 from qmodels.gate import latency
-from qmodels.gate.latency import Limit, Timings
+from qmodels.gate.latency import REFERENCE, Limit, Timings
 from qmodels.gate.sequential import Case, Rule
 from qmodels.harness.session import BenchSession
 from qmodels.measure import ceiling
@@ -28,16 +27,21 @@ class Latencies:
     entries: Mapping[Case, gate.Entry]
 
     def measure(self) -> dict[Case, Timings]:
-        """Times of every case whose artifact could be built.
+        """Times of every case whose artifact could be built; without fp32's, of none.
 
         Raises:
             UserError: the processes of a whole side failed.
         """
         settings = self.session.settings
         folders: dict[str, str] = {}
-        for name in dict.fromkeys(["fp32", *(name for name, _ in self.entries)]):
-            with suppress(UserError):  # fails the benches of that variant
+        failures: dict[str, str] = {}
+        for name in dict.fromkeys([REFERENCE, *(name for name, _ in self.entries)]):
+            try:
                 folders[name] = str(self.session.build(name).folder)
+            except UserError as error:
+                failures[name] = str(error)
+        if REFERENCE in failures:  # every ratio needs it
+            return {case: Timings(failure=failures[REFERENCE]) for case in self.entries}
         base_folders: dict[str, str] = {}
         if settings.base:
             checkpoint = self.session.checkpoint

@@ -94,7 +94,7 @@ def is_worker(config: pytest.Config) -> bool:
 
 def runs_benches(config: pytest.Config) -> bool:
     """Whether the paths of the command line lead to benches."""
-    benches = config.rootpath / "benches"
+    benches = (config.rootpath / "benches").resolve()
     for argument in config.args:
         path = (config.invocation_params.dir / argument.partition("::")[0]).resolve()
         if path == benches or benches in path.parents or path in benches.parents:

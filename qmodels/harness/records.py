@@ -90,7 +90,8 @@ class Recorder:
             )
         # Not of a file that people know: it lies in the cache.
         entries = {key: replace(entry, file=None) for key, entry in run.entries.items()}
-        return gate.Baseline(settings.base.root, entries, beside=True)
+        failures = {failure.name: failure.reason for failure in run.failures}
+        return gate.Baseline(settings.base.root, entries, beside=True, failures=failures)
 
     @cached_property
     def accepted(self) -> gate.StoredChanges | None:

@@ -1,7 +1,7 @@
 """Runs and baselines as text for people."""
 
 from qmodels.report import picture
-from qmodels.report.changes import accepted, counted, findings, status, stored
+from qmodels.report.changes import accepted, counted, failure_table, findings, status, stored
 from qmodels.report.speed import speed_table
 from qmodels.report.study import study_report
 from qmodels.report.table import Cell, markdown, summarize, summary_table
@@ -10,6 +10,7 @@ __all__ = [
     "Cell",
     "accepted",
     "counted",
+    "failure_table",
     "findings",
     "markdown",
     "picture",

@@ -2,8 +2,19 @@
 
 from collections.abc import Sequence
 
-from qmodels.gate import VERDICTS, Accepted, Baseline, Finding, Run, Tolerances, compare, shown
+from qmodels.gate import (
+    VERDICTS,
+    Accepted,
+    Baseline,
+    Failure,
+    Finding,
+    Run,
+    Tolerances,
+    compare,
+    shown,
+)
 from qmodels.gate.verdict import readable
+from qmodels.report.table import markdown
 
 
 def stored(baseline: Baseline, tolerances: Tolerances) -> str:
@@ -37,18 +48,28 @@ def findings(run: Run, baseline: Baseline | None, tolerances: Tolerances) -> tup
     )
 
 
-def counted(findings: Sequence[Finding]) -> str:
-    """How many findings there are of each kind, in a line."""
-    return ", ".join(
+def counted(findings: Sequence[Finding], failures: Sequence[Failure] = ()) -> str:
+    """How many findings there are of each kind, and how many benches failed, in a line."""
+    counts = [
         f"{sum(finding.verdict == verdict for finding in findings)} {verdict}"
         for verdict in VERDICTS
+    ]
+    return ", ".join(counts + ([f"{len(failures)} failed"] if failures else []))
+
+
+def failure_table(failures: Sequence[Failure]) -> str:
+    """Benches that failed, and why, as Markdown."""
+    return markdown(
+        ["Failed bench", "Reason"],
+        [[failure.name, failure.reason.replace("|", "\\|")] for failure in failures],
+        align=["left", "left"],
     )
 
 
-def status(findings: Sequence[Finding]) -> int:
-    """The exit status that findings mean: 1 regressed, 3 no answer, 0 else."""
+def status(findings: Sequence[Finding], failures: Sequence[Failure] = ()) -> int:
+    """The exit status that findings mean: 1 regressed or failed, 3 no answer, 0 else."""
     verdicts = {finding.verdict for finding in findings}
-    if "regressed" in verdicts:
+    if failures or "regressed" in verdicts:
         return 1
     return 0 if findings and not verdicts & {"missing", "undecided"} else 3
 

@@ -108,7 +108,9 @@ def metric(run: Run, variant: str, name: str) -> Metric | None:
     return (single or entries)[0].metrics[name] if entries else None
 
 
-def markdown(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Text in aligned columns, readable in a terminal too; the first one to the left."""
-    align = ["left", *["right"] * (len(headers) - 1)]
+def markdown(
+    headers: Sequence[str], rows: Sequence[Sequence[str]], align: Sequence[str] | None = None
+) -> str:
+    """Text in aligned columns, readable in a terminal too; by default the first to the left."""
+    align = align or ["left", *["right"] * (len(headers) - 1)]
     return tabulate(rows, headers, tablefmt="pipe", disable_numparse=True, colalign=align)

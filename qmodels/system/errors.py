@@ -4,7 +4,19 @@ from dataclasses import dataclass
 
 
 class UserError(Exception):
-    """Something outside the program is wrong. The text names it, its value and the remedy."""
+    """Something outside the program is wrong. The text names it, its value and the remedy.
+
+    Attributes:
+        status: the exit status of a command that it ends.
+    """
+
+    status = 2
+
+
+class NothingMeasured(UserError):
+    """A run has no benchmark, so there is no verdict."""
+
+    status = 3
 
 
 class Unavailable(UserError):

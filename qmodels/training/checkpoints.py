@@ -126,7 +126,7 @@ def named(name: str) -> Checkpoint:
     """The checkpoint of a file name, with or without its suffix, or of a path.
 
     Raises:
-        UserError: there is none; lists those that there are.
+        UserError: there is none, or several have the name; lists those that there are.
 
     A path may lead outside of the known folders, to one that has an index too.
     """
@@ -134,8 +134,14 @@ def named(name: str) -> Checkpoint:
     beside = read_index(folder) if (folder / INDEX).is_file() else []
     everything = [*known(), *beside]
     for one in everything:
-        if name in (one.file, Path(one.file).stem) or Path(name).resolve() == one.path.resolve():
+        if Path(name).resolve() == one.path.resolve():
             return one
+    matching = [one for one in everything if name in (one.file, Path(one.file).stem)]
+    if len({one.sha256 for one in matching}) > 1:
+        paths = " and ".join(dict.fromkeys(str(one.path) for one in matching))
+        raise UserError(f"checkpoint {name!r} is the name of {paths}: give a path")
+    if matching:
+        return matching[0]
     names = ", ".join(dict.fromkeys(Path(one.file).stem for one in everything))
     raise UserError(f"no checkpoint {name!r}: choose one of {names}")
 

@@ -105,7 +105,14 @@ class Variant:
 
         The machine comes first: what it can't run is not worth installing.
         """
-        unfit = (self.unfit() if self.unfit else None) or self.backend.obstacle()
+        try:
+            unfit = (self.unfit() if self.unfit else None) or self.backend.obstacle()
+        except Exception as error:  # whatever another package's check raises
+            return Obstacle(
+                f"the check of whether it runs here failed ({described(error)}): fix `unfit` in "
+                f"{self.module}",
+                fixable=True,
+            )
         if unfit:
             return unfit
         for module in self.requires:

@@ -25,7 +25,7 @@ def test_an_empty_run_is_one_line(tmp_path: Path, qmodels: Qmodels) -> None:
     path = tmp_path / "run.json"
     path.write_text('{"benchmarks": []}')
     result = qmodels(f"report {path}")
-    assert result.status == 2
+    assert result.status == 3
     assert result.err == f"qmodels: run {path} has no benchmark: make one with `pytest benches`\n"
 
 

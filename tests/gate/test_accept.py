@@ -2,11 +2,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from qmodels import gate
 from qmodels.gate import Provenance
 from qmodels.gate.ranks import Ranks
 from qmodels.measure.metric import measured
+from qmodels.system.errors import UserError
 from tests.gate.records import (
     CLASS,
     FP32,
@@ -89,6 +91,22 @@ def test_a_latency_of_fewer_processes_is_not_stored(tmp_path: Path) -> None:
     assert len(read(tmp_path).entries[key(INT8)].metrics["latency_ratio"].samples) == 12
     (done,) = gate.accept(tmp_path, run(latency(12)))
     assert done.refused == ()
+
+
+def test_an_entry_without_the_stored_latency_does_not_replace_it(tmp_path: Path) -> None:
+    gate.accept(tmp_path, run(latency(12)))
+    (done,) = gate.accept(tmp_path, run(benchmark(INT8, 5.0)))
+    assert done.stored == ()
+    assert "latency_ratio is of 0 processes, and the stored one of 12" in done.refused[0]
+
+
+def test_a_named_file_of_another_class_is_refused(tmp_path: Path) -> None:
+    gate.accept(tmp_path, run(benchmark(FP32)))
+    elsewhere = run(benchmark(FP32, machine_class="linux-x86_64-amx"))
+    before = stored(tmp_path).read_bytes()
+    with pytest.raises(UserError, match="was measured on linux-x86_64-amx: leave out --baseline"):
+        gate.accept_into(stored(tmp_path), list(elsewhere.entries.values()))
+    assert stored(tmp_path).read_bytes() == before
 
 
 def test_a_latency_beside_a_base_is_not_stored(tmp_path: Path) -> None:

@@ -76,6 +76,7 @@ WHOLE = json.dumps({**record(benchmark(FP32, made="x")), "format": 2})
         WHOLE.replace('"value": 1.0', '"value": NaN'),
         WHOLE.replace('"value": 1.0', '"value": -Infinity'),
         WHOLE.replace('"batch_size": 1', '"batch_size": "one"'),
+        json.dumps({"made": {}, **json.loads(WHOLE.replace('"metrics"', '"numbers"'))}),
     ],
 )
 def test_a_damaged_baseline_is_refused_in_one_line(tmp_path: Path, content: str) -> None:

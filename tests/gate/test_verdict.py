@@ -54,7 +54,7 @@ def test_metrics_of_a_benchmark_share_a_line() -> None:
     before = stored(size_bytes=size(1e6), operator_calls=measured("operator_calls", 1))
     (shared,) = gate.lines(compare(now, before))
     assert "size_bytes from 1.000 MB to 2.000 MB (" in shared
-    assert "; operator_calls from 1 calls to 3 calls (" in shared
+    assert "; operator_calls from 1 call to 3 calls (" in shared
     assert shared.count("bench_size[fp32] regressed") == shared.count("Compared with") == 1
 
 

@@ -83,6 +83,14 @@ registry._VARIANTS["dynamic-int8"] = replace(
 )
 """
 )
+UNBUILDABLE_FP32 = (
+    PLANTED
+    + """
+def fp32(model):
+    raise ValueError("no such axis")
+registry._VARIANTS["fp32"] = replace(registry._VARIANTS["fp32"], quantize=fp32)
+"""
+)
 UNFIT = (
     PLANTED
     + """

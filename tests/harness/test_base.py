@@ -8,6 +8,7 @@ import pytest
 from qmodels import cli
 from tests.harness.planting import (
     FATTER,
+    GONE,
     UPDATE,
     VARIANTS,
     Run,
@@ -65,6 +66,46 @@ def test_beside_a_base_a_change_passes_once_it_is_accepted(
     assert pushed.returncode == 0, pushed.stdout
     assert "2 ok, 0 regressed" in pushed.stdout
     assert ("1 entries; the others are not stored" in pushed.stdout) != class_is_stored
+
+
+def test_a_variant_that_the_base_has_and_this_code_has_not_fails(
+    run: Run, baseline: Path, repository: Path, tmp_path: Path
+) -> None:
+    base = tmp_path / "base"
+    given = ("benches/bench_size.py", "--qmodels-base", str(base), "-k", "fp32")
+    planted = {"plugin": GONE, "CI": "true"}
+    with of_another_class(baseline) as other:
+        shutil.copytree(repository, base)
+        content = other.read_bytes()
+        other.unlink()
+        nothing_stored = run(*given, **planted)
+        other.write_bytes(content)
+    line = "FAILED dynamic-int8: the base has this variant, and this code has not"
+    assert_red(nothing_stored, line)
+    with kept(baseline):
+        stored = run("benches/bench_size.py", "-k", "fp32", UPDATE, plugin=GONE)
+        assert stored.returncode == 0, stored.stdout
+        accepted = run(*given, **planted)
+    assert accepted.returncode == 0, accepted.stdout
+
+
+def test_what_the_base_failed_to_measure_is_new(
+    run: Run, baseline: Path, repository: Path, tmp_path: Path
+) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(repository, base)
+    dynamic = base / "qmodels" / "variants" / "dynamic.py"
+    edit(
+        dynamic,
+        "def dynamic_int8(",
+        "def dynamic_int8(*_):\n    raise ValueError('axis')\n\n\ndef d(",
+    )
+    result = run("benches/bench_size.py", VARIANTS, "--qmodels-base", str(base), CI="true")
+    assert result.returncode == 0, result.stdout
+    assert "1 ok, 0 regressed, 0 improved, 0 undecided, 1 new" in result.stdout
+    assert "The base failed to measure it: dynamic-int8 can't be built (ValueError: axis" in (
+        result.stdout
+    )
 
 
 def test_latency_is_held_against_a_base_in_turn(

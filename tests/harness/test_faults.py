@@ -1,10 +1,12 @@
 """Faults that benches find: in accuracy, size, memory and latency, and variants that break."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
+from qmodels import cli
 from tests.harness.planting import (
     BROKEN_NUMBERS,
     COPYING,
@@ -12,6 +14,7 @@ from tests.harness.planting import (
     GONE,
     NOISY,
     UNBUILDABLE,
+    UNBUILDABLE_FP32,
     UNFIT,
     UPDATE,
     VARIANTS,
@@ -28,15 +31,28 @@ def test_noise_in_the_logits_fails_accuracy(run: Run, baseline: Path) -> None:
     assert_red(result, "bench_accuracy[fp32] regressed: top1", "--qmodels-update-baseline")
 
 
-def test_logits_that_are_not_finite_fail_accuracy_and_kernels(run: Run, baseline: Path) -> None:
+def test_logits_that_are_not_finite_fail_accuracy_and_kernels(
+    run: Run, baseline: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = tmp_path / "run.json"
     selected = ("benches/bench_accuracy.py", "benches/bench_kernels.py", VARIANTS)
-    result = run(*selected, plugin=BROKEN_NUMBERS)
+    result = run(*selected, f"--benchmark-json={record}", plugin=BROKEN_NUMBERS)
     assert_red(
         result,
         "dynamic-int8: 3 of 596 images have logits that are not finite",
         "dynamic-int8: 1 of 100 images have logits that are not finite",
         "2 failed, 2 passed",
     )
+    reason = "dynamic-int8: 3 of 596 images have logits that are not finite"
+    for command, status, said in (
+        ("report", 1, f"| bench_accuracy[dynamic-int8] | {reason} |"),
+        ("baseline diff", 1, f"bench_accuracy[dynamic-int8] failed: {reason}"),
+        ("baseline accept", 0, f"bench_accuracy[dynamic-int8] not stored: it failed, {reason}"),
+    ):
+        with pytest.raises(SystemExit) if status else nullcontext() as ended:
+            cli.main([*command.split(), str(record), "--baseline", str(baseline)])
+        assert ended is None or ended.value.code == status
+        assert said in " ".join(capsys.readouterr().out.split())
 
 
 def test_fewer_images_stop_early_and_say_what_they_could_not_see(run: Run, baseline: Path) -> None:
@@ -117,12 +133,23 @@ def test_a_variant_that_cannot_be_built_costs_itself(
     assert result.stdout.count("tried to build") == 1, "once"
 
 
+def test_an_fp32_that_cannot_be_built_costs_the_benches_that_need_it(
+    run: Run, baseline: Path, tmp_path: Path
+) -> None:
+    selected = ("benches", VARIANTS, "-k", "size or accuracy or latency and b1")
+    cache = {"QMODELS_CACHE_DIR": str(tmp_path)}
+    result = run(*selected, plugin=UNBUILDABLE_FP32, **cache)
+    assert_red(result, "2 failed, 1 passed", "3 errors")
+    assert result.stdout.count("fp32 can't be built (ValueError: no such axis)") >= 5
+    assert "KeyError" not in result.stdout
+
+
 def test_a_variant_that_is_gone_fails_until_its_entries_are_dropped(
     run: Run, baseline: Path
 ) -> None:
     some = ("benches/bench_size.py", "-k", "[fp32]")
     line = "there is no variant dynamic-int8 any more"
-    assert_red(run(*some, plugin=GONE, CI="true"), "bench_size[dynamic-int8] is in the base", line)
+    assert_red(run(*some, plugin=GONE, CI="true"), "FAILED bench_size[dynamic-int8] missing", line)
     asked = run(*some, "--qmodels-variants=fp32", plugin=GONE, CI="true")
     assert asked.returncode == 0, asked.stdout
     with kept(baseline):
@@ -139,7 +166,9 @@ def test_only_what_the_machine_cannot_run_is_excused(
 ) -> None:
     result = run("benches/bench_size.py", VARIANTS, plugin=UNFIT.format(fixable=fixable), CI="true")
     if fixable:
-        assert_red(result, "FAILED bench_size[dynamic-int8] is in the baseline and was not")
+        assert_red(
+            result, "FAILED bench_size[dynamic-int8] missing: size_bytes", "it needs a harpsichord"
+        )
     else:
         assert result.returncode == 0, result.stdout
         assert "excused: dynamic-int8 can't run here: it needs a harpsichord" in result.stdout
@@ -153,4 +182,4 @@ def test_a_bench_that_vanished_fails(run: Run, baseline: Path, repository: Path)
         result = run("benches/bench_size.py", VARIANTS, CI="true")
     finally:
         bench.write_text(content)
-    assert_red(result, "bench_size[fp32] is in the baseline and was not measured")
+    assert_red(result, "bench_size[fp32] missing: size_bytes")

@@ -62,15 +62,24 @@ def test_an_empty_run_fails_where_a_baseline_is_required(run: Run, baseline: Pat
     assert "no bench was measured" in result.stdout
 
 
-def test_several_processes_gate_accuracy_and_leave_latency_out(run: Run, baseline: Path) -> None:
+def test_several_processes_gate_accuracy_and_leave_latency_out(
+    run: Run, baseline: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     pytest.importorskip("xdist")
+    record = tmp_path / "run.json"
     selected = ("benches", VARIANTS, "-n2", "-rs", "-k", "accuracy or size or latency and b1")
-    result = run(*selected, CI="true")
+    result = run(*selected, f"--benchmark-json={record}", CI="true")
     assert "7 ok, 0 regressed" in result.stdout, "top1, top5_error, size_bytes of two, one sqnr_db"
     assert "run it without -n" in result.stdout
-    assert_red(result, "bench_latency[fp32-b1] is in the baseline and was not measured")
-    assert "bench_accuracy[fp32] is in the baseline" not in result.stdout
+    line = "FAILED bench_latency[fp32-b1] missing: probe_ratio"
+    assert_red(result, line, "has it, and it was not measured")
+    assert "bench_accuracy[fp32] missing" not in result.stdout
     assert "bench_memory" not in result.stdout, "it was not asked for"
+    with pytest.raises(SystemExit, match="^3$"):
+        cli.main(["report", str(record), "--baseline", str(baseline)])
+    assert "gate: 7 ok, 0 regressed, 0 improved, 0 undecided, 0 new, 2 missing" in (
+        capsys.readouterr().out
+    )
 
 
 def test_a_regression_found_by_another_process_fails(run: Run, baseline: Path) -> None:
@@ -102,11 +111,23 @@ def test_stopping_at_the_first_failure_is_said_in_one_line(run: Run, baseline: P
     with edited(baseline, SIZES, SIZES + "0."):
         stopped = run(*some, "-x", CI="true")
     assert_red(stopped, "stopped early: 3 benches were not measured")
-    assert "is in the baseline and was not measured" not in stopped.stdout
+    assert "missing:" not in stopped.stdout
     mended = run(*some, "--lf", CI="true")
     assert mended.returncode == 0, mended.stdout
     assert "1 ok, 0 regressed" in mended.stdout
     assert "--lf: 2 benches of the baseline were left out" in mended.stdout
+
+
+def test_what_the_command_line_leaves_out_is_not_looked_at(run: Run, baseline: Path) -> None:
+    result = run(
+        *("benches", VARIANTS, "--ignore=benches/bench_latency.py", "--ignore-glob=*/bench_mem*"),
+        *("--deselect=benches/bench_kernels.py", "--deselect", "benches/bench_accuracy.py"),
+        *("-k", "not cuda and not dynamic-int8"),
+        CI="true",
+    )
+    assert result.returncode == 0, result.stdout
+    assert "1 ok, 0 regressed" in result.stdout
+    assert "1 passed" in result.stdout
 
 
 def test_benchmark_only_measures_all_the_same(run: Run, baseline: Path) -> None:
@@ -119,7 +140,8 @@ def test_benchmark_only_measures_all_the_same(run: Run, baseline: Path) -> None:
 
 def test_without_timing_latency_is_missed_where_it_is_required(run: Run, baseline: Path) -> None:
     result = run("benches", VARIANTS, "--benchmark-disable", "-k", "latency and b1", CI="true")
-    assert_red(result, "bench_latency[fp32-b1] is in the baseline and was not measured")
+    line = "FAILED bench_latency[fp32-b1] missing: probe_ratio"
+    assert_red(result, line, "has it, and it was not measured")
 
 
 def test_without_timing_accuracy_is_still_gated(run: Run, baseline: Path) -> None:

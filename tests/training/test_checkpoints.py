@@ -82,6 +82,21 @@ def test_what_was_trained_here_does_not_replace_a_shipped_one_and_can_be_named(
     assert checkpoints.named("mine") == mine
 
 
+def test_a_name_of_two_checkpoints_asks_for_a_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shipped = checkpoints.find("resnet34", 8, "digits")
+    assert shipped is not None
+    monkeypatch.setenv("QMODELS_CACHE_DIR", str(tmp_path))
+    folder = store.cache_dir("checkpoints")
+    model = resnet.build("resnet34", 8, 10)
+    mine = checkpoints.save(model.state_dict(), dataclasses.replace(shipped, folder=folder))
+    with pytest.raises(UserError, match=f"is the name of {shipped.path} and {mine.path}: give a"):
+        checkpoints.named(shipped.path.stem)
+    assert checkpoints.named(str(mine.path)) == mine
+    assert checkpoints.named(str(shipped.path)) == shipped
+
+
 def test_a_checkpoint_of_any_folder_is_named_by_its_path_and_has_its_sibling_there(
     saved: Checkpoint,
 ) -> None:

@@ -1,5 +1,6 @@
 """All variants by name, those that other packages bring, whole and broken, among them."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -248,3 +249,14 @@ def test_what_is_ours_to_install_is_an_extra_of_the_checkout(
     monkeypatch.setattr(packages, "CHECKOUT", tmp_path)  # installed without one
     said = variants.all_variants()["onnx-int8"].unavailable_reason()
     assert said == "onnx is not installed: pip install 'pytest-qmodels[onnx]'"
+
+
+def test_a_check_that_raises_is_the_variants_own_obstacle() -> None:
+    def unfit() -> Obstacle | None:
+        raise KeyError("avx")
+
+    fp32 = dataclasses.replace(variants.all_variants()["fp32"], unfit=unfit)
+    reason = fp32.unavailable_reason()
+    assert reason is not None
+    assert "(KeyError: 'avx'): fix `unfit` in qmodels.variants" in reason
+    assert len(reason.splitlines()) == 1

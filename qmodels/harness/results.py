@@ -1,0 +1,339 @@
+"""What a run measured, what it did not measure, and the verdicts: collected, and put on record."""
+
+import json
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import astuple, dataclass, field
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qmodels import gate, report, variants
+from qmodels.base import checkouts
+from qmodels.gate.run import SECTION
+from qmodels.harness.options import SETTINGS, is_worker
+from qmodels.harness.records import MEASURED
+from qmodels.harness.settings import Settings, stored_run
+from qmodels.system import machine
+from qmodels.system.errors import UserError
+
+# With these pytest shows something and runs nothing.
+SHOWING = (
+    "collectonly",
+    "showfixtures",
+    "show_fixtures_per_test",
+    "cacheshow",
+    "setuponly",
+    "setupplan",
+)
+
+
+@dataclass(eq=False)  # pytest keeps its plugins in sets
+class SessionResults:
+    """What happened so far.
+
+    It listens to pytest's reports, which also come from other processes (pytest-xdist).
+
+    Attributes:
+        measured: records of benchmarks, as ``gate.entry`` reads them, by node id.
+        failures: benches that failed and measured nothing, by node id.
+        deselected: node ids of benches that were not asked for.
+        findings: of measured benchmarks, by node id.
+        gone: findings on stored entries that were not measured and should have been.
+        problems: lines of what fails the run where a baseline is required.
+        notes: other lines for the end of the run.
+    """
+
+    measured: dict[str, dict[str, Any]] = field(default_factory=dict)
+    failures: dict[str, gate.Failure] = field(default_factory=dict)
+    deselected: list[str] = field(default_factory=list)
+    findings: dict[str, list[gate.Finding]] = field(default_factory=dict)
+    gone: list[gate.Finding] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def entries(self) -> list[gate.Entry]:
+        """The benchmarks that were measured."""
+        return [gate.entry(record) for record in self.measured.values()]
+
+    @property
+    def verdicts(self) -> list[gate.Finding]:
+        """All findings."""
+        return [*(one for some in self.findings.values() for one in some), *self.gone]
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take a benchmark's record, or the reason of its failure.
+
+        The last attempt counts, where a plugin runs a bench again.
+        """
+        name = report.nodeid
+        if report.when == "setup":
+            for attempt in (self.measured, self.failures, self.findings):
+                attempt.pop(name, None)
+        record = getattr(report, "qmodels", None)
+        if record is not None and report.when == "call":
+            self.measured[name] = record["benchmark"]
+            self.findings[name] = [gate.Finding.from_record(one) for one in record["findings"]]
+            self.notes += record["notes"]
+        elif report.failed and name not in self.measured:
+            self.failures[name] = gate.Failure(name.rpartition("::")[2], reason(report))
+
+    def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
+        """Note benches that were not asked for."""
+        self.deselected += [item.nodeid for item in items]
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Note what a worker process deselected; all of them deselect the same."""
+        self.deselected += getattr(node, "workeroutput", {}).get("qmodels_deselected", [])
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)  # before pytest-benchmark writes the record
+    def pytest_sessionfinish(self, session: pytest.Session) -> Iterator[None]:
+        """Find what is missing."""
+        config = session.config
+        if measures(config):
+            settings = config.stash[SETTINGS]
+            if not self.measured:
+                self.problems.append("no bench was measured")
+            gone = vanished(config, settings, self)
+            count = len({finding.key for finding in gone})
+            if gone and (session.shouldfail or session.shouldstop):
+                self.notes.append(f"stopped early: {count} benches were not measured")
+            elif gone and getattr(config.option, "lf", False):
+                self.notes.append(f"--lf: {count} benches of the baseline were left out")
+            else:
+                self.gone = gone
+                self.problems += gate.lines(gone)
+            self.problems += removed(settings)
+        yield
+
+    def as_record(self) -> dict[str, Any]:
+        """The verdicts as a run's record holds them."""
+        return {
+            "findings": [astuple(one) for some in self.findings.values() for one in some],
+            "gone": [astuple(one) for one in self.gone],
+            "failures": [astuple(one) for one in self.failures.values()],
+        }
+
+
+def reason(report: pytest.TestReport) -> str:
+    """Why a bench failed, in a line."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    text = crash.message.removeprefix("Failed: ") if crash else report.longreprtext
+    return next(iter(text.strip().splitlines()), "it failed")
+
+
+RESULTS = pytest.StashKey[SessionResults]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start to listen."""
+    config.stash[RESULTS] = SessionResults()
+    config.pluginmanager.register(config.stash[RESULTS], "qmodels-results")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail where something is missing, or store the run."""
+    config = session.config
+    results = config.stash[RESULTS]
+    settings = config.stash.get(SETTINGS, None)
+    if is_worker(config):
+        config.workeroutput["qmodels_deselected"] = results.deselected  # type: ignore[attr-defined]
+    if settings is None or not measures(config):
+        return
+    write_record(config, results)
+    passed = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
+    if settings.update_baseline:
+        results.notes += update_baseline(session, settings, passed)
+    elif settings.require_baseline and results.problems:
+        results.notes += [f"FAILED {problem}" for problem in results.problems]
+        if passed:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    else:
+        results.notes += results.problems
+
+
+def measures(config: pytest.Config) -> bool:
+    """Whether this process runs benches and collects the results of all."""
+    showing = any(getattr(config.option, name, None) for name in SHOWING)
+    return SETTINGS in config.stash and not showing and not is_worker(config)
+
+
+def vanished(
+    config: pytest.Config, settings: Settings, results: SessionResults
+) -> list[gate.Finding]:
+    """Findings on stored entries that should have been measured and were not.
+
+    What this machine can't run is excused, and noted; what failed has told why, and what the
+    command line left out is not looked at.
+    """
+    if settings.baseline is None or settings.update_baseline:
+        return []
+    known = variants.all_variants()
+    measured = {entry.key for entry in results.entries}
+    findings, excuses = [], {}
+    for key, entry in settings.baseline.entries.items():
+        failed = entry.nodeid in results.failures
+        if key in measured or failed or is_left_out(entry, config, settings, results):
+            continue
+        obstacle = known[key.variant].obstacle() if key.variant in known else None
+        if obstacle and not obstacle.fixable:
+            excuses[key.variant] = obstacle.reason
+            continue
+        context = f"{entry.file} has it, and it was not measured"
+        if key.variant not in known:
+            context = (
+                f"{entry.file} has it, and there is no variant {key.variant} any more: restore it, "
+                "or drop its entries with --qmodels-update-baseline"
+            )
+        elif obstacle:
+            context += f": {obstacle.reason}"
+        findings += [
+            gate.Finding(key, entry.name, metric, "missing", metric, context)
+            for metric in entry.metrics
+            if gate.gates(settings.tolerances, metric, entry)
+        ]
+    results.notes += [f"excused: {name} can't run here: {why}" for name, why in excuses.items()]
+    return findings
+
+
+def is_left_out(
+    entry: gate.Entry, config: pytest.Config, settings: Settings, results: SessionResults
+) -> bool:
+    """Whether the command line left out the bench of a stored entry."""
+    option, variant = config.option, entry.variant
+    file = config.rootpath / entry.nodeid.partition("::")[0]
+    if settings.left_out and variant not in settings.variants:
+        return True
+    if entry.nodeid in results.deselected or not is_in_paths(entry, config):
+        return True
+    if any(entry.nodeid.startswith(prefix) for prefix in option.deselect or ()):
+        return True
+    ignored = [config.invocation_params.dir / path for path in option.ignore or ()]
+    if any(path.resolve() in (file, *file.parents) for path in ignored):
+        return True
+    return any(fnmatch(str(file), pattern) for pattern in option.ignore_glob or ())
+
+
+def is_in_paths(entry: gate.Entry, config: pytest.Config) -> bool:
+    """Whether a path of the command line leads to the bench of a stored entry."""
+    file, _, bench = entry.nodeid.partition("::")
+    for argument in config.args:
+        path, _, asked = argument.partition("::")
+        folder = (config.invocation_params.dir / path).resolve()
+        here = (config.rootpath / file).resolve()
+        if folder in (here, *here.parents) and bench.startswith(asked):
+            return True
+    return False
+
+
+def removed(settings: Settings) -> list[str]:
+    """A line for each variant that the base has and this code no longer has.
+
+    The removal is accepted where the stored runs of this code have dropped what those of the base
+    still have, or where this machine class has a whole run without it.
+    """
+    if settings.base is None:
+        return []
+    gone = set(checkouts.variants(settings.base)) - set(variants.all_variants())
+    folder = settings.base.root / "baselines"
+    before = stored_run(folder, settings.network, settings.checkpoint) if gone else None
+    accepted = {entry.variant for entry in before.entries.values()} if before else set()
+    now = settings.baseline
+    if now is not None:
+        if machine.machine_class() not in now.partial_for:
+            return []
+        gone -= accepted
+    return [
+        f"{name}: the base has this variant, and this code has not: restore it, or accept that "
+        "with a whole run, `pytest benches --qmodels-update-baseline`"
+        for name in sorted(gone)
+    ]
+
+
+def write_record(config: pytest.Config, results: SessionResults) -> None:
+    """Write the record where pytest-benchmark writes none: it saw no benchmark succeed here.
+
+    That is so with pytest-xdist, whose other processes measured, and where all benches failed.
+    """
+    plugin = config._benchmarksession  # type: ignore[attr-defined]
+    path = config.option.benchmark_json
+    if not path or plugin.benchmarks or not (results.measured or results.failures):
+        return
+    record = {
+        "machine_info": plugin.get_machine_info(),
+        "commit_info": config.hook.pytest_benchmark_generate_commit_info(config=config),
+        "benchmarks": list(results.measured.values()),
+        SECTION: results.as_record(),
+    }
+    Path(path).write_text(json.dumps(record, indent=4), encoding="utf-8")
+
+
+def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, Any]) -> None:
+    """Write the verdicts into the record, and leave out benchmarks without metrics: they failed."""
+    settings = config.stash.get(SETTINGS, None)
+    if settings is None:
+        return
+    output_json["benchmarks"] = [
+        one for one in output_json["benchmarks"] if "metrics" in one["extra_info"]
+    ]
+    if not settings.update_baseline:
+        output_json[SECTION] = config.stash[RESULTS].as_record()
+
+
+def is_whole(config: pytest.Config, settings: Settings) -> bool:
+    """Whether the command line left out no bench."""
+    benches = (config.rootpath / "benches").resolve()
+    paths = [(config.invocation_params.dir / argument).resolve() for argument in config.args]
+    complete = any(path == benches or path in benches.parents for path in paths)
+    return complete and not settings.left_out and not config.stash[RESULTS].deselected
+
+
+def update_baseline(session: pytest.Session, settings: Settings, passed: bool) -> list[str]:
+    """Store the run, and say what was written or why nothing was."""
+    results = session.config.stash[RESULTS]
+    stored = gate.shown(settings.baseline_path)
+    if not passed:
+        return [f"baseline not updated: this run failed; {stored} is as it was"]
+    if not results.measured:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        return [f"baseline not updated: nothing was measured; {stored} is as it was"]
+    hook, plugin = session.config.hook, session.config._benchmarksession  # type: ignore[attr-defined]
+    run = hook.pytest_benchmark_generate_json(
+        config=session.config,
+        benchmarks=plugin.benchmarks,
+        include_data=False,
+        machine_info=plugin.get_machine_info(),
+        commit_info=hook.pytest_benchmark_generate_commit_info(config=session.config),
+    )
+    try:
+        files = gate.accept(
+            settings.baselines,
+            gate.Run.from_record(run),
+            variants=variants.all_variants(),
+            whole=is_whole(session.config, settings),
+        )
+    except UserError as error:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        return [f"baseline not updated: {error}"]
+    return [line for one in files for line in report.accepted(one)]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show a user's error as its one line, and attach the record to the report."""
+    outcome = yield
+    if call.excinfo is not None and isinstance(call.excinfo.value, UserError):
+        outcome.longrepr = str(call.excinfo.value)
+    if call.when == "call" and MEASURED in item.stash:
+        vars(outcome)["qmodels"] = item.stash[MEASURED]
+    return outcome
+
+
+def pytest_benchmark_generate_machine_info(config: pytest.Config) -> dict[str, Any]:
+    """Say what results depend on, where pytest-benchmark's own would name the host."""
+    return {"machine_class": machine.machine_class(), "versions": machine.versions()}
