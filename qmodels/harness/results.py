@@ -232,10 +232,10 @@ def is_in_paths(entry: gate.Entry, config: pytest.Config) -> bool:
 def removed(settings: Settings) -> list[str]:
     """A line for each variant that the base has and this code no longer has.
 
-    The removal is accepted where the stored runs of this code have dropped what those of the base
-    still have, or where this machine class has a whole run without it.
+    A removal is accepted where the stored runs of the base have the variant, and those of this code
+    have not. So it is where this machine class has a whole run without the variant.
     """
-    if settings.base is None:
+    if settings.base is None or settings.left_out:
         return []
     gone = set(checkouts.variants(settings.base)) - set(variants.all_variants())
     folder = settings.base.root / "baselines"
