@@ -135,7 +135,8 @@ def compared_with(settings: Settings) -> list[str]:
     count = sum(entry.machine_class == here for entry in baseline.entries.values())
     lines = [f"{file}, the nearest machine class" for file in files if here not in Path(file).parts]
     if count:
-        lines.insert(0, f"{baseline.shown}, {count} entries; the others are not stored for {here}")
+        entries = "1 entry" if count == 1 else f"{count} entries"
+        lines.insert(0, f"{baseline.shown}, {entries}; the others are not stored for {here}")
     return [
         *lines,
         "int8 accuracy has wider tolerances; memory and latency are not compared (docs/gate.md)",

@@ -71,6 +71,13 @@ def broken(self):
 artifact.Artifact.load = broken
 """
 )
+ALONE = (
+    PLANTED
+    + """
+for name in [name for name in registry._VARIANTS if name != "fp32"]:
+    del registry._VARIANTS[name]
+"""
+)
 GONE = PLANTED + "registry._VARIANTS.pop('dynamic-int8')\n"
 UNBUILDABLE = (
     PLANTED
