@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from docs import pages
 from qmodels import gate
 from qmodels.system import machine
 
@@ -28,23 +29,6 @@ EVERYONE = {
     for part, value in (("NAME", "somebody"), ("EMAIL", "somebody@example.org"))
 }
 
-VARIANT = '''
-import copy
-
-from torch import nn
-
-from qmodels.backends import eager
-from qmodels.variants import variant
-
-
-@variant(backend=eager.BACKEND, summary="weights rounded to bfloat16, computed in float32")
-def rounded_weights(model: nn.Module) -> nn.Module:
-    """Return a module that maps images (N, C, H, W) to logits (N, classes), float32."""
-    rounded = copy.deepcopy(model)
-    for parameter in rounded.parameters():
-        parameter.data = parameter.data.bfloat16().float()
-    return rounded
-'''
 SAVE = "        save_state(model, folder)\n"
 FATTER = SAVE + '        (folder / "labels.txt").write_text("a class\\n" * 1000)\n'
 
@@ -228,7 +212,8 @@ def test_nothing_changed(clone: Clone) -> None:
 
 def test_a_variant_is_added(clone: Clone) -> None:
     variants = f"{VARIANTS},rounded-weights"
-    (clone.folder / "qmodels" / "variants" / "rounded.py").write_text(VARIANT)
+    (block,) = [one for one in pages.blocks(ROOT / "README.md") if one.mark == "file"]
+    (clone.folder / block.argument).write_text(block.text + "\n")
     clone.commit("a variant")
     assert_green(clone.pull_request(variants))
     clone.accept()

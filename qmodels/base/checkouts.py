@@ -4,7 +4,6 @@ Only its command `qmodels serve` is used, none of its files; see ``system.protoc
 """
 
 import io
-import shutil
 import sys
 import tarfile
 from collections.abc import Sequence
@@ -28,6 +27,14 @@ RECORD = "run.json"
 # For all variants of a wide network. What takes longer hangs.
 GIT_SECONDS = 300.0
 BUILD_SECONDS, MEASURE_SECONDS = 4 * 3600.0, 12 * 3600.0
+
+
+class NotKept(Exception):
+    """A run with a failed bench, on its way out of the cache."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__()
+        self.run = run
 
 
 @dataclass(frozen=True)
@@ -178,12 +185,15 @@ def measure(
         }
         with conversation(checkout) as (process, _):
             process.request(request, limit=MEASURE_SECONDS)
+        run = read_run(folder / RECORD)
+        if run.failures:
+            raise NotKept(run)
 
-    folder = store.build_folder("base", inputs, write, root=store.cache_dir("bases"))
-    run = read_run(folder / RECORD)
-    if run.failures:
-        shutil.rmtree(folder)
-    return run
+    try:
+        folder = store.build_folder("base", inputs, write, root=store.cache_dir("bases"))
+    except NotKept as failed:
+        return failed.run
+    return read_run(folder / RECORD)
 
 
 def source_digest(root: Path) -> str:

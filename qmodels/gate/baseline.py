@@ -17,8 +17,8 @@ class Baseline:
     Attributes:
         path: of the first file; of a base, of its code.
         beside: whether a base measured it on this machine just now.
-        partial_for: machine classes of which no whole run is stored. An entry of theirs that is
-            not here is new; one of another class is missing.
+        partial_for: machine classes of which no whole run is stored. An absent entry of such a
+            class is new. An absent entry of another class is missing.
         failures: of a base, why benches failed there, by name.
     """
 

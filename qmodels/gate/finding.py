@@ -1,4 +1,4 @@
-"""Verdicts on metrics, and how they are told."""
+"""Verdicts on metrics, as values and as lines for people."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -89,14 +89,17 @@ class Run:
                 for benchmark in benchmarks
                 if benchmark not in failed
             ]
-            section = record.get(SECTION)
-            findings = section and tuple(map(Finding.from_record, section["findings"]))
-            gone = map(Finding.from_record, (section or {}).get("gone", ()))
-            failures = [Failure(*one) for one in (section or {}).get("failures", ())]
-            failures += [Failure(one["name"], "it measured nothing") for one in failed]
+            failures = [Failure(one["name"], "it measured nothing") for one in failed]
+            findings: tuple[Finding, ...] | None = None
+            gone: tuple[Finding, ...] = ()
+            if SECTION in record:
+                section = record[SECTION]
+                findings = tuple(map(Finding.from_record, section["findings"]))
+                gone = tuple(map(Finding.from_record, section["gone"]))
+                failures += [Failure(*one) for one in section["failures"]]
         except KeyError as error:
             raise damaged(name, f"an entry lacks {error}") from None
-        except (MalformedEntry, TypeError, AttributeError) as error:
+        except (MalformedEntry, TypeError, ValueError, AttributeError) as error:
             raise damaged(name, str(error)) from None
         by_key = {entry.key: entry for entry in entries}
         return Run(
@@ -105,7 +108,7 @@ class Run:
             by_key,
             bool(record.get("partial")),
             findings,
-            tuple(gone),
+            gone,
             tuple(failures),
         )
 

@@ -37,7 +37,7 @@ def compare(
     """Compare every gated metric of one benchmark with the baseline.
 
     Args:
-        accepted: what the stored runs of this code accept, of those of a base revision.
+        accepted: the stored runs of this code and of a base, which show the accepted losses.
     """
     gated = [name for name in now.metrics if gates(tolerances, name, now)]
     findings: list[Finding] = []

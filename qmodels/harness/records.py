@@ -95,7 +95,7 @@ class Recorder:
 
     @cached_property
     def accepted(self) -> gate.StoredChanges | None:
-        """What the stored runs of this code accept, of those of the base; None without a base."""
+        """The stored runs of this code and of the base; None without a base."""
         settings = self.session.settings
         if settings.base is None or settings.baseline is None:
             return None

@@ -15,7 +15,7 @@ from qmodels.gate.run import SECTION
 from qmodels.harness.options import SETTINGS, is_worker
 from qmodels.harness.records import MEASURED
 from qmodels.harness.settings import Settings, stored_run
-from qmodels.system import machine
+from qmodels.system import machine, store
 from qmodels.system.errors import UserError
 
 # With these pytest shows something and runs nothing.
@@ -143,7 +143,11 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         config.workeroutput["qmodels_deselected"] = results.deselected  # type: ignore[attr-defined]
     if settings is None or not measures(config):
         return
-    write_record(config, results)
+    try:
+        write_record(config, results)
+    except UserError as error:
+        results.notes.append(f"FAILED {error}")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
     passed = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
     if settings.update_baseline:
         results.notes += update_baseline(session, settings, passed)
@@ -257,6 +261,9 @@ def write_record(config: pytest.Config, results: SessionResults) -> None:
     """Write the record where pytest-benchmark writes none: it saw no benchmark succeed here.
 
     That is so with pytest-xdist, whose other processes measured, and where all benches failed.
+
+    Raises:
+        UserError: the file can't be written.
     """
     plugin = config._benchmarksession  # type: ignore[attr-defined]
     path = config.option.benchmark_json
@@ -268,7 +275,7 @@ def write_record(config: pytest.Config, results: SessionResults) -> None:
         "benchmarks": list(results.measured.values()),
         SECTION: results.as_record(),
     }
-    Path(path).write_text(json.dumps(record, indent=4), encoding="utf-8")
+    store.write_text(Path(path), json.dumps(record, indent=4))
 
 
 def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, Any]) -> None:
@@ -329,6 +336,8 @@ def pytest_runtest_makereport(
     outcome = yield
     if call.excinfo is not None and isinstance(call.excinfo.value, UserError):
         outcome.longrepr = str(call.excinfo.value)
+    if call.when == "setup" and MEASURED in item.stash:
+        del item.stash[MEASURED]  # of an earlier attempt, where a plugin runs a bench again
     if call.when == "call" and MEASURED in item.stash:
         vars(outcome)["qmodels"] = item.stash[MEASURED]
     return outcome

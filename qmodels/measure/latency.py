@@ -6,9 +6,9 @@ all of them alike. To compare two checkouts, a process of each is alive at a tim
 same model of both are adjacent. A neighbour's use of the caches slows some models three times as
 much as others; it then hits both.
 
-All processes load their models at the same time. Whoever loads first gets the pages that were freed
-last, which are scattered in physical memory. One that loads later gets contiguous pages and is
-faster: by 6 % in 20 pairs of unchanged ``openvino-int8`` that loaded one after the other.
+All processes load their models at the same time. The process that loads first gets the pages that
+were freed last, which are scattered in physical memory. A process that loads later gets contiguous
+pages and is faster: by 6 % in 20 pairs of unchanged ``openvino-int8``.
 
 A visit begins with forwards that are not timed. Otherwise the caches that the previous model left
 would decide: a time would depend on what else is measured, by a fifth for the smallest model.

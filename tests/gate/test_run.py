@@ -76,6 +76,8 @@ WHOLE = json.dumps({**record(benchmark(FP32, made="x")), "format": 2})
         WHOLE.replace('"value": 1.0', '"value": NaN'),
         WHOLE.replace('"value": 1.0', '"value": -Infinity'),
         WHOLE.replace('"batch_size": 1', '"batch_size": "one"'),
+        WHOLE.replace('"format"', '"qmodels": {}, "format"'),
+        WHOLE.replace('"format"', '"qmodels": 3, "format"'),
         json.dumps({"made": {}, **json.loads(WHOLE.replace('"metrics"', '"numbers"'))}),
     ],
 )

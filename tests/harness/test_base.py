@@ -106,9 +106,11 @@ def test_what_the_base_failed_to_measure_is_new(
         "def dynamic_int8(",
         "def dynamic_int8(*_):\n    raise ValueError('axis')\n\n\ndef d(",
     )
-    result = run("benches/bench_size.py", VARIANTS, "--qmodels-base", str(base), CI="true")
+    given = ("benches/bench_size.py", VARIANTS, "--qmodels-base", str(base))
+    result = run(*given, CI="true", QMODELS_CACHE_DIR=str(tmp_path / "cache"))
     assert result.returncode == 0, result.stdout
     assert "1 ok, 0 regressed, 0 improved, 0 undecided, 1 new" in result.stdout
+    assert not list((tmp_path / "cache" / "bases").glob("base-*")), "another time it may work"
     assert "The base failed to measure it: dynamic-int8 can't be built (ValueError: axis" in (
         result.stdout
     )

@@ -69,28 +69,29 @@ def test_the_index_keeps_others_and_replaces_the_same(saved: Checkpoint) -> None
     ]
 
 
-def test_what_was_trained_here_does_not_replace_a_shipped_one_and_can_be_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def in_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkpoint:
+    """The description of the shipped digits' network, as of an empty cache."""
     shipped = checkpoints.find("resnet34", 8, "digits")
     assert shipped is not None
     monkeypatch.setenv("QMODELS_CACHE_DIR", str(tmp_path))
-    folder = store.cache_dir("checkpoints")
-    mine = dataclasses.replace(shipped, folder=folder, file="mine.safetensors", seed=5)
-    mine = checkpoints.save(checkpoints.load_model(shipped).state_dict(), mine)
+    return dataclasses.replace(shipped, folder=store.cache_dir("checkpoints"))
+
+
+def test_what_was_trained_here_does_not_replace_a_shipped_one_and_can_be_named(
+    in_cache: Checkpoint,
+) -> None:
+    shipped = checkpoints.find("resnet34", 8, "digits")
+    mine = dataclasses.replace(in_cache, file="mine.safetensors", seed=5)
+    mine = checkpoints.save(resnet.build("resnet34", 8, 10).state_dict(), mine)
     assert checkpoints.find("resnet34", 8, "digits") == shipped
     assert checkpoints.named("mine") == mine
 
 
-def test_a_name_of_two_checkpoints_asks_for_a_path(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_name_of_two_checkpoints_asks_for_a_path(in_cache: Checkpoint) -> None:
     shipped = checkpoints.find("resnet34", 8, "digits")
     assert shipped is not None
-    monkeypatch.setenv("QMODELS_CACHE_DIR", str(tmp_path))
-    folder = store.cache_dir("checkpoints")
-    model = resnet.build("resnet34", 8, 10)
-    mine = checkpoints.save(model.state_dict(), dataclasses.replace(shipped, folder=folder))
+    mine = checkpoints.save(resnet.build("resnet34", 8, 10).state_dict(), in_cache)
     with pytest.raises(UserError, match=f"is the name of {shipped.path} and {mine.path}: give a"):
         checkpoints.named(shipped.path.stem)
     assert checkpoints.named(str(mine.path)) == mine
