@@ -73,6 +73,9 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(
             f"--benchmark-compare took {swallowed!r} for a run: put it after the paths"
         )
+    record = config.option.benchmark_json
+    if record and not Path(record).absolute().parent.is_dir():
+        raise pytest.UsageError(f"--benchmark-json {record}: its folder does not exist: make it")
     workers = os.environ.get("PYTEST_XDIST_WORKER_COUNT")
     if is_worker(config) and workers:
         # Threads of several processes that outnumber the cores starve one another.

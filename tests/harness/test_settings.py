@@ -74,6 +74,7 @@ def test_no_checkpoint_ends_the_session_with_the_command_that_trains_it(run: Run
         ("--qmodels-accuracy-images=few", "--qmodels-accuracy-images few"),
         ("--benchmark-compare benches", "put it after the paths"),
         ("--qmodels-base=no-such-branch", "neither a folder nor a commit"),
+        ("--benchmark-json=nowhere/run.json", "its folder does not exist: make it"),
     ],
 )
 def test_bad_options_are_one_line(
