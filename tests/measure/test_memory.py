@@ -137,8 +137,9 @@ def test_a_second_copy_of_the_weights_is_too_much(
 
     stored = memory.held(artifact, threads=1)["memory_bytes"]
     allowed = stored.slack(TOLERANCES.of("memory_bytes", name, artifact.variant.arithmetic) or 0.0)
-    told = memory.ask(served_by(artifact, "planted"), threads=1)
-    assert told["anonymous"] + told["mapped"] > stored.value + allowed
+    # A median too, as the gate compares: a single process is up to 0.1 MB off.
+    doubled = memory.held(served_by(artifact, "planted"), threads=1)["memory_bytes"]
+    assert doubled.value > stored.value + allowed
 
 
 @needs_smaps
