@@ -32,7 +32,7 @@ def bench_memory(
         forward = qmodels_artifact.load()
         benchmark.pedantic(forward, args=(images,), rounds=5)  # type: ignore[no-untyped-call]
         held = memory.held(qmodels_artifact, threads)
-        qmodels_record(held, batch_size=1, threads=threads)
+        qmodels_record(held, batch_size=1, threads=threads, unmeasured=memory.unmeasured())
         return
     with timing.timing_environment(threads):
         forward = qmodels_artifact.load()
@@ -51,5 +51,6 @@ def bench_memory(
         {**profiled.metrics(), **memory.held(qmodels_artifact, threads)},
         batch_size=1,
         threads=threads,
+        unmeasured=memory.unmeasured(),
         profile=[asdict(row) for row in profiled.rows[: operators.RECORDED_ROWS]],
     )

@@ -140,6 +140,11 @@ def refusal(now: Entry, before: Entry | None) -> str | None:
     if "latency_change" in now.metrics:
         return "it was measured against a base revision; store a run without --qmodels-base"
     for name, stored in (before.metrics if before else {}).items():
+        if name in now.unmeasured:
+            return (
+                f"it lacks {name} ({now.unmeasured[name]}), and the stored one has it; "
+                "make it again on a machine that measures it"
+            )
         count = len(now.metrics[name].samples) if name in now.metrics else 0
         if count < len(stored.samples):
             return (

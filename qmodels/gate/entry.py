@@ -99,6 +99,7 @@ class Entry:
         arithmetic: the type that the variant multiplies in.
         conditions: values of ``COMPARABILITY_KEYS``.
         metrics: by name.
+        unmeasured: metrics that could not be measured on this machine, and why.
         images: the number of images that accuracy was measured on.
         ranks: of the right class for each image, where accuracy was measured.
         int8_saturates: whether int8 products overflow on this machine, where that is known.
@@ -117,6 +118,7 @@ class Entry:
     conditions: Mapping[str, Any]
     metrics: Mapping[str, Metric]
     provenance: Provenance
+    unmeasured: Mapping[str, str] = field(default_factory=dict)
     images: int | None = None
     ranks: Ranks | None = None
     int8_saturates: bool | None = None
@@ -170,6 +172,7 @@ def entry(benchmark: Mapping[str, Any], *, file: str | None = None) -> Entry:
                 name: Metric.from_record(record) for name, record in extra_info["metrics"].items()
             },
             provenance=Provenance.from_record(extra_info.get("made") or {}),
+            unmeasured=dict(extra_info.get("unmeasured", {})),
             images=extra_info.get("images"),
             ranks=None if ranks is None else Ranks.from_record(ranks),
             int8_saturates=extra_info.get("int8_saturates"),

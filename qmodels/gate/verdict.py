@@ -75,8 +75,8 @@ def compare(
             findings.append(judge(name, now, before, tolerance, tolerances, more))
     for name in before.metrics:
         in_turn_instead = name in LATENCIES and "latency_change" in now.metrics
-        ungated = limit(tolerances, name, now, before) is None
-        if name in now.metrics or in_turn_instead or ungated:
+        excused = name in now.unmeasured or limit(tolerances, name, now, before) is None
+        if name in now.metrics or in_turn_instead or excused:
             continue
         context = f"{baseline.shown} has it, and this run did not measure it"
         findings.append(Finding(now.key, now.name, name, "missing", name, context))

@@ -126,15 +126,17 @@ class Record:
         batch_size: int,
         threads: int | str,
         ranks: tuple[Split, Tensor] | None = None,
+        unmeasured: Mapping[str, str] | None = None,
         **details: object,
     ) -> None:
         """Write metrics into the run record, and compare them with the baseline.
 
         Args:
             ranks: the images that were evaluated, and the ranks (N,) int64 of their right classes.
+            unmeasured: metrics that this machine cannot measure, and why: they are excused.
             details: what else the record keeps.
         """
-        session = self.recorder.session
+        session, missed = self.recorder.session, unmeasured or {}
         settings, variant = session.settings, self.variant
         limited = {
             name: replace(
@@ -147,12 +149,13 @@ class Record:
                 variant, self.item.originalname, batch_size=batch_size, threads=threads
             ),
             **details,
+            "unmeasured": dict(missed),
             "metrics": {name: metric.as_record() for name, metric in limited.items()},
         }
-        notes = []
+        notes = [f"excused: {name} is not measured: {why}" for name, why in missed.items()]
         if ranks is not None:
             extra_info["ranks"] = collect(session.dataset.test, *ranks).as_record()
-            notes = unseen(session, variant, len(ranks[0]))
+            notes += unseen(session, variant, len(ranks[0]))
         record = {
             "fullname": self.item.nodeid,
             "name": self.item.name,

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from qmodels.backends.base import Runnable
+from qmodels.measure import footprint
 from qmodels.measure.metric import Metric, measured
 from qmodels.measure.operators import Row
 from qmodels.system import worker
@@ -26,6 +27,10 @@ WARMUP_FORWARDS = 3
 # At the same time. How small blocks share pages moves the memory of a process of OpenVINO by 1.5 %;
 # a second copy of the smallest network's int8 weights is 3 % of it.
 PROCESSES = 3
+# Freed memory is not counted, so that no allocator may keep it. MKL keeps buffers of its kernels:
+# 0.7 MB on some processors, nothing on others. How much of a network Python's allocator places in
+# memory that imports have freed varies by 0.2 MB from process to process.
+TIDY_HEAP = {"MKL_DISABLE_FAST_MM": "1", "PYTHONMALLOC": "malloc"}
 
 
 @dataclass(frozen=True)
@@ -100,7 +105,7 @@ def totals(profiler: torch.profiler.profile) -> tuple[int, int]:
 def held(artifact: Artifact, threads: int) -> dict[str, Metric]:
     """``memory_bytes`` that fresh processes hold for an artifact, and ``rss_bytes``, their peak.
 
-    Medians of ``PROCESSES``. There is no ``memory_bytes`` where the kernel does not report it.
+    Medians of ``PROCESSES``. There is no ``memory_bytes`` where ``unmeasured`` says so.
 
     Raises:
         UserError: a process failed.
@@ -116,13 +121,20 @@ def held(artifact: Artifact, threads: int) -> dict[str, Metric]:
     return metrics
 
 
+def unmeasured() -> dict[str, str]:
+    """The metric that ``held`` lacks on this machine, and why; empty where it lacks none."""
+    if footprint.SMAPS.exists():
+        return {}
+    return {"memory_bytes": f"this system has no {footprint.SMAPS}"}
+
+
 def ask(artifact: Artifact, threads: int) -> dict[str, Any]:
     """The answer of ``footprint.answer``, from a process as the artifact's runtime is deployed.
 
     Raises:
         UserError: that process failed.
     """
-    with worker.start("qmodels.measure.footprint") as process:
+    with worker.start("qmodels.measure.footprint", environment=TIDY_HEAP) as process:
         answer: dict[str, Any] = process.request(request(artifact, threads))
     return answer
 

@@ -53,13 +53,16 @@ def greet(process: Worker) -> Hello:
 
 @contextmanager
 def conversation(
-    checkout: Checkout, *, command: tuple[str, ...] = COMMAND, steady_heap: bool = False
+    checkout: Checkout,
+    *,
+    command: tuple[str, ...] = COMMAND,
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[tuple[Worker, Hello]]:
     """Talk with a checkout while the block lasts.
 
     Args:
         command: the module that answers, and its arguments.
-        steady_heap: as for ``worker.start``.
+        environment: as for ``worker.start``.
 
     Yields:
         The process, and its hello.
@@ -67,5 +70,5 @@ def conversation(
     Raises:
         UserError: as for ``greet``.
     """
-    with worker.start(*command, checkout=checkout, steady_heap=steady_heap) as process:
+    with worker.start(*command, checkout=checkout, environment=environment) as process:
         yield process, greet(process)

@@ -27,14 +27,6 @@ from qmodels.system.errors import UserError
 ANSWER_SECONDS = 1800.0
 # Between the end of a process's output and its own.
 EXIT_SECONDS = 10.0
-# Memory that glibc hands back to the system costs page faults in the next forward. How many depends
-# on what else the process has allocated. A forward of eight images varied by 7 % without these
-# settings, and by 1.3 % with them. Other allocators ignore them.
-STEADY_HEAP = {
-    "MALLOC_MMAP_THRESHOLD_": str(2**32),
-    "MALLOC_TRIM_THRESHOLD_": str(2**32),
-    "MALLOC_TOP_PAD_": str(2**26),
-}
 
 
 class WorkerError(UserError):
@@ -123,14 +115,15 @@ class Worker:
 
 
 @contextmanager
-def start(*command: str, checkout: Checkout = HERE, steady_heap: bool = False) -> Iterator[Worker]:
+def start(
+    *command: str, checkout: Checkout = HERE, environment: Mapping[str, str] | None = None
+) -> Iterator[Worker]:
     """Run ``python -m command`` while the block lasts.
 
     Args:
         command: a module and its arguments.
-        steady_heap: keep freed memory in the process: see ``STEADY_HEAP``.
+        environment: variables that the process has beside those of the checkout.
     """
-    environment = {**checkout.environment(), **(STEADY_HEAP if steady_heap else {})}
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as stderr:
         process = subprocess.Popen(
             [checkout.python, "-m", *command],
@@ -138,7 +131,7 @@ def start(*command: str, checkout: Checkout = HERE, steady_heap: bool = False) -
             stdout=subprocess.PIPE,
             stderr=stderr,
             text=True,
-            env=environment,
+            env={**checkout.environment(), **(environment or {})},
             cwd=checkout.root,
             start_new_session=True,  # so that it can be ended with all that it started
         )

@@ -100,6 +100,14 @@ def test_an_entry_without_the_stored_latency_does_not_replace_it(tmp_path: Path)
     assert "latency_ratio is of 0 processes, and the stored one of 12" in done.refused[0]
 
 
+def test_an_entry_without_what_its_machine_cannot_measure_is_not_stored(tmp_path: Path) -> None:
+    gate.accept(tmp_path, run(benchmark(FP32, 5.0)))
+    unmeasured = benchmark(FP32, metrics={}, unmeasured={"size_bytes": "no scales"})
+    (done,) = gate.accept(tmp_path, run(unmeasured))
+    assert "it lacks size_bytes (no scales), and the stored one has it" in done.refused[0]
+    assert values(tmp_path) == [5.0]
+
+
 def test_a_named_file_of_another_class_is_refused(tmp_path: Path) -> None:
     gate.accept(tmp_path, run(benchmark(FP32)))
     elsewhere = run(benchmark(FP32, machine_class="linux-x86_64-amx"))

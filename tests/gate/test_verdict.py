@@ -119,6 +119,11 @@ def test_a_metric_that_is_no_longer_measured_is_missing(beside: bool) -> None:
     ]
 
 
+def test_a_metric_that_this_machine_cannot_measure_is_excused() -> None:
+    now = replace(entry(), unmeasured={"size_bytes": "no scales"})
+    assert compare(now, stored(size_bytes=size(1))) == []
+
+
 def test_what_a_base_does_not_know_is_new() -> None:
     (finding,) = compare(entry(size_bytes=size(1)), Baseline(Path("base"), {}, beside=True))
     assert finding.verdict == "new"

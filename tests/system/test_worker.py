@@ -34,8 +34,8 @@ ECHO = """
             return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]).pid
         if request == "hang":
             time.sleep(60)
-        if request == "heap":
-            return os.environ.get("MALLOC_TRIM_THRESHOLD_")
+        if request == "variable":
+            return os.environ.get("QMODELS_ECHO")
         return request
 
     serve(answer)
@@ -53,11 +53,12 @@ def test_a_child_answers_until_the_block_ends(checkout: Checkout) -> None:
         assert one.request({"a": [1, None]}) == {"a": [1, None]}
         assert one.request("again") == "again"
         assert one.request("chatter") == "chatter"
-        assert one.request("heap") is None
+        assert one.request("variable") is None
         assert one.request("arguments") == []
     assert one.process.poll() is not None
-    with worker.start("echo", "aloud", checkout=checkout, steady_heap=True) as one:
-        assert one.request("heap") is not None
+    environment = {"QMODELS_ECHO": "loud"}
+    with worker.start("echo", "aloud", checkout=checkout, environment=environment) as one:
+        assert one.request("variable") == "loud"
         assert one.request("arguments") == ["aloud"]
 
 
