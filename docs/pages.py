@@ -28,6 +28,8 @@ from pathlib import Path
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from qmodels.base import checkouts
+
 ROOT = Path(__file__).parents[1]
 # The page whose commands take longest comes first, beside which the others run.
 PAGES = ("docs/study/*.md", "README.md", "CONTRIBUTING.md", "docs/*.md")
@@ -101,14 +103,8 @@ def mark_of(token: Token | None) -> tuple[str, str] | None:
 
 def copy_repository(folder: Path) -> None:
     """Copy what git would track, with the tools where the README's first command puts them."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard"],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    for file in listed.stdout.splitlines():
+    listed = checkouts.git("ls-files", "-co", "--exclude-standard").decode()
+    for file in listed.splitlines():
         target = folder / file
         target.parent.mkdir(parents=True, exist_ok=True)
         if (ROOT / file).exists():

@@ -38,6 +38,15 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_repository_of_a_hook() -> Iterator[None]:
+    """Unset the variables that git gives to a hook: tests make repositories of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("GIT_")]:
+            patch.delenv(name)
+        yield
+
+
 @pytest.fixture(scope="session")
 def cifar100_dir() -> Path:
     """The folder with CIFAR-100, for the few tests that want the real one."""

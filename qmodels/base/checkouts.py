@@ -4,6 +4,7 @@ Only its command `qmodels serve` is used, none of its files; see ``system.protoc
 """
 
 import io
+import os
 import sys
 import tarfile
 from collections.abc import Sequence
@@ -27,6 +28,10 @@ RECORD = "run.json"
 # For all variants of a wide network. What takes longer hangs.
 GIT_SECONDS = 300.0
 BUILD_SECONDS, MEASURE_SECONDS = 4 * 3600.0, 12 * 3600.0
+
+
+class GitError(UserError):
+    """A command of git failed."""
 
 
 class NotKept(Exception):
@@ -80,10 +85,10 @@ def revision(name: str) -> Path:
         UserError: there is no such revision, or git failed.
     """
     try:
-        commit = git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
-    except UserError:
+        commit = git("rev-parse", "--verify", "--end-of-options", f"{name}^{{commit}}")
+    except GitError as error:
         raise UserError(
-            f"base {name!r} is neither a folder nor a commit of {HERE.root}: "
+            f"base {name!r} is neither a folder nor a commit ({error}): "
             "name one, as in --qmodels-base origin/main"
         ) from None
     sha = commit.decode().strip()
@@ -101,14 +106,21 @@ def git(*arguments: str) -> bytes:
     """The output of a git command in this checkout.
 
     Raises:
-        UserError: it failed, or git is not installed.
+        GitError: it failed.
+        UserError: git is not installed.
     """
+    # A hook of git has variables that name the repository whose hook it is.
+    environment = {name: value for name, value in os.environ.items() if name[:4] != "GIT_"}
     try:
-        finished = worker.run("git", *arguments, limit=GIT_SECONDS, folder=HERE.root)
+        finished = worker.run(
+            "git", *arguments, limit=GIT_SECONDS, folder=HERE.root, environment=environment
+        )
     except OSError as error:
         raise UserError(f"git can't be run ({error.strerror}): install it") from None
     if finished.status:
-        raise UserError(f"git {arguments[0]} failed in {HERE.root}: {finished.reason}")
+        lines = finished.stderr.decode(errors="replace").splitlines()
+        reason = next((line for line in lines if line.startswith("fatal:")), finished.reason)
+        raise GitError(f"git {arguments[0]} failed in {HERE.root}: {reason}")
     return finished.stdout
 
 

@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -105,7 +106,10 @@ def test_a_folder_is_taken_as_it_is_with_the_python_of_its_environment(
 @pytest.mark.parametrize(
     ("base", "said"),
     [
-        ("no-such-branch", "neither a folder nor a commit"),
+        (
+            "no-such-branch",
+            "neither a folder nor a commit .*fatal: Needed a single revision",
+        ),
         ("--output=/tmp/x", "neither a folder nor a commit"),
         ("main~1", "base main~1 speaks no protocol 1 .*invalid choice.*: name a later commit"),
     ],
@@ -114,6 +118,23 @@ def test_what_is_no_base_is_refused_in_one_line(repository: Path, base: str, sai
     with pytest.raises(UserError, match=said) as caught:
         checkouts.find(base)
     assert "\n" not in str(caught.value)
+
+
+def test_the_reason_of_git_is_told(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.rmtree(repository / ".git")
+    with pytest.raises(UserError, match="fatal: not a git repository"):
+        checkouts.find("main")
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(UserError, match=r"^git can't be run \(.*\): install it$"):
+        checkouts.find("main")
+
+
+def test_a_hook_of_another_repository_does_not_mislead_git(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "nowhere"))
+    monkeypatch.setenv("GIT_INDEX_FILE", str(tmp_path / "nowhere" / "index"))
+    assert checkouts.find("main").root.is_dir()
 
 
 def test_another_protocol_is_refused_in_one_line(repository: Path) -> None:
