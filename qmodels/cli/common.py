@@ -166,7 +166,14 @@ def baseline_for(run: Run, named: Path | None) -> Baseline | None:
 
 
 def baselines() -> Path:
-    """The folder of all baselines."""
+    """The folder of stored runs: that of the checkout one is in, else that of this code.
+
+    A worktree has no environment of its own, and uses the command of another one.
+    """
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "baselines" / gate.tolerances.FILE).is_file():
+            return folder / "baselines"
     return checkpoints.shipped_dir().parent
 
 

@@ -71,6 +71,9 @@ def engine_status(users: Sequence[Variant]) -> str:
         users: its variants; those that require most packages are asked last.
     """
     for variant in sorted(users, key=lambda variant: len(variant.requires)):
+        obstacle = variant.backend.obstacle()
+        if obstacle:
+            return f"does not run here ({obstacle.reason})"
         missing = [module for module in variant.requires if find_spec(module) is None]
         if missing:
             return f"{', '.join(missing)} not installed"

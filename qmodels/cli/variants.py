@@ -10,6 +10,8 @@ from qmodels import variants
 from qmodels.cli import common
 
 EXAMPLE = "qmodels variants"
+# Columns of a table in a pipe, of which each row is a line.
+UNLIMITED = 1000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,4 +39,7 @@ def run(arguments: argparse.Namespace) -> None:
     for variant in known:
         here = variant.unavailable_reason() or "yes"
         table.add_row(variant.name, variant.engine, variant.extra or "", variant.summary, here)
-    Console().print(table)
+    console = Console()
+    if not console.is_terminal:
+        console.width = UNLIMITED
+    console.print(table)

@@ -85,7 +85,7 @@ def untile(picture: NDArray[np.uint8]) -> Tensor:
 def data_dir() -> Path:
     """Where the training split is or will be: ``QMODELS_DATA_DIR``, else in the cache."""
     configured = os.environ.get("QMODELS_DATA_DIR")
-    return Path(configured) if configured else store.cache_dir("datasets")
+    return Path(configured).absolute() if configured else store.cache_dir("datasets")
 
 
 def has_training_split() -> bool:

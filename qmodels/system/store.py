@@ -40,7 +40,7 @@ def cache_dir(*parts: str) -> Path:
         UserError: the folder can't be created or written.
     """
     configured = os.environ.get("QMODELS_CACHE_DIR")
-    root = Path(configured) if configured else platformdirs.user_cache_path("qmodels")
+    root = Path(configured).absolute() if configured else platformdirs.user_cache_path("qmodels")
     folder = root.joinpath(*parts)
     remedy = "set QMODELS_CACHE_DIR to a folder that can be written"
     try:

@@ -23,6 +23,8 @@ import psutil
 
 from qmodels.system.errors import UserError
 
+# Variables that name a folder.
+FOLDERS = ("QMODELS_CACHE_DIR", "QMODELS_DATA_DIR")
 # For whatever takes no longer than minutes, even on a busy machine.
 ANSWER_SECONDS = 1800.0
 # Between the end of a process's output and its own.
@@ -51,7 +53,10 @@ class Checkout:
     def environment(self) -> dict[str, str]:
         """Variables with which its Python imports the package from there, installed or not."""
         path = os.pathsep.join([str(self.root), os.environ.get("PYTHONPATH", "")])
-        return {**os.environ, "PYTHONPATH": path}
+        # Its working directory is another one than that of this process.
+        configured = {name: os.environ[name] for name in FOLDERS if os.environ.get(name)}
+        folders = {name: str(Path(value).absolute()) for name, value in configured.items()}
+        return {**os.environ, **folders, "PYTHONPATH": path}
 
 
 HERE = Checkout(Path(__file__).parents[2], Path(sys.executable))

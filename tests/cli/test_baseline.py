@@ -74,6 +74,18 @@ def test_the_shipped_baseline_is_shown(qmodels: Qmodels) -> None:
     assert f"{shown}" in qmodels(f"baseline show {shown}").out
 
 
+def test_baselines_are_those_of_the_worktree_one_is_in(
+    write_run: WriteRun, qmodels: Qmodels, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    baselines = tmp_path / "worktree" / "baselines"
+    baselines.mkdir(parents=True)
+    shutil.copy("baselines/tolerances.toml", baselines)
+    run = write_run("run.json", size_bytes=1e6)
+    monkeypatch.chdir(baselines.parent)
+    assert "1 accepted" in qmodels(f"baseline accept {run}").out
+    assert (baselines / machine.machine_class() / "digits-resnet34-w8.json").is_file()
+
+
 def test_the_nearest_class_is_shown_where_none_is_stored_for_this_one(
     qmodels: Qmodels, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -34,6 +34,8 @@ ECHO = """
             return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]).pid
         if request == "hang":
             time.sleep(60)
+        if request == "cache":
+            return os.environ["QMODELS_CACHE_DIR"]
         if request == "variable":
             return os.environ.get("QMODELS_ECHO")
         return request
@@ -60,6 +62,17 @@ def test_a_child_answers_until_the_block_ends(checkout: Checkout) -> None:
     with worker.start("echo", "aloud", checkout=checkout, environment=environment) as one:
         assert one.request("variable") == "loud"
         assert one.request("arguments") == ["aloud"]
+
+
+def test_a_child_has_the_folders_of_its_parent(
+    checkout: Checkout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    monkeypatch.setenv("QMODELS_CACHE_DIR", "cache")
+    with worker.start("echo", checkout=checkout) as one:
+        assert one.request("cache") == str(elsewhere / "cache")
 
 
 def test_a_child_that_hangs_is_ended_with_what_it_started(checkout: Checkout) -> None:
