@@ -169,7 +169,7 @@ def compile_program(program: ExportedProgram, package: Path, scratch: Path) -> N
     """Compile a graph into a package.
 
     Raises:
-        UserError: there is no compiler, or it failed.
+        UserError: there is no compiler, it failed, or the disk is full.
     """
     from torch._inductor import aoti_compile_and_package
 
@@ -178,9 +178,11 @@ def compile_program(program: ExportedProgram, package: Path, scratch: Path) -> N
         with torch.no_grad():
             aoti_compile_and_package(program, package_path=str(package), inductor_configs=options)
     except (RuntimeError, OSError) as error:
+        remedy = "install a C++ compiler that works, as with apt-get install g++"
+        if store.is_full(scratch, str(error)):
+            remedy = "free the disk or set QMODELS_CACHE_DIR"
         raise UserError(
-            f"torch could not compile the model ({first_line(error)}): "
-            "install a C++ compiler that works, as with apt-get install g++"
+            f"torch could not compile the model ({first_line(error)}): {remedy}"
         ) from None
 
 

@@ -1,13 +1,14 @@
 """What a run measured, what it did not measure, and the verdicts: collected, and put on record."""
 
-import json
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pytest_benchmark.utils import safe_dumps
 
 from qmodels import gate, report, variants
 from qmodels.base import checkouts
@@ -107,6 +108,8 @@ class SessionResults:
                 self.gone = gone
                 self.problems += gate.lines(gone)
             self.problems += removed(settings)
+            plugin = config._benchmarksession  # type: ignore[attr-defined]
+            plugin.save_json = partial(save_record, session)
         yield
 
     def as_record(self) -> dict[str, Any]:
@@ -143,11 +146,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         config.workeroutput["qmodels_deselected"] = results.deselected  # type: ignore[attr-defined]
     if settings is None or not measures(config):
         return
-    try:
-        write_record(config, results)
-    except UserError as error:
-        results.notes.append(f"FAILED {error}")
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    write_record(session, results)
     passed = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
     if settings.update_baseline:
         results.notes += update_baseline(session, settings, passed)
@@ -257,14 +256,22 @@ def removed(settings: Settings) -> list[str]:
     ]
 
 
-def write_record(config: pytest.Config, results: SessionResults) -> None:
+def save_record(session: pytest.Session, record: Mapping[str, Any]) -> None:
+    """Write the record in place of pytest-benchmark, which would end in a traceback."""
+    config = session.config
+    try:
+        store.write_text(Path(config.option.benchmark_json), safe_dumps(record, indent=4))  # type: ignore[no-untyped-call]
+    except UserError as error:
+        config.stash[RESULTS].notes.append(f"FAILED {error}")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def write_record(session: pytest.Session, results: SessionResults) -> None:
     """Write the record where pytest-benchmark writes none: it saw no benchmark succeed here.
 
     That is so with pytest-xdist, whose other processes measured, and where all benches failed.
-
-    Raises:
-        UserError: the file can't be written.
     """
+    config = session.config
     plugin = config._benchmarksession  # type: ignore[attr-defined]
     path = config.option.benchmark_json
     if not path or plugin.benchmarks or not (results.measured or results.failures):
@@ -275,7 +282,7 @@ def write_record(config: pytest.Config, results: SessionResults) -> None:
         "benchmarks": list(results.measured.values()),
         SECTION: results.as_record(),
     }
-    store.write_text(Path(path), json.dumps(record, indent=4))
+    save_record(session, record)
 
 
 def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, Any]) -> None:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MANIFEST = "manifest.json"
+# A disk with fewer free bytes is full.
+FULL = 2**18
 # Of manifests. It is part of a folder's name, so that nobody reads folders of another format.
 FORMAT = 1
 
@@ -74,12 +76,20 @@ def digest_value(value: Mapping[str, Any]) -> str:
 def replacing(path: Path, mode: int = 0o644) -> Iterator[Path]:
     """A temporary name to write to; renamed to ``path`` when the block ends without an error.
 
+    A device or a pipe is written to as it is.
+
     Args:
         mode: of the file.
 
     Raises:
         UserError: the disk is full, or the folder can't be written.
     """
+    if path.is_char_device() or path.is_fifo():  # as /dev/stdout, which is to stay what it is
+        try:
+            yield path
+        except OSError as error:
+            raise unwritable(path, error.strerror) from None
+        return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -135,6 +145,11 @@ def append_line(path: Path, line: str) -> None:
 def unwritable(path: Path, reason: str | None) -> UserError:
     """The error for a file that can't be written."""
     return UserError(f"{path} can't be written ({reason}): free the disk or choose another folder")
+
+
+def is_full(folder: Path, reason: str) -> bool:
+    """Whether the disk of a folder is full. Not every writer's error has the system's reason."""
+    return "No space left" in reason or shutil.disk_usage(folder).free < FULL
 
 
 def lock(path: Path) -> FileLock:

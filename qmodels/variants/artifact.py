@@ -229,7 +229,7 @@ def build_apart(variant: Variant, checkpoint: Checkpoint, dataset: Dataset, fold
         with worker.start("qmodels.variants.build_worker") as process:
             failure = process.request(request, limit=BUILD_SECONDS)
     except UserError as error:  # it died
-        raise build_worker.build_failure(variant, str(error)) from None
+        raise build_worker.build_failure(variant, str(error), folder) from None
     if "unavailable" in failure:
         raise Unavailable(failure["unavailable"])
     if "failed" in failure:

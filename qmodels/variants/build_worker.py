@@ -14,7 +14,7 @@ from torch import Tensor
 from qmodels import data
 from qmodels.data import Dataset
 from qmodels.network import eager_quantization
-from qmodels.system import worker
+from qmodels.system import store, worker
 from qmodels.system.errors import Unavailable, UserError, described
 from qmodels.training import checkpoints
 from qmodels.training.checkpoints import Checkpoint
@@ -49,13 +49,13 @@ def build(variant: Variant, checkpoint: Checkpoint, dataset: Dataset, folder: Pa
     except UserError as error:
         raise UserError(f"{variant.name} can't be built: {error}") from error
     except Exception as error:
-        raise build_failure(variant, described(error)) from error
+        raise build_failure(variant, described(error), folder) from error
 
 
-def build_failure(variant: Variant, reason: str) -> UserError:
-    """The line for a variant whose build failed."""
+def build_failure(variant: Variant, reason: str, folder: Path) -> UserError:
+    """The line for a variant whose build in a folder failed."""
     remedy = f"fix {variant.module}, or leave the variant out"
-    if "No space left" in reason:
+    if store.is_full(folder, reason):
         remedy = "free the disk or set QMODELS_CACHE_DIR"
     return UserError(f"{variant.name} can't be built ({reason}): {remedy}")
 

@@ -10,6 +10,7 @@ from qmodels.backends import eager, inductor
 from qmodels.backends.base import Stored
 from qmodels.measure import kernels
 from qmodels.network.resnet import random_images
+from qmodels.system import store
 from qmodels.system.errors import UserError
 from qmodels.variants import all_variants, pt2e
 
@@ -153,7 +154,11 @@ def test_a_compiler_that_fails_is_one_line(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(torch._inductor, "aoti_compile_and_package", fails)
     exported = inductor.Exported(nn.Identity(), many=object())  # type: ignore[arg-type]
-    with pytest.raises(UserError, match=r"could not compile the model \(C\+\+ compile error\)"):
+    said = r"could not compile the model \(C\+\+ compile error\): "
+    with pytest.raises(UserError, match=f"{said}install a C"):
+        inductor.BACKEND.save(exported, tmp_path)
+    monkeypatch.setattr(store, "FULL", 2**60)
+    with pytest.raises(UserError, match=f"{said}free the disk"):
         inductor.BACKEND.save(exported, tmp_path)
     assert list(tmp_path.iterdir()) == []
 

@@ -18,7 +18,7 @@ def test_text_has_one_fact_a_line(qmodels: Qmodels) -> None:
     assert len([line for line in lines if "eager: works" in line]) == 1
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="tells what is said without a GPU")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="of a machine without a GPU")
 def test_without_a_gpu_its_engines_do_not_work(qmodels: Qmodels) -> None:
     assert (
         qmodels("doctor --json").json["engines"]["cuda"].startswith("does not run here (no NVIDIA")

@@ -161,12 +161,20 @@ def test_benches_of_a_processor_are_of_what_runs_there(run: Run, baseline: Path)
     assert "bench_latency[cuda" not in result.stdout
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="tells what is said without a GPU")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="of a machine without a GPU")
 def test_without_a_gpu_its_benches_are_skipped_with_the_reason(run: Run, baseline: Path) -> None:
     result = run("benches/bench_cuda.py", "benches/bench_size.py", "-rs", VARIANTS + ",cuda-fp16")
     assert result.returncode == 0, result.stdout
     assert "2 passed, 4 skipped" in result.stdout
     assert "cuda-fp16: no NVIDIA GPU: run it on a machine with one" in result.stdout
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="no /dev/full")
+def test_a_record_that_cannot_be_written_fails_in_one_line(run: Run, baseline: Path) -> None:
+    result = run("benches/bench_size.py", VARIANTS, "--benchmark-json=/dev/full")
+    assert result.returncode == 1
+    assert "FAILED /dev/full can't be written (No space left on device): free the" in result.stdout
+    assert "Traceback" not in result.stdout
 
 
 def test_a_run_record_becomes_a_report(

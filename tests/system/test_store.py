@@ -137,6 +137,14 @@ def test_replacing_keeps_the_old_file_when_the_writer_fails(tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="no /dev/full")
+def test_a_device_is_written_to_and_stays(tmp_path: Path) -> None:
+    store.write_text(Path("/dev/null"), "text")
+    assert Path("/dev/null").is_char_device()
+    with pytest.raises(UserError, match="/dev/full can't be written .No space left.*free the disk"):
+        store.write_text(Path("/dev/full"), "text")
+
+
 def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")

@@ -9,6 +9,7 @@ from torch import nn
 from qmodels import variants
 from qmodels.backends import eager, inductor
 from qmodels.data import Dataset
+from qmodels.system import store
 from qmodels.system.errors import Unavailable, UserError
 from qmodels.training.checkpoints import Checkpoint
 from qmodels.variants import build_worker, registry
@@ -89,13 +90,24 @@ def test_a_quantizer_that_raises_is_one_line(
     )
 
 
-def test_what_cannot_be_stored_is_one_line(digits: Dataset, digits_checkpoint: Checkpoint) -> None:
+@pytest.mark.parametrize(
+    ("error", "fewest_free_bytes"),
+    [(OSError(28, "No space left on device"), 0), (RuntimeError("iostream error"), 2**60)],
+)
+def test_a_full_disk_is_one_line(
+    error: Exception,
+    fewest_free_bytes: int,
+    digits: Dataset,
+    digits_checkpoint: Checkpoint,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     class Full(eager.Eager):
         def save(self, model: nn.Module, folder: Path) -> None:
-            raise OSError(28, "No space left on device")
+            raise error
 
+    monkeypatch.setattr(store, "FULL", fewest_free_bytes)
     broken = dataclasses.replace(variants.all_variants()["fp32"], backend=Full())
-    with pytest.raises(UserError, match=r"^fp32 can't be built \(OSError: .*\): free the disk"):
+    with pytest.raises(UserError, match=r"^fp32 can't be built \(.*Error: .*\): free the disk"):
         variants.build(broken, digits_checkpoint, digits)
 
 
