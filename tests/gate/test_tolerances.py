@@ -65,3 +65,15 @@ def test_the_shipped_ones_gate_every_variant() -> None:
         assert shipped.of(metric, "static-int8", "int8", "another class") is not None
     assert shipped.of("probe_ratio", "fp32", "float32") is not None
     assert shipped.of("latency_ms", "fp32", "float32") is None
+
+
+def test_machine_code_of_another_host_may_differ_by_pages() -> None:
+    known = variants.all_variants()
+    shipped = read_tolerances(ROOT / "baselines", known)
+    compiled = [name for name, one in known.items() if one.backend.machine_code and not one.on_gpu]
+    assert "pt2e-int8" in compiled
+    for name in compiled:
+        here = shipped.of("size_bytes", name, known[name].arithmetic)
+        elsewhere = shipped.of("size_bytes", name, known[name].arithmetic, "another host")
+        assert here == 0.001
+        assert elsewhere == 0.01
