@@ -20,7 +20,8 @@ def benchmark(name: str, variant: str, batch_size: int, **metrics: float) -> dic
 
 def stored(key: Key, images: int | None = None, **metrics: float) -> Entry:
     values = {name: measured(name, value) for name, value in metrics.items()}
-    return Entry(key, "", "", "", "float32", {}, values, Provenance("", "", {}, ""), images)
+    who = Provenance("", "", {}, "")
+    return Entry(key, "", "", "", "float32", {}, values, who, images=images)
 
 
 SIZE, ACCURACY = Key("n", "size", "fp32", 1), Key("n", "accuracy", "fp32", 250)
