@@ -136,7 +136,7 @@ class Record:
             unmeasured: metrics that this machine cannot measure, and why: they are excused.
             details: what else the record keeps.
         """
-        session, missed = self.recorder.session, unmeasured or {}
+        session, excuses = self.recorder.session, unmeasured or {}
         settings, variant = session.settings, self.variant
         limited = {
             name: replace(
@@ -149,10 +149,10 @@ class Record:
                 variant, self.item.originalname, batch_size=batch_size, threads=threads
             ),
             **details,
-            "unmeasured": dict(missed),
+            "unmeasured": dict(excuses),
             "metrics": {name: metric.as_record() for name, metric in limited.items()},
         }
-        notes = [f"excused: {name} is not measured: {why}" for name, why in missed.items()]
+        notes = [f"excused: {name} is not measured: {why}" for name, why in excuses.items()]
         if ranks is not None:
             extra_info["ranks"] = collect(session.dataset.test, *ranks).as_record()
             notes += unseen(session, variant, len(ranks[0]))

@@ -257,12 +257,15 @@ def removed(settings: Settings) -> list[str]:
 
 
 def save_record(session: pytest.Session, record: Mapping[str, Any]) -> None:
-    """Write the record in place of pytest-benchmark, which would end in a traceback."""
+    """Write the record to a temporary name and rename it; a failure fails the session in a line."""
     config = session.config
+    path = Path(config.option.benchmark_json)
+    notes = config.stash[RESULTS].notes
     try:
-        store.write_text(Path(config.option.benchmark_json), safe_dumps(record, indent=4))  # type: ignore[no-untyped-call]
+        store.write_text(path, safe_dumps(record, indent=4))  # type: ignore[no-untyped-call]
+        notes.append(f"run record: {gate.shown(path)}")
     except UserError as error:
-        config.stash[RESULTS].notes.append(f"FAILED {error}")
+        notes.append(f"FAILED {error}")
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 

@@ -175,13 +175,16 @@ def test_a_record_that_cannot_be_written_fails_in_one_line(run: Run, baseline: P
     assert result.returncode == 1
     assert "FAILED /dev/full can't be written (No space left on device): free the" in result.stdout
     assert "Traceback" not in result.stdout
+    assert "run record: " not in result.stdout
 
 
 def test_a_run_record_becomes_a_report(
     run: Run, baseline: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     record = tmp_path / "run.json"
-    assert run("benches/bench_size.py", VARIANTS, f"--benchmark-json={record}").returncode == 0
+    result = run("benches/bench_size.py", VARIANTS, f"--benchmark-json={record}")
+    assert result.returncode == 0
+    assert f"run record: {record}" in result.stdout
     extra_info = json.loads(record.read_text())["benchmarks"][0]["extra_info"]
     named = {
         "variant",

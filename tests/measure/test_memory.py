@@ -222,6 +222,28 @@ def test_what_runtimes_map_is_known_as_the_artifacts(
     assert memory.ask(artifact, threads=1)["mapped"] > 0.9 * weights
 
 
+# Of 30 MB it keeps an object in each pool of Python's allocator, and frees the rest.
+FREEING = """
+    def loader(variant, folder, threads):
+        def load():
+            blocks = [bytes(100) for _ in range(220_000)]
+            kept = blocks[::100]
+            return lambda images: kept
+        return load
+"""
+
+
+@needs_smaps
+def test_freed_memory_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "freeing.py").write_text(textwrap.dedent(FREEING))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    folder = tmp_path / "artifact"
+    folder.mkdir()
+    (folder / "manifest.json").write_text(json.dumps({"inputs": {"input_shape": [3, 32, 32]}}))
+    freeing = served_by(Artifact(variants.all_variants()["fp32"], folder), "freeing")
+    assert memory.ask(freeing, threads=1)["anonymous"] < 15e6
+
+
 def test_memory_of_this_process_does_not_count(
     digits: Dataset, digits_checkpoint: Checkpoint
 ) -> None:
