@@ -3,6 +3,7 @@
 import re
 
 from qmodels.backends.base import Backend
+from qmodels.gate.changes import LATENCIES
 from qmodels.gate.entry import COMPARABILITY_KEYS, Entry
 from qmodels.gate.tolerances import Origin, Tolerances
 from qmodels.system import packages
@@ -21,6 +22,8 @@ def limit(tolerances: Tolerances, metric: str, now: Entry, before: Entry) -> flo
     if metric == "memory_bytes" and now.provenance.python != before.provenance.python:
         return None
     origin = origin_of(now, before)
+    if metric in LATENCIES and not of_one_processor(now, before):
+        return None
     if origin == "another class":
         backend = backend_of(now.engine)
         if metric == "size_bytes" and backend and not backend.portable:
@@ -49,6 +52,15 @@ def origin_of(now: Entry, before: Entry) -> Origin:
         and now.provenance.python == before.provenance.python
     )
     return "this host" if same else "another host"
+
+
+def of_one_processor(now: Entry, before: Entry) -> bool:
+    """Whether times of two entries were measured on one host, or one model of processor.
+
+    In one class, a processor with faster bfloat16 halves the time of ``bf16``.
+    """
+    first, second = now.provenance, before.provenance
+    return first.host == second.host or first.processor == second.processor != "unknown"
 
 
 def unlike(now: Entry, before: Entry, *, beside: bool = False) -> str | None:

@@ -33,12 +33,14 @@ class Provenance:
         commit: ends with ``-dirty`` where the checkout had changes.
         versions: of Python and packages.
         host: an opaque digest of one boot of one machine; see ``machine.host``.
+        processor: its model; see ``machine.processor``.
     """
 
     date: str
     commit: str
     versions: Mapping[str, str]
     host: str
+    processor: str = "unknown"
 
     @staticmethod
     def from_record(record: Mapping[str, Any]) -> "Provenance":
@@ -48,6 +50,7 @@ class Provenance:
             commit=str(record.get("commit", "unknown")),
             versions=dict(record.get("versions", {})),
             host=str(record.get("host", "unknown")),
+            processor=str(record.get("processor", "unknown")),
         )
 
     def as_record(self) -> dict[str, Any]:
@@ -56,6 +59,7 @@ class Provenance:
             "date": self.date,
             "commit": self.commit,
             "host": self.host,
+            **({} if self.processor == "unknown" else {"processor": self.processor}),
             "versions": dict(self.versions),
         }
 

@@ -159,9 +159,14 @@ def latency_compared_with(settings: Settings) -> str:
         return "not compared"
     if is_partial(settings.baseline):
         return "not compared with another machine class; --qmodels-base REVISION compares it"
-    if any(entry.provenance.host == machine.host() for entry in settings.baseline.entries.values()):
+    entries = settings.baseline.entries.values()
+    if any(entry.provenance.host == machine.host() for entry in entries):
         return "compared with the stored run of this host"
-    return "compared with another host, wide tolerances; --qmodels-base REVISION has narrow ones"
+    if any(entry.provenance.processor == machine.processor() for entry in entries):
+        return (
+            "compared with another host, wide tolerances; --qmodels-base REVISION has narrow ones"
+        )
+    return "not compared with another model of processor; --qmodels-base REVISION compares it"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -44,6 +44,7 @@ class Recorder:
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "commit": sha + ("-dirty" if commit.get("dirty") else ""),
             "host": machine.host(),
+            "processor": machine.processor(),
             "versions": machine.versions(),
         }
 

@@ -76,6 +76,18 @@ def host() -> str:
     return hashlib.sha256(known.encode()).hexdigest()[:16]
 
 
+def processor() -> str:
+    """The processor's model, as its maker numbers it: on x86 vendor, family and model."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return platform.processor() or "unknown"
+    lines = (line.partition(":") for line in text.splitlines())
+    values = {name.strip(): value.strip() for name, _, value in lines}
+    names = ("vendor_id", "cpu family", "model", "CPU implementer", "CPU part")
+    return " ".join(values[name] for name in names if name in values) or "unknown"
+
+
 def cpu_flags() -> frozenset[str]:
     """The processor's feature flags, in the names that Linux gives them."""
     try:

@@ -28,7 +28,9 @@ HERE = {
 }
 
 
-PROVENANCE = Provenance("2026-01-01", "abc", {"python": "3.11.7", "torch": "2.15.0"}, "host")
+PROVENANCE = Provenance(
+    "2026-01-01", "abc", {"python": "3.11.7", "torch": "2.15.0"}, "host", "GenuineIntel 6 207"
+)
 
 
 TOLERANCES = Tolerances(

@@ -10,6 +10,7 @@ from tests.gate.entries import (
     PROVENANCE,
     compare,
     entry,
+    holding,
     line,
     ratio,
     size,
@@ -76,3 +77,15 @@ def test_beside_a_base_no_stored_run_is_needed_for_latency(change: float, verdic
     assert "8 pairs of processes). Measured in turn" in line(found["latency_change"])
     assert found["size_bytes"].verdict == "missing"
     assert "latency_ratio" not in found
+
+
+@pytest.mark.parametrize("processor", ["AuthenticAMD 25 17", "unknown"])
+def test_a_stored_run_of_another_processor_is_not_compared(processor: str) -> None:
+    who = replace(PROVENANCE, host="another", processor=processor)
+    now = replace(entry(latency_ratio=ratio(2.0, count=4, confirmation=4)), provenance=who)
+    before = replace(
+        entry(latency_ratio=ratio(0.5)),
+        provenance=replace(PROVENANCE, processor=processor.replace("AMD", "ARM")),
+    )
+    assert compare(now, holding(before)) == []
+    assert compare(replace(now, provenance=PROVENANCE), holding(before)) != []

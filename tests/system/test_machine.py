@@ -98,3 +98,13 @@ def test_a_gpu_is_of_the_class_of_what_it_can_compute(
     monkeypatch.setattr(torch.version, "hip", hip)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
     assert machine.gpu_class() == expected
+
+
+@pytest.mark.skipif(
+    platform.system() != "Linux" or platform.machine() != "x86_64", reason="of x86 on Linux"
+)
+def test_the_processor_is_its_vendor_family_and_model() -> None:
+    vendor, family, model = machine.processor().split()
+    assert vendor in ("GenuineIntel", "AuthenticAMD")
+    assert family.isdigit()
+    assert model.isdigit()
