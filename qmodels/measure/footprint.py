@@ -25,31 +25,54 @@ FORWARDS = 5
 SMAPS = Path("/proc/self/smaps")
 STATUS = Path("/proc/self/status")
 PR_SET_THP_DISABLE = 41
+# Blocks of 128 kB and more are mappings of their own, all smaller ones lie in one heap.
+ONE_HEAP = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": str(128 * 1024)}
 
 
 @dataclass(frozen=True)
 class Held:
-    """Bytes that this process holds: anonymous memory, and pages of the artifact's files."""
+    """Bytes that this process holds: memory in use, and pages of the artifact's files."""
 
-    anonymous: int
+    used: int
     mapped: int
+
+
+class Mallinfo(ctypes.Structure):
+    """``struct mallinfo2`` of glibc; ``uordblks`` are bytes of the heap in use."""
+
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in (
+            *("arena", "ordblks", "smblks", "hblks", "hblkhd"),
+            *("usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"),
+        )
+    ]
+
+
+def obstacle() -> str | None:
+    """Why the memory of a process is not known on this system; None where it is."""
+    if not SMAPS.exists():
+        return f"this system has no {SMAPS}"
+    if getattr(ctypes.CDLL(None), "mallinfo2", None) is None:
+        return "its C library is not glibc 2.33 or later"
+    return None
 
 
 def answer(request: Mapping[str, Any]) -> dict[str, Any]:
     """The memory that an artifact takes.
 
-    Memory is read after loading and after each forward, when freed memory has been handed back.
-    A thread that reads all the time would see more, but its readings do not repeat. The freed
-    memory that a process keeps varies by more than the weights of a small network.
+    Memory is read after loading and after each forward. A thread that reads all the time would
+    see more, but its readings do not repeat. Free blocks between used ones do not count: how many
+    there are varies by more than the weights of a small network, and imports leave some.
 
     Args:
         request: the ``module`` whose ``loader`` serves the artifact of a ``variant`` in a
             ``folder``, how many ``threads``, and the ``input_shape`` (C, H, W).
 
     Returns:
-        ``anonymous`` and ``mapped``: bytes that came with the artifact, at the reading where
-        their sum is largest; None where the kernel does not say. ``resident``: peak bytes of all
-        that was in memory. ``torch``: whether this process has imported it.
+        ``used`` and ``mapped``: bytes that came with the artifact, at the reading where their sum
+        is largest; None where ``obstacle`` says why. ``resident``: peak bytes of all that was in
+        memory. ``torch``: whether this process has imported it.
     """
     shape = (1, *request["input_shape"])
     images = np.random.default_rng(0).standard_normal(shape, np.float32)
@@ -77,9 +100,9 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
         forward(images)
         readings.append(reading(belongs))
     known = [held for held in readings if held is not None]
-    most = max(known, key=lambda held: held.anonymous + held.mapped, default=None)
+    most = max(known, key=lambda held: held.used + held.mapped, default=None)
     return {
-        "anonymous": most and before and most.anonymous - before.anonymous,
+        "used": most and before and most.used - before.used,
         "mapped": most and before and most.mapped - before.mapped,
         "resident": peak_resident(),
         "torch": "torch" in sys.modules,
@@ -87,29 +110,31 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def reading(belongs: Callable[[str], bool]) -> Held | None:
-    """What this process holds after freed memory was handed back; None without ``SMAPS``.
+    """What this process holds now; None where ``obstacle`` says why.
+
+    Of the heap, the blocks in use count; of other anonymous memory, the pages that were touched.
 
     Args:
         belongs: whether a mapped file counts, by its path.
     """
-    if not SMAPS.exists():
+    if obstacle() is not None:
         return None
     gc.collect()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc; other allocators keep less
-    if trim is not None:
-        trim(0)
-    kilobytes = {"Anonymous:": 0, "Rss:": 0}
-    counted = "Anonymous:"
+    mallinfo = ctypes.CDLL(None).mallinfo2
+    mallinfo.restype = Mallinfo
+    used, mapped = mallinfo().uordblks, 0
     with SMAPS.open(encoding="utf-8", errors="surrogateescape") as lines:
         for line in lines:
             field, *rest = line.split(maxsplit=5)
-            if field == counted:
-                kilobytes[field] += int(rest[0])
-            elif not field.endswith(":"):  # a mapping begins: its addresses first, its path last
+            if not field.endswith(":"):  # a mapping begins: its addresses first, its path last
                 path = rest[4].rstrip("\n") if len(rest) == 5 else ""
-                # Pages of a file that were written to are in both figures.
-                counted = "Rss:" if path.startswith("/") and belongs(path) else "Anonymous:"
-    return Held(1024 * kilobytes["Anonymous:"], 1024 * kilobytes["Rss:"])
+                of_artifact = path.startswith("/") and belongs(path)
+            elif field == "Rss:" and of_artifact:
+                mapped += 1024 * int(rest[0])
+            # Pages of a file that were written to are resident and anonymous.
+            elif field == "Anonymous:" and not of_artifact and path != "[heap]":
+                used += 1024 * int(rest[0])
+    return Held(used, mapped)
 
 
 def small_pages() -> None:

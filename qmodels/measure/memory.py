@@ -5,9 +5,7 @@ table is here as it was; the totals beside it count every allocation once, for a
 """
 
 import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from statistics import median
 from typing import Any
 
 import torch
@@ -24,13 +22,9 @@ from qmodels.variants.artifact import Artifact
 os.environ.setdefault("KINETO_LOG_LEVEL", "5")
 
 WARMUP_FORWARDS = 3
-# At the same time. How small blocks share pages moves the memory of a process of OpenVINO by 1.5 %;
-# a second copy of the smallest network's int8 weights is 3 % of it.
-PROCESSES = 3
-# Freed memory is not counted, so that no allocator may keep it. MKL keeps buffers of its kernels:
-# 0.7 MB on some processors, nothing on others. How much of a network Python's allocator places in
-# memory that imports have freed varies by 0.2 MB from process to process.
-TIDY_HEAP = {"MKL_DISABLE_FAST_MM": "1", "PYTHONMALLOC": "malloc"}
+# glibc alone allocates, because it reports what is in use. MKL's own buffers are 0.7 MB on some
+# processors, nothing on others.
+ONE_ALLOCATOR = footprint.ONE_HEAP | {"MKL_DISABLE_FAST_MM": "1", "PYTHONMALLOC": "malloc"}
 
 
 @dataclass(frozen=True)
@@ -103,29 +97,24 @@ def totals(profiler: torch.profiler.profile) -> tuple[int, int]:
 
 
 def held(artifact: Artifact, threads: int) -> dict[str, Metric]:
-    """``memory_bytes`` that fresh processes hold for an artifact, and ``rss_bytes``, their peak.
+    """``memory_bytes`` that a fresh process holds for an artifact, and ``rss_bytes``, its peak.
 
-    Medians of ``PROCESSES``. There is no ``memory_bytes`` where ``unmeasured`` says so.
+    There is no ``memory_bytes`` where ``unmeasured`` says so.
 
     Raises:
-        UserError: a process failed.
+        UserError: the process failed.
     """
-    with ThreadPoolExecutor(PROCESSES) as pool:
-        answers = list(pool.map(lambda _: ask(artifact, threads), range(PROCESSES)))
-    metrics = {"rss_bytes": measured("rss_bytes", median(each["resident"] for each in answers))}
-    sizes = [
-        each["anonymous"] + each["mapped"] for each in answers if each["anonymous"] is not None
-    ]
-    if sizes:
-        metrics["memory_bytes"] = measured("memory_bytes", median(sizes))
+    answer = ask(artifact, threads)
+    metrics = {"rss_bytes": measured("rss_bytes", answer["resident"])}
+    if answer["used"] is not None:
+        metrics["memory_bytes"] = measured("memory_bytes", answer["used"] + answer["mapped"])
     return metrics
 
 
 def unmeasured() -> dict[str, str]:
     """The metric that ``held`` lacks on this machine, and why; empty where it lacks none."""
-    if footprint.SMAPS.exists():
-        return {}
-    return {"memory_bytes": f"this system has no {footprint.SMAPS}"}
+    obstacle = footprint.obstacle()
+    return {} if obstacle is None else {"memory_bytes": obstacle}
 
 
 def ask(artifact: Artifact, threads: int) -> dict[str, Any]:
@@ -134,7 +123,7 @@ def ask(artifact: Artifact, threads: int) -> dict[str, Any]:
     Raises:
         UserError: that process failed.
     """
-    with worker.start("qmodels.measure.footprint", environment=TIDY_HEAP) as process:
+    with worker.start("qmodels.measure.footprint", environment=ONE_ALLOCATOR) as process:
         answer: dict[str, Any] = process.request(request(artifact, threads))
     return answer
 
