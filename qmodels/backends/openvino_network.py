@@ -1,5 +1,6 @@
 """Networks of OpenVINO as a service compiles them: nothing here needs torch."""
 
+import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -9,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 FILE = "model.xml"  # beside it model.bin, the weights
+# Without it OpenVINO and NNCF report no use to their makers, and write nothing to ~/intel.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 
 @cache

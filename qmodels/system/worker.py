@@ -123,20 +123,24 @@ class Worker:
 def start(
     *command: str, checkout: Checkout = HERE, environment: Mapping[str, str] | None = None
 ) -> Iterator[Worker]:
-    """Run ``python -m command`` while the block lasts.
+    """Run ``python -m command`` while the block lasts, with a temporary directory of its own.
 
     Args:
         command: a module and its arguments.
         environment: variables that the process has beside those of the checkout.
     """
-    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as stderr:
+    with (
+        tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as stderr,
+        # A process that is ended removes nothing of its own.
+        tempfile.TemporaryDirectory(prefix="qmodels-", ignore_cleanup_errors=True) as scratch,
+    ):
         process = subprocess.Popen(
             [checkout.python, "-m", *command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,
             text=True,
-            env={**checkout.environment(), **(environment or {})},
+            env={**checkout.environment(), "TMPDIR": scratch, **(environment or {})},
             cwd=checkout.root,
             start_new_session=True,  # so that it can be ended with all that it started
         )

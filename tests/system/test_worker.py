@@ -14,6 +14,7 @@ ECHO = """
     import os
     import subprocess
     import sys
+    import tempfile
     import time
     from qmodels.system.errors import UserError
     from qmodels.system.worker import serve
@@ -36,6 +37,10 @@ ECHO = """
             time.sleep(60)
         if request == "cache":
             return os.environ["QMODELS_CACHE_DIR"]
+        if request == "temporary":
+            folder = tempfile.mkdtemp()
+            open(os.path.join(folder, "left behind"), "w").close()
+            return folder
         if request == "variable":
             return os.environ.get("QMODELS_ECHO")
         return request
@@ -73,6 +78,14 @@ def test_a_child_has_the_folders_of_its_parent(
     monkeypatch.setenv("QMODELS_CACHE_DIR", "cache")
     with worker.start("echo", checkout=checkout) as one:
         assert one.request("cache") == str(elsewhere / "cache")
+
+
+def test_what_a_child_leaves_behind_is_removed(checkout: Checkout) -> None:
+    with worker.start("echo", checkout=checkout) as one:
+        left = Path(one.request("temporary"))
+        assert left.is_dir()
+    assert not left.exists()
+    assert not left.parent.exists()
 
 
 def test_a_child_that_hangs_is_ended_with_what_it_started(checkout: Checkout) -> None:
