@@ -244,7 +244,7 @@ def why_ended(status: int, stderr: str) -> str:
     if status < 0:
         died = f"it died of {signal.Signals(-status).name}"
         return f"{died}: {last}" if last else died
-    return last or f"exit status {status}"
+    return last or (f"exit status {status}" if status else "it ended without an answer")
 
 
 def last_line(output: str) -> str:

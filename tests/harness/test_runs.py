@@ -2,13 +2,14 @@
 
 import json
 import re
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import torch
 
 from qmodels import cli
-from tests.harness.planting import SIZES, VARIANTS, Run, assert_red, edited
+from tests.harness.planting import ATTEMPTS, SIZES, VARIANTS, Run, assert_red, edited
 
 
 def test_an_unchanged_run_is_green_and_prints_the_table(run: Run, baseline: Path) -> None:
@@ -44,6 +45,53 @@ def test_no_option_of_pytest_ends_in_an_internal_error(
     result = run("benches/bench_size.py", VARIANTS, *options, CI="true")
     assert result.returncode == 0, result.stdout
     assert "INTERNALERROR" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("attempts", "said"),
+    [
+        (["broken", "right"], "gate: 2 ok, 0 regressed"),
+        (["fatter", "right"], "gate: 2 ok, 0 regressed"),
+        (["fatter", "broken"], "gate: 1 ok, 0 regressed"),
+    ],
+)
+def test_of_several_attempts_the_last_counts(
+    run: Run,
+    baseline: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    attempts: list[str],
+    said: str,
+) -> None:
+    pytest.importorskip("pytest_rerunfailures")
+    passes, record = attempts[-1] == "right", tmp_path / "run.json"
+    given = ("benches/bench_size.py", VARIANTS, "--reruns=1", f"--benchmark-json={record}")
+    result = run(*given, plugin=ATTEMPTS.format(attempts=attempts))
+    assert (result.returncode == 0) == passes, result.stdout
+    assert said in result.stdout
+    assert "1 rerun" in result.stdout
+    with nullcontext() if passes else pytest.raises(SystemExit, match="^1$"):
+        cli.main(["report", str(record), "--baseline", str(baseline)])
+    assert ("no such axis" in capsys.readouterr().out) != passes
+
+
+def test_a_checkout_reached_through_a_symbolic_link_is_the_same(
+    run: Run, baseline: Path, repository: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "link").symlink_to(repository)
+    result = run(str(tmp_path / "link/benches/bench_size.py"), VARIANTS, CI="true")
+    assert result.returncode == 0, result.stdout
+    assert "2 ok, 0 regressed" in result.stdout
+
+
+def test_another_root_directory_is_refused_in_one_line(
+    run: Run, baseline: Path, tmp_path: Path
+) -> None:
+    # The options of pytest in this process are those of its own root directory.
+    result = run("benches/bench_size.py", f"--rootdir={tmp_path}")
+    assert result.returncode != 0
+    assert f"there is no {tmp_path / 'benches'}: leave out --rootdir" in result.stdout
+    assert "Traceback" not in result.stdout
 
 
 @pytest.mark.parametrize("option", ["--co", "--fixtures", "--setup-plan"])

@@ -29,6 +29,8 @@ ECHO = """
             os.system("echo neither is this")
         if request == "vanish":
             os._exit(3)
+        if request == "leave":
+            os._exit(0)
         if request == "arguments":
             return sys.argv[1:]
         if request == "grandchild":
@@ -115,6 +117,7 @@ def running(pid: int) -> bool:
         ("mend", "the disk is full: free it"),
         ("crash", "ValueError: a bug"),
         ("vanish", "exit status 3"),
+        ("leave", "it ended without an answer"),
     ],
 )
 def test_what_a_child_dies_of_is_one_line(checkout: Checkout, request_: str, said: str) -> None:
