@@ -1,4 +1,5 @@
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,10 +11,11 @@ from qmodels.backends import eager, inductor
 from qmodels.backends.base import Stored
 from qmodels.measure import kernels
 from qmodels.network.resnet import random_images
-from qmodels.system import store
+from qmodels.system import store, worker
 from qmodels.system.errors import UserError
 from qmodels.variants import all_variants, pt2e
 
+ROOT = Path(__file__).parents[2]
 INT8 = (
     "onednn_verbose,v1,primitive,exec,cpu,convolution,brg_conv_fwd:avx512_core_vnni,"
     "forward_inference,src:u8::blocked:acdb::f0 wei:s8:a:blocked:AcdB16a4b::f0 "
@@ -161,6 +163,33 @@ def test_a_compiler_that_fails_is_one_line(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(UserError, match=f"{said}free the disk"):
         inductor.BACKEND.save(exported, tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+# In a process of its own: torch remembers which instructions its compiler could use.
+COMPILES = """
+import sys
+from pathlib import Path
+from torch import nn
+from qmodels.backends import inductor
+from qmodels.network.resnet import random_images
+from qmodels.system.errors import UserError
+
+exported = inductor.export(nn.Flatten(), random_images(2))
+try:
+    inductor.BACKEND.save(exported, Path(sys.argv[1]))
+except UserError as error:
+    print(error)
+"""
+
+
+def test_a_compiler_that_does_not_work_is_one_line(tmp_path: Path) -> None:
+    broken = {"CXX": "false", "QMODELS_CACHE_DIR": str(tmp_path / "cache")}
+    command = (sys.executable, "-c", COMPILES, str(tmp_path))
+    ended = worker.run(*command, limit=200, folder=ROOT, environment={**os.environ, **broken})
+    said = ended.stdout.decode()
+    assert said.startswith("torch could not compile the model ("), ended.reason
+    assert said.endswith("): install a C++ compiler that works, as with apt-get install g++\n")
+    assert said.count("\n") == 1
 
 
 def test_without_a_compiler_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

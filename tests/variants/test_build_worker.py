@@ -60,20 +60,6 @@ def test_a_process_that_dies_is_one_line(digits: Dataset, digits_checkpoint: Che
     assert "\n" not in said
 
 
-def test_a_compiler_that_does_not_work_is_one_line(
-    digits: Dataset, digits_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("CXX", "false")
-    monkeypatch.setenv("QMODELS_CACHE_DIR", str(tmp_path / "qmodels"))  # what was built before
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "torch"))  # and compiled
-    with pytest.raises(UserError) as caught:
-        variants.build(variants.all_variants()["fp32-compiled"], digits_checkpoint, digits)
-    said = str(caught.value)
-    assert said.startswith("fp32-compiled can't be built: torch could not compile the model (")
-    assert said.endswith("): install a C++ compiler that works, as with apt-get install g++")
-    assert "\n" not in said
-
-
 def fails(model: nn.Module) -> nn.Module:
     raise ValueError("no such layer\nand a page of it")
 
