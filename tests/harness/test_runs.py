@@ -87,7 +87,7 @@ def test_a_checkout_reached_through_a_symbolic_link_is_the_same(
 def test_another_root_directory_is_refused_in_one_line(
     run: Run, baseline: Path, tmp_path: Path
 ) -> None:
-    # The options of pytest in this process are those of its own root directory.
+    # pytest reads its options from the root directory, so this run has none of ours.
     result = run("benches/bench_size.py", f"--rootdir={tmp_path}")
     assert result.returncode != 0
     assert f"there is no {tmp_path / 'benches'}: leave out --rootdir" in result.stdout
