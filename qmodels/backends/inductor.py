@@ -29,7 +29,8 @@ from qmodels.system import store
 from qmodels.system.errors import Obstacle, UserError, first_line
 
 # Without freezing, weights stay arguments, nothing is packed, and int8 patterns run in float.
-# Precompiled headers take 275 MB of the temporary directory, and pay off in long processes alone.
+# Precompiled headers take 275 MB of the temporary directory, and only pay off in a process that
+# compiles many packages.
 OPTIONS: Mapping[str, Any] = {"freezing": True, "aot_inductor.precompile_headers": False}
 MOST_IMAGES = 4096
 SCRATCH = "TORCHINDUCTOR_CACHE_DIR"

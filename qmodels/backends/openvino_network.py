@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FILE = "model.xml"  # beside it model.bin, the weights
-# Without it OpenVINO and NNCF report no use to their makers, and write nothing to ~/intel.
+# OpenVINO and NNCF then send no telemetry, and write nothing to ~/intel.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 

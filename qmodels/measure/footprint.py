@@ -25,8 +25,15 @@ FORWARDS = 5
 SMAPS = Path("/proc/self/smaps")
 STATUS = Path("/proc/self/status")
 PR_SET_THP_DISABLE = 41
-# Blocks of 128 kB and more are mappings of their own, all smaller ones lie in one heap.
-ONE_HEAP = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": str(128 * 1024)}
+# Variables with which glibc alone allocates: small blocks in one heap, of which it reports those in
+# use, and blocks of 128 kB and more as mappings. MKL's own buffers are 0.7 MB on some processors,
+# nothing on others.
+ONE_ALLOCATOR = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(128 * 1024),
+    "MKL_DISABLE_FAST_MM": "1",
+    "PYTHONMALLOC": "malloc",
+}
 
 
 @dataclass(frozen=True)
@@ -38,7 +45,7 @@ class Held:
 
 
 class Mallinfo(ctypes.Structure):
-    """``struct mallinfo2`` of glibc; ``uordblks`` are bytes of the heap in use."""
+    """``struct mallinfo2`` of glibc; ``arena``: bytes of the heap; ``uordblks``: those in use."""
 
     _fields_ = [
         (name, ctypes.c_size_t)
@@ -55,7 +62,17 @@ def obstacle() -> str | None:
         return f"this system has no {SMAPS}"
     if getattr(ctypes.CDLL(None), "mallinfo2", None) is None:
         return "its C library is not glibc 2.33 or later"
+    if not mallinfo().arena:
+        return "another allocator replaces glibc's: leave it out of LD_PRELOAD"
     return None
+
+
+def mallinfo() -> Mallinfo:
+    """What glibc reports of its heap."""
+    report = ctypes.CDLL(None).mallinfo2
+    report.restype = Mallinfo
+    information: Mallinfo = report()
+    return information
 
 
 def answer(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -120,8 +137,6 @@ def reading(belongs: Callable[[str], bool]) -> Held | None:
     if obstacle() is not None:
         return None
     gc.collect()
-    mallinfo = ctypes.CDLL(None).mallinfo2
-    mallinfo.restype = Mallinfo
     used, mapped = mallinfo().uordblks, 0
     with SMAPS.open(encoding="utf-8", errors="surrogateescape") as lines:
         for line in lines:

@@ -22,9 +22,6 @@ from qmodels.variants.artifact import Artifact
 os.environ.setdefault("KINETO_LOG_LEVEL", "5")
 
 WARMUP_FORWARDS = 3
-# glibc alone allocates, because it reports what is in use. MKL's own buffers are 0.7 MB on some
-# processors, nothing on others.
-ONE_ALLOCATOR = footprint.ONE_HEAP | {"MKL_DISABLE_FAST_MM": "1", "PYTHONMALLOC": "malloc"}
 
 
 @dataclass(frozen=True)
@@ -123,7 +120,7 @@ def ask(artifact: Artifact, threads: int) -> dict[str, Any]:
     Raises:
         UserError: that process failed.
     """
-    with worker.start("qmodels.measure.footprint", environment=ONE_ALLOCATOR) as process:
+    with worker.start("qmodels.measure.footprint", environment=footprint.ONE_ALLOCATOR) as process:
         answer: dict[str, Any] = process.request(request(artifact, threads))
     return answer
 

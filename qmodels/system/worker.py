@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -128,12 +128,23 @@ def start(
     Args:
         command: a module and its arguments.
         environment: variables that the process has beside those of the checkout.
+
+    Raises:
+        UserError: the temporary directory can't be written to.
     """
-    with (
-        tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as stderr,
-        # A process that is ended removes nothing of its own.
-        tempfile.TemporaryDirectory(prefix="qmodels-", ignore_cleanup_errors=True) as scratch,
-    ):
+    with ExitStack() as stack:
+        try:
+            # Removed here, because a process that is ended removes nothing itself.
+            scratch = stack.enter_context(
+                tempfile.TemporaryDirectory(prefix="qmodels-", ignore_cleanup_errors=True)
+            )
+            stderr = stack.enter_context(
+                tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
+            )
+        except OSError as error:
+            raise UserError(
+                f"no temporary file can be made ({error}): free the disk or set TMPDIR"
+            ) from None
         process = subprocess.Popen(
             [checkout.python, "-m", *command],
             stdin=subprocess.PIPE,

@@ -32,7 +32,7 @@ def test_weights_of_linear_layers_are_multiplied_out_in_a_copy() -> None:
     np.testing.assert_allclose(logits, x @ (levels * scales).T, rtol=1e-6)
 
 
-def test_no_use_is_reported_to_its_makers(tmp_path: Path) -> None:
+def test_no_telemetry_is_set_up(tmp_path: Path) -> None:
     code = f"import {openvino_network.__name__}, nncf, openvino.tools.ovc"
     home = {**os.environ, "HOME": str(tmp_path)}
     ended = worker.run(sys.executable, "-c", code, limit=100, environment=home)

@@ -270,6 +270,9 @@ def test_where_the_system_does_not_tell_only_resident_memory_is_known(
     with monkeypatch.context() as patch:
         patch.setattr(ctypes, "CDLL", lambda name: object())  # musl, or an older glibc
         assert "its C library is not glibc 2.33" in memory.unmeasured()["memory_bytes"]
+    with monkeypatch.context() as patch:
+        patch.setattr(footprint, "mallinfo", footprint.Mallinfo)  # of a heap that nobody uses
+        assert "another allocator replaces glibc's" in memory.unmeasured()["memory_bytes"]
     monkeypatch.setattr(footprint, "SMAPS", Path("/nowhere/smaps"))
     assert footprint.reading(lambda path: False) is None
     assert memory.unmeasured() == {"memory_bytes": "this system has no /nowhere/smaps"}

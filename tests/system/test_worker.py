@@ -1,4 +1,5 @@
 import sys
+import tempfile
 import textwrap
 import time
 from pathlib import Path
@@ -20,7 +21,7 @@ ECHO = """
     from qmodels.system.worker import serve
 
     def answer(request):
-        if request == "mend":
+        if request == "refuse":
             raise UserError("the disk is full: free it")
         if request == "crash":
             raise ValueError("a bug")
@@ -90,6 +91,17 @@ def test_what_a_child_leaves_behind_is_removed(checkout: Checkout) -> None:
     assert not left.parent.exists()
 
 
+def test_a_temporary_directory_that_cannot_be_written_is_one_line(
+    checkout: Checkout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
+    with (
+        pytest.raises(UserError, match=r"^no temporary file .*: free the disk or set TMPDIR$"),
+        worker.start("echo", checkout=checkout),
+    ):
+        pass
+
+
 def test_a_child_that_hangs_is_ended_with_what_it_started(checkout: Checkout) -> None:
     with worker.start("echo", checkout=checkout) as one:
         grandchild = one.request("grandchild")
@@ -114,7 +126,7 @@ def running(pid: int) -> bool:
 @pytest.mark.parametrize(
     ("request_", "said"),
     [
-        ("mend", "the disk is full: free it"),
+        ("refuse", "the disk is full: free it"),
         ("crash", "ValueError: a bug"),
         ("vanish", "exit status 3"),
         ("leave", "it ended without an answer"),
