@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import torch
+from packaging.version import Version
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
@@ -33,6 +34,8 @@ from qmodels.system.errors import Obstacle, UserError, first_line
 # compiles many packages.
 OPTIONS: Mapping[str, Any] = {"freezing": True, "aot_inductor.precompile_headers": False}
 MOST_IMAGES = 4096
+# Before torch 2.10 its loader knows the entries of a package by the name of their source.
+NEEDS_NAME_OF_SOURCE = Version(torch.__version__) < Version("2.10")
 SCRATCH = "TORCHINDUCTOR_CACHE_DIR"
 # Of a graph for any number of images, and of one for a single image.
 MANY, ONE = "many.pt2", "one.pt2"
@@ -104,7 +107,9 @@ class Inductor(Backend):
             with scratch_dir() as scratch, tempfile.TemporaryDirectory(dir=scratch) as packages:
                 package = Path(packages, name)
                 compile_program(program, package, scratch)
-                archive.copy_without(package, folder / name, ".cpp")
+                archive.copy_without(
+                    package, folder / name, ".cpp", keep_names=NEEDS_NAME_OF_SOURCE
+                )
 
     def load(self, artifact: Stored) -> Runnable:
         """Load the packages, which run as many threads as torch does."""
