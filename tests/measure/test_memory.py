@@ -202,14 +202,9 @@ MAPPED = """
 def test_mapped_files_count_where_they_are_the_artifacts_own(
     where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "mapping.py").write_text(textwrap.dedent(MAPPED))
     monkeypatch.setenv("WHERE", where)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    folder = tmp_path / "artifact"
-    folder.mkdir()
-    (folder / "weights").write_bytes(bytes(8_000_000))
-    (folder / "manifest.json").write_text(json.dumps({"inputs": {"input_shape": [3, 32, 32]}}))
-    mapping = served_by(Artifact(variants.all_variants()["fp32"], folder), "mapping")
+    mapping = serving(MAPPED, tmp_path, monkeypatch)
+    (mapping.folder / "weights").write_bytes(bytes(8_000_000))
     assert memory.ask(mapping, threads=1)["mapped"] == pytest.approx(8e6, rel=0.01)
 
 
@@ -223,7 +218,7 @@ def test_what_runtimes_map_is_known_as_the_artifacts(
     assert memory.ask(artifact, threads=1)["mapped"] > 0.9 * weights
 
 
-# Leaves 16 MB free between used blocks before it loads, fills them, and frees every second one.
+# Leaves room in the heap before it loads, fills it, and frees every second block.
 FREEING = """
     before = [bytes(100) for _ in range(220_000)]
     before = before[::2]
@@ -235,21 +230,51 @@ FREEING = """
             return lambda images: kept
         return load
 """
+# Takes a block that it does not touch, where an import has left room for it, or where none has.
+UNTOUCHED = """
+    import os
+    import numpy as np
+
+    room = np.empty(int(os.environ["ROOM"]), np.uint8)
+    after = bytes(100)
+    del room
+
+    def loader(variant, folder, threads):
+        def load():
+            block = np.empty(4_000_000, np.uint8)
+            return lambda images: block
+        return load
+"""
 
 
 @needs_smaps
 def test_blocks_in_use_count_wherever_they_lie_and_free_ones_do_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "freeing.py").write_text(textwrap.dedent(FREEING))
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    folder = tmp_path / "artifact"
-    folder.mkdir()
-    (folder / "manifest.json").write_text(json.dumps({"inputs": {"input_shape": [3, 32, 32]}}))
-    freeing = served_by(Artifact(variants.all_variants()["fp32"], folder), "freeing")
     block = sys.getsizeof(bytes(100)) + 16  # the allocator rounds up, and has a header
     expected = 55_000 * (block + 8)  # and the list
+    freeing = serving(FREEING, tmp_path, monkeypatch)
     assert memory.ask(freeing, threads=1)["used"] == pytest.approx(expected, rel=0.05)
+
+
+@needs_smaps
+@pytest.mark.parametrize("room", [100, 5_000_000])
+def test_a_large_block_counts_wherever_it_lies(
+    room: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROOM", str(room))
+    untouched = serving(UNTOUCHED, tmp_path, monkeypatch)
+    assert memory.ask(untouched, threads=1)["used"] == pytest.approx(4e6, rel=0.01)
+
+
+def serving(module: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Artifact:
+    """An empty artifact that a module of this source serves."""
+    (folder / "served.py").write_text(textwrap.dedent(module))
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    artifact = folder / "artifact"
+    artifact.mkdir()
+    (artifact / "manifest.json").write_text(json.dumps({"inputs": {"input_shape": [3, 32, 32]}}))
+    return served_by(Artifact(variants.all_variants()["fp32"], artifact), "served")
 
 
 def test_memory_of_this_process_does_not_count(
