@@ -1,5 +1,6 @@
 """A copy of the repository, and runs of `pytest benches` in it."""
 
+import gc
 import multiprocessing
 import os
 import shutil
@@ -38,6 +39,7 @@ def run_pytest(
     sys.path[:] = [str(folder), *(path for path in sys.path if Path(path) != ROOT)]
     for name in [name for name in sys.modules if name.partition(".")[0] in ("qmodels", "conftest")]:
         del sys.modules[name]
+    gc.freeze()  # what was imported before the fork stays: collections need not look at it
     sys.exit(int(pytest.main(arguments)))
 
 
@@ -72,8 +74,9 @@ def run(repository: Path, cache: Path) -> Run:
 
     # Each run is a fresh process, forked from one that has imported torch and nothing of ours.
     context = multiprocessing.get_context("forkserver")
-    slow_to_import = ["torch._dynamo", "torch.ao.quantization", "torch.profiler", "scipy.special"]
-    context.set_forkserver_preload([*slow_to_import, "sklearn.datasets", "pytest"])
+    torch_modules = ["torch._dynamo", "torch.ao.quantization", "torch.profiler"]
+    others = ["scipy.special", "sklearn.datasets", "pytest", "hypothesis"]
+    context.set_forkserver_preload([*torch_modules, *others])
 
     def pytest_in_copy(*arguments: str, plugin: str | None = None, **environment: str) -> Result:
         if plugin is not None:
