@@ -1,9 +1,18 @@
 import pytest
 
+from qmodels import data
+from qmodels.data import Dataset
 from qmodels.training import checkpoints
 from tests.cli.conftest import Qmodels
 
-pytestmark = pytest.mark.usefixtures("empty_cache")
+pytestmark = pytest.mark.usefixtures("empty_cache", "few_images")
+
+
+@pytest.fixture
+def few_images(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four hundred to train on."""
+    few = digits.with_train(digits.train.first(400))
+    monkeypatch.setattr(data, "load", lambda name: few)
 
 
 def test_a_checkpoint_is_written_that_build_and_fine_tuning_use(qmodels: Qmodels) -> None:

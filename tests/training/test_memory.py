@@ -38,10 +38,10 @@ def test_out_of_memory_training_goes_on_to_the_same_loss(
 ) -> None:
     """Quantization-aware, batch 128, on a device that holds 40 images at a time."""
     job = Job(
-        few,
+        few.with_train(few.train.first(256)),
         "resnet34",
         8,
-        FINE_TUNING["fine-tune"].lasting(4),
+        FINE_TUNING["fine-tune"].lasting(2),
         parent=digits_checkpoint,
         quantization_aware=True,
     )
