@@ -1,4 +1,5 @@
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,8 @@ from qmodels.measure import kernels
 from qmodels.network.resnet import random_images
 from qmodels.system import store, worker
 from qmodels.system.errors import UserError
-from qmodels.variants import all_variants, pt2e
+from qmodels.variants import all_variants
+from tests.conftest import Files
 
 ROOT = Path(__file__).parents[2]
 INT8 = (
@@ -88,48 +90,42 @@ def network() -> nn.Module:
     return nn.Sequential(layers, nn.Linear(16, 4)).eval()
 
 
-needs_compiler = pytest.mark.skipif(not inductor.compiler(), reason="needs a C++ compiler")
+@pytest.fixture(scope="module")
+def packages(network: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Stored:
+    """Of one image and of many, built in a cache whose path has a space.
 
-
-@needs_compiler
-def test_one_image_and_many_have_graphs_of_their_own(
-    network: nn.Module,
-    save: Callable[..., Stored],
-    tmp_path_factory: pytest.TempPathFactory,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """In a cache whose path has a space, at which Inductor splits the compiler's command."""
-    monkeypatch.setenv("QMODELS_CACHE_DIR", str(tmp_path_factory.mktemp("a cache")))
+    Inductor splits the compiler's command at spaces.
+    """
+    if not inductor.compiler():
+        pytest.skip("needs a C++ compiler")
+    folder = tmp_path_factory.mktemp("packages")
     before = os.environ.get(inductor.SCRATCH)  # torch sets one of its own
-    exported = inductor.export(network, random_images(2), also_one=True)
-    files = save(inductor.BACKEND, exported)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("QMODELS_CACHE_DIR", str(tmp_path_factory.mktemp("a cache")))
+        inductor.BACKEND.save(inductor.export(network, random_images(2), also_one=True), folder)
     assert os.environ.get(inductor.SCRATCH) == before
-    assert {inductor.ONE, inductor.MANY} == {path.name for path in files.folder.iterdir()}
-    forward = inductor.BACKEND.load(files)
-    images = random_images(5)
+    return Files(folder, nn.Identity)
+
+
+def test_one_image_and_many_have_graphs_of_their_own(
+    network: nn.Module, packages: Stored, tmp_path: Path
+) -> None:
+    assert {path.name for path in packages.folder.iterdir()} == {inductor.ONE, inductor.MANY}
+    forward, images = inductor.BACKEND.load(packages), random_images(5)
     with torch.inference_mode():
         for count in (1, 2, 5):
             expected = network(images[:count])
             torch.testing.assert_close(forward(images[:count]), expected, rtol=1e-4, atol=1e-5)
     # What runs is the package that is there: without the second, the first takes single images.
-    (files.folder / inductor.ONE).unlink()
-    assert len(inductor.BACKEND.load(files)(images[:1])) == 1
+    shutil.copy(packages.folder / inductor.MANY, tmp_path)
+    assert len(inductor.BACKEND.load(Files(tmp_path, nn.Identity))(images[:1])) == 1
 
 
-@needs_compiler
-def test_a_graph_that_is_not_frozen_runs_in_float_and_is_caught(
-    network: nn.Module, save: Callable[..., Stored], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytest.importorskip("torchao")
-    monkeypatch.setattr(inductor, "OPTIONS", {"freezing": False})
-    images = random_images(8)
-    prepared = pt2e.prepare(network, images, (-64, 63))
-    prepared(images)
-    files = save(inductor.BACKEND, pt2e.convert(prepared, images))
-    forward = inductor.BACKEND.load(files)
+def test_a_graph_that_runs_in_float_is_caught(packages: Stored) -> None:
+    forward, images = inductor.BACKEND.load(packages), random_images(1)
     with torch.inference_mode():
         logits = forward(images)
-    ran = inductor.BACKEND.kernels(forward, files, images[:1])
+    ran = inductor.BACKEND.kernels(forward, packages, images)
     macs = 16 * 3 * 9 * 32 * 32 + 16 * 4
     doubt = kernels.doubt(
         all_variants()["pt2e-int8"], kernels.proof(ran, macs, logits, None, logits)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from qmodels import cli
+from qmodels import cli, gate
 from tests.harness.planting import (
     ALONE,
     FATTER,
@@ -51,6 +51,8 @@ def test_a_change_against_a_base_is_reported_as_one(
     assert f"- {line}" in report
     assert "Compared with the base" in report
     assert "change against the base that ran beside it" in report
+    (of_base,) = (tmp_path / "cache" / "bases").glob("base-*/run.json")
+    assert {key.bench for key in gate.read_run(of_base).entries} == {"bench_size"}, "no latency"
 
 
 def test_a_variant_that_the_base_has_and_this_code_has_not_fails(
