@@ -26,9 +26,9 @@ FORWARDS = 5
 SMAPS = Path("/proc/self/smaps")
 STATUS = Path("/proc/self/status")
 PR_SET_THP_DISABLE = 41
-# Variables with which glibc alone allocates, in one heap, of which it reports the blocks in use. By
-# default a large block is a mapping, of which touched pages count, or lies in the heap, if imports
-# left room there. MKL's own buffers are 0.7 MB on some processors, nothing on others.
+# With these variables glibc alone allocates, all blocks lie in one heap, and glibc reports how much
+# of it is in use. By default a large block lies in the heap only if imports left room there. Only
+# there it would count in full. MKL's own buffers take 0.7 MB on some processors.
 ONE_ALLOCATOR = {
     "MALLOC_ARENA_MAX": "1",
     "MALLOC_MMAP_MAX_": "0",
@@ -106,7 +106,7 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
         inode's change time would not do: installers that hard-link libraries set it anew.
         """
         try:
-            # Path would intern the parts: the table of interned strings grows by 0.5 MB at a time.
+            # Path interns its parts, and the table of interned strings grows by 0.5 MB at a time.
             return path.startswith(f"{folder}{os.sep}") or os.stat(path).st_mtime >= started  # noqa: PTH116
         except FileNotFoundError:
             return True

@@ -208,3 +208,13 @@ def test_a_build_is_of_the_checkpoint_of_this_code(
     assert manifest["inputs"]["checkpoint"] == other.sha256
     assert set(built.folders) | set(built.failures) == {"fp32", "cuda-fp32"}
     assert all("\n" not in line for line in built.failures.values())
+
+
+def test_the_benches_of_a_checkout_are_run_without_latency(digits_checkpoint: Checkpoint) -> None:
+    run = checkouts.measure(HERE, digits_checkpoint, ["fp32"], threads=1, accuracy_images="100")
+    entries = {entry.name: entry for entry in run.entries.values()}
+    assert {"bench_accuracy[fp32]", "bench_size[fp32]", "bench_kernels[fp32]"} <= set(entries)
+    assert not any("latency" in name for name in entries)
+    accuracy = entries["bench_accuracy[fp32]"]
+    assert accuracy.metrics["top1"].value > 90
+    assert accuracy.conditions["checkpoint"] == digits_checkpoint.sha256[:16]

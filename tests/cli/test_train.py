@@ -10,7 +10,7 @@ pytestmark = pytest.mark.usefixtures("empty_cache", "few_images")
 
 @pytest.fixture
 def few_images(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Four hundred to train on."""
+    """Train on 400 images."""
     few = digits.with_train(digits.train.first(400))
     monkeypatch.setattr(data, "load", lambda name: few)
 

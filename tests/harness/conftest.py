@@ -39,7 +39,7 @@ def run_pytest(
     sys.path[:] = [str(folder), *(path for path in sys.path if Path(path) != ROOT)]
     for name in [name for name in sys.modules if name.partition(".")[0] in ("qmodels", "conftest")]:
         del sys.modules[name]
-    gc.freeze()  # what was imported before the fork stays: collections need not look at it
+    gc.freeze()  # garbage collection then skips what was imported before the fork
     sys.exit(int(pytest.main(arguments)))
 
 
