@@ -6,7 +6,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from qmodels.harness.records import Record
 from qmodels.harness.session import BenchSession
 from qmodels.measure import accuracy, fidelity
-from qmodels.network.evaluation import EVALUATION_BATCH, not_finite, ranks
+from qmodels.network.evaluation import EVALUATION_BATCH, not_finite, predict, ranks
 from qmodels.variants import Artifact, Variant
 
 
@@ -21,24 +21,22 @@ def bench_accuracy(
     """top1, top5_error, top1_drop; against fp32 without labels, sqnr_db and top1_agreement."""
     forward, images = qmodels_artifact.load(), qmodels_session.images
     logits = benchmark.pedantic(  # type: ignore[no-untyped-call]
-        accuracy.evaluate,
-        args=(forward, qmodels_session.dataset, images.images, qmodels_record.is_conclusive),
+        predict, args=(forward, qmodels_session.dataset, images.images)
     )
     broken = not_finite(logits)
     if broken:
         pytest.fail(f"{qmodels_variant.name}: {broken}", pytrace=False)
-    seen = images.first(len(logits))
     reference = qmodels_session.reference_logits(qmodels_variant, logits)
-    metrics = accuracy.metrics(logits, reference, seen)
+    metrics = accuracy.metrics(logits, reference, images)
     if qmodels_variant.name != "fp32":
         metrics |= fidelity.metrics(logits, reference)
     stats = benchmark.stats  # none under --benchmark-disable
-    speed = {"images_per_second": len(seen) / stats["mean"]} if stats else {}
+    speed = {"images_per_second": len(images) / stats["mean"]} if stats else {}
     qmodels_record(
         metrics,
         batch_size=EVALUATION_BATCH,
         threads="all",
-        images=len(seen),
-        ranks=(seen, ranks(logits, seen.labels)),
+        images=len(images),
+        ranks=(images, ranks(logits, images.labels)),
         **speed,
     )

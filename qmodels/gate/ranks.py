@@ -119,25 +119,6 @@ def flips(now: Ranks, before: Ranks, metric: str) -> Flips:
     return Flips(int(both.sum()), int((wrong & ~was_wrong).sum()), int((was_wrong & ~wrong).sum()))
 
 
-def is_conclusive(seen: Flips, tolerance: float, alpha: float) -> bool:
-    """Whether a part of the images answers for all of them.
-
-    It does if the loss is significant, or if a loss as large as the tolerance is excluded. The
-    bounds on the shares of images lost and won are the exact ones of Clopper and Pearson (1934).
-
-    Args:
-        tolerance: in points.
-        alpha: how often this answer may be wrong.
-    """
-    if seen.images == 0:
-        return False
-    if seen.p_value <= alpha and seen.points >= tolerance:
-        return True
-    lost = binomtest(seen.lost, seen.images, alternative="less").proportion_ci(1 - alpha).high
-    won = binomtest(seen.won, seen.images, alternative="greater").proportion_ci(1 - alpha).low
-    return bool(100 * (lost - won) < tolerance)
-
-
 def least_visible(images: int, alpha: float) -> float:
     """The least loss, in points, that the exact test can see on so many images: nothing is won."""
     return 100 * max(1, math.ceil(math.log2(1 / alpha))) / images

@@ -42,8 +42,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--qmodels-accuracy-images",
         metavar="N|all",
-        help="test images at most, fewer where those seen answer the question; by default all up "
-        "to width 16, 2000 above",
+        help="so many test images, of all classes alike; by default all up to width 16, 2000 above",
     )
     group.addoption(
         "--qmodels-base",

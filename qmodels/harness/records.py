@@ -14,12 +14,10 @@ from torch import Tensor
 from qmodels import gate
 from qmodels.base import checkouts
 from qmodels.data import Split
-from qmodels.gate.ranks import collect, flips, is_conclusive, least_visible
+from qmodels.gate.ranks import collect, least_visible
 from qmodels.harness.session import BenchSession, exit_on_user_error
 from qmodels.harness.settings import stored_run
-from qmodels.measure import accuracy
 from qmodels.measure.metric import Metric
-from qmodels.network import evaluation
 from qmodels.system import machine, packages
 from qmodels.training import checkpoints
 from qmodels.variants import Variant
@@ -187,30 +185,6 @@ class Record:
         if lines:
             pytest.fail("\n".join(lines), pytrace=False)
 
-    def is_conclusive(self, logits: Tensor) -> bool:
-        """Whether logits (M, classes) of the first M images answer the gate's question."""
-        session = self.recorder.session
-        settings, variant = session.settings, self.variant
-        if not settings.stops_early or settings.baseline is None or settings.base:
-            return False
-        bench = self.item.originalname
-        key = gate.Key(settings.network, bench, variant.name, evaluation.EVALUATION_BATCH)
-        before = settings.baseline.entries.get(key)
-        if before is None or before.ranks is None:
-            return False
-        stored, seen = before.ranks, session.images.first(len(logits))
-        now = collect(session.dataset.test, seen, evaluation.ranks(logits, seen.labels))
-        of = (variant.name, variant.arithmetic)
-        looks = accuracy.looks(len(session.images))
-        return now.images == stored.images and all(
-            is_conclusive(
-                flips(now, stored, metric),
-                settings.tolerances.of(metric, *of) or 0.0,
-                settings.tolerances.level(metric, *of) / looks,
-            )
-            for metric in ("top1", "top5_error")
-        )
-
 
 def base_values(entry: gate.Entry, base: gate.Baseline | None) -> dict[str, float]:
     """What a base measured of the same benchmark, by metric."""
@@ -224,8 +198,7 @@ def unseen(session: BenchSession, variant: Variant, seen: int) -> list[str]:
     if seen == whole:
         return []
     least = least_visible(seen, settings.tolerances.level("top1", variant.name, variant.arithmetic))
-    early = " (the answer was clear by then)" if seen < (settings.accuracy_images or 0) else ""
     return [
-        f"accuracy on {seen} of {whole} images{early}: a loss of less than {least:.2f} points "
-        "cannot be detected"
+        f"accuracy on {seen} of {whole} images: a loss of less than {least:.2f} points cannot be "
+        "detected"
     ]

@@ -91,17 +91,16 @@ class BenchSession:
         return artifact
 
     def reference_logits(self, variant: Variant, logits: Tensor) -> Tensor:
-        """fp32's logits (M, classes) float32, for the first M of ``images``.
+        """fp32's logits (N, classes) float32 for ``images``.
 
         Args:
             logits: of the variant for these images; kept where the variant is fp32.
         """
         if variant.name == variants.registry.REFERENCE:
             self.fp32_logits = logits
-        elif len(self.fp32_logits) < len(logits):
-            first = self.images.first(len(logits)).images
-            self.fp32_logits = evaluation.predict(self.fp32, self.dataset, first)
-        return self.fp32_logits[: len(logits)]
+        elif not len(self.fp32_logits):
+            self.fp32_logits = evaluation.predict(self.fp32, self.dataset, self.images.images)
+        return self.fp32_logits
 
 
 @contextmanager

@@ -27,7 +27,6 @@ class Settings:
         checkpoint: the weights; None where they have to be trained first.
         variants: that were asked for, all by default.
         left_out: whether variants were named, so that others were left out.
-        stops_early: whether accuracy stops evaluating where the answer is clear.
         base: the code that this one is compared with, in turn.
         baselines: the folder of all stored runs.
         baseline: the stored runs that fit, of this class or of the nearest ones.
@@ -41,7 +40,6 @@ class Settings:
     left_out: bool
     threads: int
     accuracy_images: int | None
-    stops_early: bool
     base: Checkout | None
     update_baseline: bool
     require_baseline: bool
@@ -79,7 +77,6 @@ def read_settings(config: pytest.Config) -> Settings:
         left_out=option.qmodels_variants is not None,
         threads=option.qmodels_threads,
         accuracy_images=accuracy_images(option.qmodels_accuracy_images, width),
-        stops_early=option.qmodels_accuracy_images not in (None, "all"),
         base=checkouts.find(option.qmodels_base) if option.qmodels_base else None,
         update_baseline=option.qmodels_update_baseline,
         require_baseline=option.qmodels_require_baseline,

@@ -1,18 +1,14 @@
 """Accuracy of a variant, and what it lost against fp32 on the same images."""
 
 import math
-from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
-from qmodels.backends.base import Runnable
-from qmodels.data import Dataset, Split
+from qmodels.data import Split
 from qmodels.measure.metric import Metric, measured
-from qmodels.network.evaluation import accuracy, predict, ranks
+from qmodels.network.evaluation import accuracy, ranks
 
 Z95 = 1.959964
-LOOK = 1000
 
 
 def metrics(logits: Tensor, reference: Tensor, split: Split) -> dict[str, Metric]:
@@ -30,33 +26,6 @@ def metrics(logits: Tensor, reference: Tensor, split: Split) -> dict[str, Metric
         "top5_error": measured("top5_error", top5_error),
         "top1_drop": measured("top1_drop", drop, ci, ci_level=0.95),
     }
-
-
-def evaluate(
-    forward: Runnable,
-    dataset: Dataset,
-    images: Tensor,
-    settled: Callable[[Tensor], bool] | None = None,
-) -> Tensor:
-    """Logits (M, classes) float32 of images (N, 3, 32, 32) uint8: all, or the first M of them.
-
-    Args:
-        settled: whether logits (M, classes) of the first M images answer the question; asked
-            after every ``LOOK`` images.
-    """
-    if settled is None:
-        return predict(forward, dataset, images)
-    parts: list[Tensor] = []
-    for some in images.split(LOOK):
-        parts.append(predict(forward, dataset, some))
-        if settled(torch.cat(parts)):
-            break
-    return torch.cat(parts)
-
-
-def looks(images: int) -> int:
-    """How often ``evaluate`` asks whether so many images are settled."""
-    return math.ceil(images / LOOK)
 
 
 def paired_drop(

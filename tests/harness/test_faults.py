@@ -55,7 +55,7 @@ def test_logits_that_are_not_finite_fail_accuracy_and_kernels(
         assert said in " ".join(capsys.readouterr().out.split())
 
 
-def test_fewer_images_stop_early_and_say_what_they_could_not_see(run: Run, baseline: Path) -> None:
+def test_fewer_images_say_what_they_could_not_show(run: Run, baseline: Path) -> None:
     result = run("benches/bench_accuracy.py", VARIANTS, "--qmodels-accuracy-images=200")
     assert result.returncode == 0, result.stdout
     assert "200 of 596 images: a loss of less than 3.00 points" in result.stdout

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from qmodels.data import Dataset, Split
+from qmodels.data import Split
 from qmodels.measure import accuracy
 
 
@@ -33,26 +33,6 @@ def test_many_more_lost_than_won_is_seen() -> None:
     reference, variant = predicting([0] * 1000), predicting([1] * 30 + [0] * 970)
     low, high = accuracy.metrics(variant, reference, split(truth))["top1_drop"].ci or (0, 0)
     assert 1.5 < low < 3.0 < high < 4.5
-
-
-def test_an_evaluation_ends_where_the_question_is_settled(digits: Dataset) -> None:
-    images = digits.train.images
-
-    def forward(batch: Tensor) -> Tensor:
-        return batch.flatten(1)[:, :10]
-
-    whole = accuracy.evaluate(forward, digits, images)
-    asked: list[int] = []
-
-    def settled(logits: Tensor) -> bool:
-        asked.append(len(logits))
-        return False
-
-    assert torch.equal(accuracy.evaluate(forward, digits, images, settled), whole)
-    assert asked == [1000, len(images)]
-    assert accuracy.looks(len(images)) == 2
-    part = accuracy.evaluate(forward, digits, images, lambda logits: True)
-    assert torch.equal(part, whole[:1000])
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=60))
