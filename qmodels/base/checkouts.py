@@ -13,7 +13,6 @@ from functools import cache
 from pathlib import Path
 
 from qmodels.gate import Run, read_run
-from qmodels.gate.run import FORMAT
 from qmodels.system import store, worker
 from qmodels.system.errors import UserError
 from qmodels.system.protocol import PROTOCOL, Hello, conversation
@@ -178,7 +177,7 @@ def measure(
     """
     known = [name for name in names if name in variants(checkout)]
     if not known:
-        return Run(FORMAT, None, {})
+        return Run(None, {})
     options = {"variants": known, "threads": threads, "accuracy_images": accuracy_images}
     inputs = {
         "source": source_digest(checkout.root),

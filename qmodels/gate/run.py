@@ -1,8 +1,6 @@
 """A run as a value, read from pytest-benchmark's JSON or from a stored baseline.
 
 Raw records are read here and in ``entry``, and nowhere else. Stored files have a format number.
-Format 1 named neither the network nor the bench of an entry; it is still read, and becomes format 2
-when the file is next written.
 """
 
 import json
@@ -25,7 +23,6 @@ class Run:
     """All benchmarks of a run.
 
     Attributes:
-        format: of the file that it was read from; ``FORMAT`` where it was never stored.
         machine_class: of the processor; None where the record does not say.
         entries: in the order of the record.
         partial: whether a stored file has only what was accepted of its machine class; the rest
@@ -35,7 +32,6 @@ class Run:
         failures: benches that failed and measured nothing.
     """
 
-    format: int
     machine_class: str | None
     entries: Mapping[Key, Entry]
     partial: bool = False
@@ -46,7 +42,7 @@ class Run:
     @staticmethod
     def of(entries: Iterable[Entry]) -> "Run":
         """Entries that were not stored, as a run."""
-        return Run(FORMAT, None, {entry.key: entry for entry in entries})
+        return Run(None, {entry.key: entry for entry in entries})
 
     def alone(self) -> "Run":
         """This run without its own verdicts and without what a base measured beside it."""
@@ -67,29 +63,23 @@ class Run:
             file: the path of the record, as people type it.
 
         Raises:
-            UserError: the record is malformed, or of a later format.
+            UserError: the record is malformed, or of another format.
         """
         name = f"run {file}" if file else "the run"
         try:
-            # Format 1 had no number yet; what is fresh from pytest-benchmark needs none.
-            number = record.get("format", 1 if "made" in record else FORMAT)
-            if number not in (1, FORMAT):
+            number = record.get("format", FORMAT)  # pytest-benchmark writes none
+            if number != FORMAT:
                 raise UserError(
                     f"{name} has format {number}, and this qmodels reads {FORMAT}: "
-                    "use the version that wrote it, or a later one"
+                    "use the version that wrote it, or make it again with --qmodels-update-baseline"
                 )
             makers = record.get("made", {})
             machine_class = record.get("machine_info", {}).get("machine_class")
-            benchmarks = record["benchmarks"]
-            # Of benches that failed, older versions kept records without metrics.
-            fresh = machine_class and "made" not in record
-            failed = [one for one in benchmarks if fresh and "metrics" not in one["extra_info"]]
             entries = [
-                entry(complete(benchmark, number, makers, ranks or {}), file=file)
-                for benchmark in benchmarks
-                if benchmark not in failed
+                entry(complete(benchmark, makers, ranks or {}), file=file)
+                for benchmark in record["benchmarks"]
             ]
-            failures = [Failure(one["name"], "it measured nothing") for one in failed]
+            failures: list[Failure] = []
             findings: tuple[Finding, ...] | None = None
             gone: tuple[Finding, ...] = ()
             if SECTION in record:
@@ -103,7 +93,6 @@ class Run:
             raise damaged(name, str(error)) from None
         by_key = {entry.key: entry for entry in entries}
         return Run(
-            number,
             machine_class,
             by_key,
             bool(record.get("partial")),
@@ -123,33 +112,20 @@ def damaged(name: str, reason: str) -> UserError:
 
 def complete(
     benchmark: Mapping[str, Any],
-    number: int,
     makers: Mapping[str, Any],
     ranks: Mapping[str, Any],
 ) -> dict[str, Any]:
     """A benchmark's record, with what stands elsewhere in a stored run filled in.
 
     Args:
-        number: the format of the file.
         makers: provenance by the short name that entries refer to it with.
         ranks: by benchmark.
     """
     extra_info = dict(benchmark["extra_info"])
     if not isinstance(extra_info.get("made"), Mapping):
         extra_info["made"] = makers.get(str(extra_info.get("made")))
-    label = benchmark["name"]
-    if number == 1:
-        label = benchmark["fullname"]
-        names = (extra_info["dataset"], extra_info["architecture"], extra_info["width"])
-        metrics = dict(extra_info["metrics"])
-        metrics.pop("rss_bytes", None)  # counted pages of shared libraries
-        extra_info |= {
-            "network": network_name(*names),
-            "bench": label.rpartition("::")[2].partition("[")[0],
-            "metrics": metrics,
-        }
-    if label in ranks:
-        extra_info["ranks"] = ranks[label]
+    if benchmark["name"] in ranks:
+        extra_info["ranks"] = ranks[benchmark["name"]]
     return {**benchmark, "extra_info": extra_info}
 
 

@@ -1,7 +1,8 @@
 """Trained fp32 weights on disk: safetensors files described by an index beside them.
 
 A checkpoint folder holds ``index.json``, one record a file, and the files. The index has a format
-number; the first one was a bare list of records, and becomes format 1 when it is next written.
+number.
+
 Convolution and linear weights are stored as float16, which halves the file and costs no measurable
 accuracy. One-dimensional tensors (biases, batch-norm scales and statistics) stay float32, because a
 running variance can exceed float16's range. Fake-quantized weights are stored as their levels,
@@ -150,23 +151,21 @@ def read_index(folder: Path) -> list[Checkpoint]:
     """The checkpoints of a folder, oldest first; none where there is no index.
 
     Raises:
-        UserError: it can't be read, or its format is a later one.
+        UserError: it can't be read, or has another format.
     """
     index = folder / INDEX
     if not index.exists():
         return []
     try:
         content = json.loads(index.read_text(encoding="utf-8"))
-        number = 0 if isinstance(content, list) else content["format"]
-        if number not in (0, FORMAT):
+        if content["format"] != FORMAT:
             raise UserError(
-                f"checkpoint index {index} has format {number}, and this qmodels reads {FORMAT}: "
-                "use the version that wrote it, or a later one"
+                f"checkpoint index {index} has format {content['format']}, and this qmodels reads "
+                f"{FORMAT}: use the version that wrote it, or a later one"
             )
-        records = content if number == 0 else content["checkpoints"]
         return [
             Checkpoint(folder=folder, **{**record, "recipe": from_record(record["recipe"])})
-            for record in records
+            for record in content["checkpoints"]
         ]
     except (OSError, ValueError, TypeError, KeyError):
         raise UserError(

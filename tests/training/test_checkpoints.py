@@ -110,16 +110,6 @@ def test_a_checkpoint_of_any_folder_is_named_by_its_path_and_has_its_sibling_the
     assert checkpoints.find_quantization_aware(saved) == sibling
 
 
-def test_an_index_without_a_format_is_read_and_gets_one(saved: Checkpoint) -> None:
-    index = saved.folder / checkpoints.INDEX
-    content = json.loads(index.read_text())
-    assert content["format"] == 1
-    index.write_text(json.dumps(content["checkpoints"]))
-    assert checkpoints.read_index(saved.folder) == [saved]
-    checkpoints.save(checkpoints.load_model(saved).state_dict(), saved)
-    assert json.loads(index.read_text()) == content
-
-
 def test_an_index_of_a_later_format_is_refused_in_one_line(saved: Checkpoint) -> None:
     index = saved.folder / checkpoints.INDEX
     index.write_text(index.read_text().replace('"format": 1', '"format": 2'))
