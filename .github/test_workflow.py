@@ -174,7 +174,8 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
     clone.git("checkout", "--quiet", "-B", "stored", "HEAD^")
     own.unlink(missing_ok=True)
-    own.with_suffix(".ranks.json").unlink(missing_ok=True)
+    for beside in (".ranks.json", ".times.json"):
+        own.with_suffix(beside).unlink(missing_ok=True)
     result = clone.shell(
         "tox run -e benches -- --qmodels-update-baseline",
         PYTEST_ADDOPTS=f"{OPTIONS} --qmodels-variants={VARIANTS}",

@@ -1,8 +1,8 @@
-"""Store runs as baselines: pytest-benchmark's JSON, laid out for people who review a change of it.
+"""Store runs as baselines, laid out for people who review a change of one.
 
 Each metric has a line of its own, in the order of the benchmarks' names. Provenance (date, commit,
-versions, host) stands once at the top, and entries refer to it. Ranks of images are in a file
-beside it, a line for each benchmark.
+versions, host) stands once at the top, and entries refer to it. Two files beside it have a line for
+each benchmark: the ranks of images, and the times that pytest-benchmark compares with.
 """
 
 import json
@@ -13,7 +13,7 @@ from typing import Any
 
 from qmodels.gate.baseline import baseline_path
 from qmodels.gate.entry import COMPARABILITY_KEYS, Entry, Key, Provenance
-from qmodels.gate.run import FORMAT, Run, ranks_path, read_run
+from qmodels.gate.run import FORMAT, Run, ranks_path, read_run, times_path
 from qmodels.system import store
 from qmodels.system.errors import UserError
 
@@ -166,40 +166,49 @@ def write(path: Path, machine_class: str, entries: Sequence[Entry], *, partial: 
     record = {
         "format": FORMAT,
         **({"partial": True} if partial else {}),
+        "machine_class": machine_class,
         "made": {
             name: maker.as_record()
             for name, maker in sorted(makers.items(), key=lambda item: item[1].date)
         },
+        "entries": {entry.name: as_record(entry) for entry in ordered},
+    }
+    times = {
         "machine_info": {"machine_class": machine_class},
         "commit_info": {},
-        "benchmarks": [as_record(entry) for entry in ordered],
+        "benchmarks": [times_of(entry) for entry in ordered],
     }
     store.write_text(ranks_path(path), layout(ranks, deep=1) + "\n")
-    store.write_text(path, layout(record, deep=5) + "\n")
+    store.write_text(times_path(path), layout(times, deep=2) + "\n")
+    store.write_text(path, layout(record, deep=3) + "\n")
 
 
 def as_record(entry: Entry) -> dict[str, Any]:
-    """An entry as stored runs hold it: without raw times and what nobody compares."""
-    timing = entry.timing
+    """An entry as stored runs hold it: what it is about, then its metrics."""
     return {
-        "fullname": entry.nodeid,
-        "name": entry.name,
-        "group": timing.group,
-        "param": timing.param,
-        "params": timing.params,
-        "extra_info": {
-            "network": entry.key.network,
-            "bench": entry.key.bench,
-            "variant": entry.key.variant,
-            "machine_class": entry.machine_class,
+        "about": {
+            **entry.key._asdict(),
             **{key: entry.conditions[key] for key in COMPARABILITY_KEYS},
             "arithmetic": entry.arithmetic,
             "images": entry.images,
             "int8_saturates": entry.int8_saturates,
             "cpus": entry.cpus,
+            "bench_id": entry.nodeid,
             "made": short_name(entry.provenance),
-            "metrics": {name: metric.as_record() for name, metric in entry.metrics.items()},
         },
+        **{name: metric.as_record() for name, metric in entry.metrics.items()},
+    }
+
+
+def times_of(entry: Entry) -> dict[str, Any]:
+    """What pytest-benchmark needs of an entry, as its JSON has it."""
+    timing = entry.timing
+    return {
+        "name": entry.name,
+        "fullname": entry.nodeid,
+        "group": timing.group,
+        "param": timing.param,
+        "params": timing.params,
         "stats": {name: timing.stats[name] for name in STATISTICS if name in timing.stats},
     }
 

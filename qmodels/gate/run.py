@@ -4,7 +4,8 @@ Raw records are read here and in ``entry``, and nowhere else. Stored files have 
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from qmodels.gate.entry import Entry, Key, MalformedEntry, entry
 from qmodels.gate.finding import Failure, Finding
 from qmodels.system.errors import UserError
 
-FORMAT = 2
+FORMAT = 3
 # The part of a run's record that holds its verdicts.
 SECTION = "qmodels"
 
@@ -42,7 +43,7 @@ class Run:
     @staticmethod
     def of(entries: Iterable[Entry]) -> "Run":
         """Entries that were not stored, as a run."""
-        return Run(None, {entry.key: entry for entry in entries})
+        return Run(None, by_key(entries))
 
     def alone(self) -> "Run":
         """This run without its own verdicts and without what a base measured beside it."""
@@ -50,56 +51,80 @@ class Run:
         return replace(self, entries=entries, findings=None)
 
     @staticmethod
-    def from_record(
-        record: Mapping[str, Any],
-        *,
-        ranks: Mapping[str, Any] | None = None,
-        file: str | None = None,
-    ) -> "Run":
-        """Read pytest-benchmark's JSON with qmodels' metrics, or a stored baseline.
+    def from_record(record: Mapping[str, Any], *, file: str | None = None) -> "Run":
+        """Read pytest-benchmark's JSON with qmodels' metrics.
 
         Args:
-            ranks: records of ranks by benchmark, where they are not in the record itself.
+            file: the path of the record, as people type it.
+
+        Raises:
+            UserError: the record is malformed.
+        """
+        with reading(file):
+            entries = [entry(benchmark, file=file) for benchmark in record["benchmarks"]]
+            run = Run(record.get("machine_info", {}).get("machine_class"), by_key(entries))
+            if SECTION not in record:
+                return run
+            section = record[SECTION]
+            return replace(
+                run,
+                findings=tuple(map(Finding.from_record, section["findings"])),
+                gone=tuple(map(Finding.from_record, section["gone"])),
+                failures=tuple(Failure(*failure) for failure in section["failures"]),
+            )
+
+    @staticmethod
+    def from_stored(
+        record: Mapping[str, Any],
+        ranks: Mapping[str, Any],
+        times: Mapping[str, Any],
+        *,
+        file: str | None = None,
+    ) -> "Run":
+        """Read a stored run, which ``accept`` wrote.
+
+        Args:
+            ranks: records of ranks by the name of a benchmark.
+            times: what pytest-benchmark measured, as its JSON has it.
             file: the path of the record, as people type it.
 
         Raises:
             UserError: the record is malformed, or of another format.
         """
-        name = f"run {file}" if file else "the run"
-        try:
-            number = record.get("format", FORMAT)  # pytest-benchmark writes none
-            if number != FORMAT:
+        with reading(file):
+            if record["format"] != FORMAT:
                 raise UserError(
-                    f"{name} has format {number}, and this qmodels reads {FORMAT}: "
+                    f"run {file} has format {record['format']}, and this qmodels reads {FORMAT}: "
                     "use the version that wrote it, or make it again with --qmodels-update-baseline"
                 )
-            makers = record.get("made", {})
-            machine_class = record.get("machine_info", {}).get("machine_class")
-            entries = [
-                entry(complete(benchmark, makers, ranks or {}), file=file)
-                for benchmark in record["benchmarks"]
-            ]
-            failures: list[Failure] = []
-            findings: tuple[Finding, ...] | None = None
-            gone: tuple[Finding, ...] = ()
-            if SECTION in record:
-                section = record[SECTION]
-                findings = tuple(map(Finding.from_record, section["findings"]))
-                gone = tuple(map(Finding.from_record, section["gone"]))
-                failures += [Failure(*one) for one in section["failures"]]
-        except KeyError as error:
-            raise damaged(name, f"an entry lacks {error}") from None
-        except (MalformedEntry, TypeError, ValueError, AttributeError) as error:
-            raise damaged(name, str(error)) from None
-        by_key = {entry.key: entry for entry in entries}
-        return Run(
-            machine_class,
-            by_key,
-            bool(record.get("partial")),
-            findings,
-            gone,
-            tuple(failures),
-        )
+            timings = {benchmark["name"]: benchmark for benchmark in times.get("benchmarks", ())}
+            entries = []
+            for name, stored in record["entries"].items():
+                about = dict(stored["about"])
+                about["made"] = record["made"].get(about["made"])
+                about["machine_class"] = record["machine_class"]
+                about["metrics"] = {key: stored[key] for key in stored if key != "about"}
+                about["ranks"] = ranks.get(name)
+                benchmark = {**timings.get(name, {}), "name": name, "fullname": about["bench_id"]}
+                entries.append(entry({**benchmark, "extra_info": about}, file=file))
+            return Run(record["machine_class"], by_key(entries), bool(record.get("partial")))
+
+
+def by_key(entries: Iterable[Entry]) -> dict[Key, Entry]:
+    """Entries by what identifies them."""
+    return {entry.key: entry for entry in entries}
+
+
+@contextmanager
+def reading(file: str | None) -> Iterator[None]:
+    """Whatever the block meets in a malformed record is one line."""
+    name = f"run {file}" if file else "the run"
+    try:
+        yield
+    except KeyError as error:
+        raise damaged(name, f"an entry lacks {error}") from None
+    except (MalformedEntry, TypeError, ValueError, AttributeError) as error:
+        raise damaged(name, str(error)) from None
 
 
 def damaged(name: str, reason: str) -> UserError:
@@ -108,25 +133,6 @@ def damaged(name: str, reason: str) -> UserError:
         f"{name} is damaged, or holds no metrics of qmodels ({reason}): "
         "restore it from git, or delete it and make it again with --qmodels-update-baseline"
     )
-
-
-def complete(
-    benchmark: Mapping[str, Any],
-    makers: Mapping[str, Any],
-    ranks: Mapping[str, Any],
-) -> dict[str, Any]:
-    """A benchmark's record, with what stands elsewhere in a stored run filled in.
-
-    Args:
-        makers: provenance by the short name that entries refer to it with.
-        ranks: by benchmark.
-    """
-    extra_info = dict(benchmark["extra_info"])
-    if not isinstance(extra_info.get("made"), Mapping):
-        extra_info["made"] = makers.get(str(extra_info.get("made")))
-    if benchmark["name"] in ranks:
-        extra_info["ranks"] = ranks[benchmark["name"]]
-    return {**benchmark, "extra_info": extra_info}
 
 
 def read_run(path: Path) -> Run:
@@ -138,8 +144,11 @@ def read_run(path: Path) -> Run:
     if not path.exists():
         raise UserError(f"run {path} does not exist: name a file of --benchmark-json")
     record = read_json(path)
-    ranks = read_json(ranks_path(path)) if ranks_path(path).exists() else {}
-    return Run.from_record(record, ranks=ranks, file=shown(path))
+    if "format" not in record:
+        return Run.from_record(record, file=shown(path))
+    beside = (ranks_path(path), times_path(path))
+    ranks, times = (read_json(other) if other.exists() else {} for other in beside)
+    return Run.from_stored(record, ranks, times, file=shown(path))
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -157,6 +166,11 @@ def read_json(path: Path) -> dict[str, Any]:
 def ranks_path(path: Path) -> Path:
     """The file beside a stored run that holds the ranks of its images."""
     return path.with_suffix(".ranks.json")
+
+
+def times_path(path: Path) -> Path:
+    """The file beside a stored run that pytest-benchmark compares with: times of the benches."""
+    return path.with_suffix(".times.json")
 
 
 def network_name(dataset: str, architecture: str, width: int) -> str:

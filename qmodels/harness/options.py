@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from qmodels import data, gate, network, variants
+from qmodels.gate.run import times_path
 from qmodels.harness.settings import Settings, read_settings
 from qmodels.system import machine
 from qmodels.system.errors import UserError
@@ -85,7 +86,7 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from None
     config.stash[SETTINGS] = settings
     if config.option.benchmark_compare is True:
-        stored = settings.baseline_path
+        stored = times_path(settings.baseline_path)
         config.option.benchmark_compare = str(stored) if stored.exists() else []
 
 

@@ -19,6 +19,7 @@ from qmodels.harness.session import BenchSession, exit_on_user_error
 from qmodels.harness.settings import stored_run
 from qmodels.measure.metric import Metric
 from qmodels.system import machine, packages
+from qmodels.system.errors import UserError
 from qmodels.training import checkpoints
 from qmodels.variants import Variant
 
@@ -94,12 +95,15 @@ class Recorder:
 
     @cached_property
     def accepted(self) -> gate.StoredChanges | None:
-        """The stored runs of this code and of the base; None without a base."""
+        """The stored runs of this code and of the base; None where there are no such two."""
         settings = self.session.settings
         if settings.base is None or settings.baseline is None:
             return None
         folder = settings.base.root / "baselines"
-        before = stored_run(folder, settings.network, self.session.checkpoint)
+        try:
+            before = stored_run(folder, settings.network, self.session.checkpoint)
+        except UserError:  # another format: nothing counts as accepted since then
+            return None
         return gate.StoredChanges(settings.baseline.entries, before.entries if before else {})
 
 

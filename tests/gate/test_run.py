@@ -6,7 +6,7 @@ import pytest
 
 from qmodels import gate
 from qmodels.gate.ranks import Ranks
-from qmodels.gate.run import ranks_path
+from qmodels.gate.run import ranks_path, times_path
 from qmodels.system.errors import UserError
 from tests.gate.records import (
     CLASS,
@@ -18,21 +18,19 @@ from tests.gate.records import (
 )
 
 BASELINES = Path(__file__).parents[2] / "baselines"
-SHIPPED = sorted(
-    path for path in BASELINES.glob("*-*/*.json") if not path.name.endswith(".ranks.json")
-)
+SHIPPED = sorted(path for path in BASELINES.glob("*-*/*.json") if path.suffixes == [".json"])
 
 
-@pytest.mark.parametrize("other", [1, 3])
+@pytest.mark.parametrize("other", [2, 4])
 def test_another_format_is_refused_in_one_line(other: int, tmp_path: Path) -> None:
     gate.accept(tmp_path, run(benchmark(FP32)))
     path = stored(tmp_path)
-    path.write_text(path.read_text().replace('"format": 2', f'"format": {other}'))
-    with pytest.raises(UserError, match=f"has format {other}, and this qmodels reads 2: use"):
+    path.write_text(path.read_text().replace('"format": 3', f'"format": {other}'))
+    with pytest.raises(UserError, match=f"has format {other}, and this qmodels reads 3: use"):
         gate.read_baseline(path)
 
 
-WHOLE = json.dumps({**record(benchmark(FP32, made="x")), "format": 2})
+WHOLE = json.dumps(record(benchmark(FP32)))
 
 
 @pytest.mark.parametrize(
@@ -49,9 +47,12 @@ WHOLE = json.dumps({**record(benchmark(FP32, made="x")), "format": 2})
         WHOLE.replace('"value": 1.0', '"value": NaN'),
         WHOLE.replace('"value": 1.0', '"value": -Infinity'),
         WHOLE.replace('"batch_size": 1', '"batch_size": "one"'),
-        WHOLE.replace('"format"', '"qmodels": {}, "format"'),
-        WHOLE.replace('"format"', '"qmodels": 3, "format"'),
-        json.dumps({"made": {}, **json.loads(WHOLE.replace('"metrics"', '"numbers"'))}),
+        WHOLE.replace('"machine_info"', '"qmodels": {}, "machine_info"'),
+        WHOLE.replace('"machine_info"', '"qmodels": 3, "machine_info"'),
+        WHOLE.replace('"metrics"', '"numbers"'),
+        '{"format": 3}',
+        '{"format": 3, "machine_class": "c", "made": {}, "entries": {"a": {}}}',
+        '{"format": 3, "machine_class": "c", "made": {}, "entries": 3}',
     ],
 )
 def test_a_damaged_baseline_is_refused_in_one_line(tmp_path: Path, content: str) -> None:
@@ -79,4 +80,5 @@ def test_a_shipped_baseline_is_written_again_byte_for_byte(path: Path, tmp_path:
     (done,) = gate.accept(tmp_path, gate.read_run(path), whole=True)
     assert done.path.relative_to(tmp_path) == path.relative_to(BASELINES)
     assert done.path.read_bytes() == path.read_bytes()
-    assert ranks_path(done.path).read_bytes() == ranks_path(path).read_bytes()
+    for beside in (ranks_path, times_path):
+        assert beside(done.path).read_bytes() == beside(path).read_bytes()

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from qmodels.gate.run import ranks_path
+from qmodels.gate.run import ranks_path, times_path
 from qmodels.system import machine
 
 ROOT = Path(__file__).parents[2]
@@ -197,8 +197,9 @@ def edited(path: Path, old: str, new: str) -> Iterator[None]:
 
 @contextmanager
 def kept(baseline: Path) -> Iterator[None]:
-    """Restore a baseline and its ranks after a while."""
-    files = {path: path.read_bytes() for path in (baseline, ranks_path(baseline))}
+    """Restore a baseline, and the files beside it, after a while."""
+    paths = (baseline, ranks_path(baseline), times_path(baseline))
+    files = {path: path.read_bytes() for path in paths}
     try:
         yield
     finally:
