@@ -167,7 +167,7 @@ def write(path: Path, machine_class: str, entries: Sequence[Entry], *, partial: 
         "format": FORMAT,
         **({"partial": True} if partial else {}),
         "machine_class": machine_class,
-        "made": {
+        "provenance": {
             name: maker.as_record()
             for name, maker in sorted(makers.items(), key=lambda item: item[1].date)
         },
@@ -194,7 +194,7 @@ def as_record(entry: Entry) -> dict[str, Any]:
             "int8_saturates": entry.int8_saturates,
             "cpus": entry.cpus,
             "bench_id": entry.nodeid,
-            "made": short_name(entry.provenance),
+            "provenance": short_name(entry.provenance),
         },
         **{name: metric.as_record() for name, metric in entry.metrics.items()},
     }

@@ -175,7 +175,7 @@ def entry(benchmark: Mapping[str, Any], *, file: str | None = None) -> Entry:
             metrics={
                 name: Metric.from_record(record) for name, record in extra_info["metrics"].items()
             },
-            provenance=Provenance.from_record(extra_info.get("made") or {}),
+            provenance=Provenance.from_record(extra_info.get("provenance") or {}),
             unmeasured=dict(extra_info.get("unmeasured", {})),
             images=extra_info.get("images"),
             ranks=None if ranks is None else Ranks.from_record(ranks),

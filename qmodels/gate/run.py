@@ -101,7 +101,7 @@ class Run:
             entries = []
             for name, stored in record["entries"].items():
                 about = dict(stored["about"])
-                about["made"] = record["made"].get(about["made"])
+                about["provenance"] = record["provenance"].get(about["provenance"])
                 about["machine_class"] = record["machine_class"]
                 about["metrics"] = {key: stored[key] for key in stored if key != "about"}
                 about["ranks"] = ranks.get(name)

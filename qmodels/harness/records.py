@@ -16,10 +16,9 @@ from qmodels.base import checkouts
 from qmodels.data import Split
 from qmodels.gate.ranks import collect, least_visible
 from qmodels.harness.session import BenchSession, exit_on_user_error
-from qmodels.harness.settings import stored_run
+from qmodels.harness.settings import stored_by_base
 from qmodels.measure.metric import Metric
 from qmodels.system import machine, packages
-from qmodels.system.errors import UserError
 from qmodels.training import checkpoints
 from qmodels.variants import Variant
 
@@ -35,7 +34,7 @@ class Recorder:
     config: pytest.Config
 
     @cached_property
-    def made(self) -> dict[str, Any]:
+    def provenance(self) -> dict[str, Any]:
         """Who makes this run's numbers."""
         commit = self.config.hook.pytest_benchmark_generate_commit_info(config=self.config)
         sha = str(commit.get("id", "unknown"))[:12]
@@ -70,8 +69,8 @@ class Recorder:
             "threads": threads,
             "batch_size": batch_size,
             "checkpoint": weights.digest,
-            "versions": self.made["versions"],
-            "made": self.made,
+            "versions": self.provenance["versions"],
+            "provenance": self.provenance,
         }
 
     @cached_property
@@ -95,16 +94,12 @@ class Recorder:
 
     @cached_property
     def accepted(self) -> gate.StoredChanges | None:
-        """The stored runs of this code and of the base; None where there are no such two."""
+        """What baselines accept against the base; None where there are no two to compare."""
         settings = self.session.settings
-        if settings.base is None or settings.baseline is None:
+        if settings.baseline is None:
             return None
-        folder = settings.base.root / "baselines"
-        try:
-            before = stored_run(folder, settings.network, self.session.checkpoint)
-        except UserError:  # another format: nothing counts as accepted since then
-            return None
-        return gate.StoredChanges(settings.baseline.entries, before.entries if before else {})
+        before = stored_by_base(settings, self.session.checkpoint)
+        return None if before is None else gate.StoredChanges(settings.baseline.entries, before)
 
 
 def runtime(variant: Variant) -> str | None:

@@ -15,7 +15,7 @@ from qmodels.base import checkouts
 from qmodels.gate.run import SECTION
 from qmodels.harness.options import SETTINGS, is_worker
 from qmodels.harness.records import MEASURED
-from qmodels.harness.settings import Settings, stored_run
+from qmodels.harness.settings import Settings, stored_by_base
 from qmodels.system import machine, store
 from qmodels.system.errors import UserError
 
@@ -241,14 +241,12 @@ def removed(settings: Settings) -> list[str]:
     if settings.base is None or settings.left_out:
         return []
     gone = set(checkouts.variants(settings.base)) - set(variants.all_variants())
-    folder = settings.base.root / "baselines"
-    before = stored_run(folder, settings.network, settings.checkpoint) if gone else None
-    accepted = {entry.variant for entry in before.entries.values()} if before else set()
+    before = stored_by_base(settings, settings.checkpoint) if gone else None
     now = settings.baseline
     if now is not None:
         if machine.machine_class() not in now.partial_for:
             return []
-        gone -= accepted
+        gone -= {entry.variant for entry in (before or {}).values()}
     return [
         f"{name}: the base has this variant, and this code has not: restore it, or accept that "
         "with a whole run, `pytest benches --qmodels-update-baseline`"

@@ -1,5 +1,6 @@
 """What a run of the benches measures: the command line's options, checked."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,19 @@ def stored_run(folder: Path, name: str, checkpoint: Checkpoint | None) -> gate.B
         digests = {weights.digest for weights in (checkpoint, sibling) if weights}
     classes = [machine.machine_class(), machine.gpu_class()]
     return gate.find_baseline(folder, [name for name in classes if name], name, digests)
+
+
+def stored_by_base(
+    settings: Settings, checkpoint: Checkpoint | None
+) -> Mapping[gate.Key, gate.Entry] | None:
+    """Stored entries of the base; None without a base, or where its files have another format."""
+    if settings.base is None:
+        return None
+    try:
+        run = stored_run(settings.base.root / "baselines", settings.network, checkpoint)
+    except UserError:
+        return None
+    return run.entries if run else {}
 
 
 def check_update(config: pytest.Config) -> None:

@@ -75,7 +75,7 @@ def write_run(tmp_path: Path) -> WriteRun:
             "checkpoint": "weights",
             "arithmetic": "float32",
             "versions": versions,
-            "made": {"date": "", "commit": "", "host": "h", "versions": versions},
+            "provenance": {"date": "", "commit": "", "host": "h", "versions": versions},
             "metrics": {
                 metric: measured(metric, value).as_record() for metric, value in values.items()
             },

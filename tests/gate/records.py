@@ -7,7 +7,7 @@ from qmodels import gate
 from qmodels.gate import Baseline, Key, Run
 from qmodels.measure.metric import measured
 
-MADE = {
+PROVENANCE = {
     "date": "2026-01-01T00:00:00+00:00",
     "commit": "abc",
     "host": "h",
@@ -27,7 +27,7 @@ def benchmark(variant: str, value: float = 1.0, **extra: Any) -> dict[str, Any]:
         "machine_class": CLASS,
         "dataset": "digits",
         "checkpoint": "weights",
-        "made": MADE,
+        "provenance": PROVENANCE,
         "profile": [{"name": "aten::add", "cpu_bytes": 8, "self_cpu_bytes": 8, "calls": 1}] * 100,
         "metrics": {"size_bytes": measured("size_bytes", value).as_record()},
         **extra,

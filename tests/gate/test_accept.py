@@ -13,8 +13,8 @@ from tests.gate.records import (
     CLASS,
     FP32,
     INT8,
-    MADE,
     NETWORK,
+    PROVENANCE,
     benchmark,
     key,
     read,
@@ -32,7 +32,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     assert list(baseline.entries) == [key(FP32), key(INT8)]
     one = baseline.entries[key(FP32)]
     assert one.metrics == {"size_bytes": measured("size_bytes", 1.0)}
-    assert one.provenance == Provenance(**MADE)
+    assert one.provenance == Provenance(**PROVENANCE)
     assert one.ranks is not None
     assert one.ranks.values.tolist() == list(range(9))
     assert gate.read_baseline(tmp_path / "none.json", "any") is None
@@ -47,8 +47,8 @@ def test_an_entry_is_the_same_wherever_its_bench_lies(tmp_path: Path) -> None:
 
 def test_a_partial_run_keeps_the_other_entries_and_who_made_them(tmp_path: Path) -> None:
     gate.accept(tmp_path, run(benchmark(FP32), benchmark(INT8)))
-    later = {**MADE, "date": "2026-02-02T00:00:00+00:00", "commit": "def"}
-    (done,) = gate.accept(tmp_path, run(benchmark(INT8, 7.0, made=later)))
+    later = {**PROVENANCE, "date": "2026-02-02T00:00:00+00:00", "commit": "def"}
+    (done,) = gate.accept(tmp_path, run(benchmark(INT8, 7.0, provenance=later)))
     assert done.kept == 1
     assert values(tmp_path) == [1.0, 7.0]
     assert [one.provenance.commit for one in read(tmp_path).entries.values()] == ["abc", "def"]

@@ -51,8 +51,8 @@ WHOLE = json.dumps(record(benchmark(FP32)))
         WHOLE.replace('"machine_info"', '"qmodels": 3, "machine_info"'),
         WHOLE.replace('"metrics"', '"numbers"'),
         '{"format": 3}',
-        '{"format": 3, "machine_class": "c", "made": {}, "entries": {"a": {}}}',
-        '{"format": 3, "machine_class": "c", "made": {}, "entries": 3}',
+        '{"format": 3, "machine_class": "c", "provenance": {}, "entries": {"a": {}}}',
+        '{"format": 3, "machine_class": "c", "provenance": {}, "entries": 3}',
     ],
 )
 def test_a_damaged_baseline_is_refused_in_one_line(tmp_path: Path, content: str) -> None:

@@ -53,6 +53,27 @@ def test_a_change_against_a_base_is_reported_as_one(
     assert "change against the base that ran beside it" in report
 
 
+def test_a_stored_loss_is_accepted_unless_the_stored_run_of_the_base_cannot_be_read(
+    run: Run, baseline: Path, base: Path
+) -> None:
+    only = ("benches/bench_size.py", "--qmodels-variants=fp32")
+    given = (*only, "--qmodels-base", str(base))
+    with kept(baseline):
+        stored = run(*only, UPDATE, plugin=FATTER)
+        assert stored.returncode == 0, stored.stdout
+        accepted = run(*given, plugin=FATTER)
+        of_a_later_format(base)
+        unreadable = run(*given, plugin=FATTER)
+    assert accepted.returncode == 0, accepted.stdout
+    assert_red(unreadable, "bench_size[fp32] regressed: size_bytes", "base")
+
+
+def of_a_later_format(checkout: Path) -> None:
+    """Have the stored runs of a checkout be of a format that this code does not read."""
+    for path in (checkout / "baselines").glob("*/*-w8.json"):
+        edit(path, '"format": 3', '"format": 4')
+
+
 def test_a_variant_that_the_base_has_and_this_code_has_not_fails(
     run: Run, baseline: Path, repository: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
@@ -76,7 +97,10 @@ def test_a_variant_that_the_base_has_and_this_code_has_not_fails(
         stored = run("benches/bench_size.py", UPDATE, plugin=ALONE)
         assert stored.returncode == 0, stored.stdout
         accepted = run(*given, **planted)
+        of_a_later_format(base)
+        unreadable = run(*given, **planted)
     assert accepted.returncode == 0, accepted.stdout
+    assert unreadable.returncode == 0, unreadable.stdout
 
 
 def test_what_the_base_does_not_know_or_failed_to_measure_is_new(

@@ -10,7 +10,12 @@ from qmodels.measure.metric import measured
 from qmodels.report import study
 
 CONDITIONS = {"architecture": "resnet34", "width": 64, "dataset": "cifar100", "threads": 2}
-MADE = {"date": "", "commit": "", "host": "", "versions": {"torch": "2.15.0", "python": "3.11.7"}}
+PROVENANCE = {
+    "date": "",
+    "commit": "",
+    "host": "",
+    "versions": {"torch": "2.15.0", "python": "3.11.7"},
+}
 
 
 def benchmark(variant: str, bench: str, details: Any = None, **metrics: float) -> dict[str, Any]:
@@ -23,7 +28,7 @@ def benchmark(variant: str, bench: str, details: Any = None, **metrics: float) -
         "machine_class": "linux-x86_64-amx",
         "engine": "x86",
         "metrics": {name: measured(name, value).as_record() for name, value in metrics.items()},
-        "made": MADE,
+        "provenance": PROVENANCE,
         **CONDITIONS,
         **(details or {}),
     }
