@@ -80,7 +80,7 @@ def stored(tolerances: Tolerances, unchanged: list[Pair]) -> Trial:
         rules = {}
         for case in cases:
             name = "probe_ratio" if case[0] == REFERENCE else "latency_ratio"
-            tolerance = tolerances.of(name, case[0], arithmetic(case[0]))
+            tolerance = tolerances.tolerance(name, case[0], arithmetic(case[0]))
             if tolerance is None:
                 continue
             samples = [base_ratio(pair[case]) for pair in before]

@@ -35,8 +35,8 @@ class Product:
 def kernels(forward: Runnable, images: Tensor) -> list[Kernel]:
     """The kernels of a forward, in their order; each layer is named by its place among them."""
     return [
-        Kernel(str(place), one.operator, macs(one), one.integer)
-        for place, one in enumerate(products(forward, images))
+        Kernel(str(place), product.operator, macs(product), product.integer)
+        for place, product in enumerate(products(forward, images))
     ]
 
 
@@ -51,7 +51,7 @@ def products(forward: Runnable, images: Tensor, *, exactly: bool = False) -> lis
     Args:
         exactly: replace quantized kernels by reference arithmetic on the same inputs.
     """
-    found: list[Product] = []
+    recorded: list[Product] = []
 
     class Recorder(TorchDispatchMode):
         def __torch_dispatch__(
@@ -62,12 +62,12 @@ def products(forward: Runnable, images: Tensor, *, exactly: bool = False) -> lis
             if name in WEIGHTS:
                 integer = name.startswith("quantized::") and not name.endswith("fp16")
                 plain = out.dequantize() if out.is_quantized else out
-                found.append(Product(name, WEIGHTS[name](args), plain, integer))
+                recorded.append(Product(name, WEIGHTS[name](args), plain, integer))
             return out
 
     with torch.inference_mode(), Recorder():  # type: ignore[no-untyped-call]
         forward(images)
-    return found
+    return recorded
 
 
 def reference(forward: Runnable) -> Runnable:

@@ -38,7 +38,7 @@ MOST_IMAGES = 4096
 NEEDS_NAME_OF_SOURCE = Version(torch.__version__) < Version("2.10")
 SCRATCH = "TORCHINDUCTOR_CACHE_DIR"
 # Of a graph for any number of images, and of one for a single image.
-MANY, ONE = "many.pt2", "one.pt2"
+MANY, SINGLE = "many.pt2", "one.pt2"
 # A primitive that ran: its kind, implementation, tensors and problem.
 EXECUTED = re.compile(
     r"^onednn_verbose,(?:v\d+,)?primitive,exec,cpu,"
@@ -60,23 +60,23 @@ class Exported:
 
     eager: nn.Module
     many: ExportedProgram
-    one: ExportedProgram | None = None
+    single: ExportedProgram | None = None
 
 
-def export(model: nn.Module, example: Tensor, *, also_one: bool = False) -> Exported:
+def export(model: nn.Module, example: Tensor, *, also_single: bool = False) -> Exported:
     """Trace a model in eval mode.
 
     Args:
         example: at least two images (N, C, H, W) float32, for their shape.
-        also_one: with a graph for a single image. Float convolutions reorder their weights when
+        also_single: with a graph for a single image. Float convolutions reorder their weights when
             they are compiled, but only if shapes are known. Otherwise they do so in every forward,
             which for one image takes longer than the convolution.
     """
     with torch.no_grad():
         batch = Dim("batch", min=1, max=MOST_IMAGES)
         many = torch.export.export(model, (example[:2],), dynamic_shapes=({0: batch},))
-        one = torch.export.export(model, (example[:1],)) if also_one else None
-    return Exported(model, many, one)
+        single = torch.export.export(model, (example[:1],)) if also_single else None
+    return Exported(model, many, single)
 
 
 class Inductor(Backend):
@@ -101,7 +101,7 @@ class Inductor(Backend):
         Raises:
             UserError: there is no compiler, or it failed.
         """
-        for name, program in ((MANY, model.many), (ONE, model.one)):
+        for name, program in ((MANY, model.many), (SINGLE, model.single)):
             if program is None:
                 continue
             with scratch_dir() as scratch, tempfile.TemporaryDirectory(dir=scratch) as packages:
@@ -114,12 +114,12 @@ class Inductor(Backend):
     def load(self, artifact: Stored) -> Runnable:
         """Load the packages, which run as many threads as torch does."""
         many = opened(artifact.folder / MANY)
-        if not (artifact.folder / ONE).exists():
+        if not (artifact.folder / SINGLE).exists():
             return many
-        one = opened(artifact.folder / ONE)
+        single = opened(artifact.folder / SINGLE)
 
         def forward(images: Tensor) -> Tensor:
-            logits: Tensor = one(images) if len(images) == 1 else many(images)
+            logits: Tensor = single(images) if len(images) == 1 else many(images)
             return logits
 
         return forward
@@ -273,17 +273,17 @@ def output_to(file: IO[bytes]) -> Iterator[None]:
 
 def read(line: str) -> Kernel | None:
     """The kernel in a line of oneDNN's log; None if the line is about something else."""
-    found = EXECUTED.match(line)
-    if found is None:
+    match = EXECUTED.match(line)
+    if match is None:
         return None
-    tensors, problem = found["tensors"], found["problem"]
+    tensors, problem = match["tensors"], match["problem"]
     convolution = CONVOLVED.search(problem)
     if convolution is not None:
         count = prod(int(convolution[name]) for name in ("mb", "ic", "oc", "oh", "kh", "ow", "kw"))
-    elif found["kind"] == "matmul":  # as 1x512:512x100
+    elif match["kind"] == "matmul":  # as 1x512:512x100
         left, right = (side.split("x") for side in problem.split(":")[:2])
         count = prod(map(int, left)) * int(right[-1])
     else:  # an inner product, as mb1ic512oc100
         count = prod(map(int, re.findall(r"\d+", problem)))
     int8 = bool(re.search(r"src:[us]8", tensors)) and "wei:s8" in tensors
-    return Kernel(problem, f"{found['kind']} {found['implementation']}", count, int8)
+    return Kernel(problem, f"{match['kind']} {match['implementation']}", count, int8)

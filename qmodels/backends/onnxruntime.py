@@ -153,11 +153,13 @@ def collected(
 
     showing = onnx.ModelProto()
     showing.CopyFrom(graph)
-    shown = {one.name for one in showing.graph.output}
+    shown = {output.name for output in showing.graph.output}
     showing.graph.output.extend(
         onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
         for name in names
         if name not in shown
     )
     opened = session(showing.SerializeToString(), **options)
-    return [torch.from_numpy(one) for one in opened.run(names, {onnx_graph.INPUT: images.numpy()})]
+    return [
+        torch.from_numpy(value) for value in opened.run(names, {onnx_graph.INPUT: images.numpy()})
+    ]

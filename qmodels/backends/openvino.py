@@ -42,7 +42,7 @@ class OpenVino(Backend):
         """What the execution graph says that a forward ran, with the weights that it ran on."""
         network = compiled(artifact.folder / FILE, PERF_COUNT=True)
         running(network)(images)
-        found = []
+        executed_kernels = []
         for node in network.get_runtime_model().get_ordered_ops():
             facts = {name: str(value.value) for name, value in node.get_rt_info().items()}
             executed = facts["execTimeMcs"] != "not_executed"
@@ -53,7 +53,7 @@ class OpenVino(Backend):
                 outputs = len(images) * prod(
                     size.get_length() for size in list(node.output(0).get_partial_shape())[1:]
                 )
-                found.append(
+                executed_kernels.append(
                     Kernel(
                         facts["originalLayersNames"].partition("/")[0].partition(",")[0],
                         facts["primitiveType"],
@@ -61,7 +61,7 @@ class OpenVino(Backend):
                         facts["runtimePrecision"] in INTEGERS,
                     )
                 )
-        return found
+        return executed_kernels
 
     def reference(self, model: Any) -> Runnable:
         """The graph as it is written: products of fake-quantized values in float32."""

@@ -51,7 +51,7 @@ def ask(backend: Backend, modules: tuple[str, ...]) -> Verdict:
         "versions": machine.versions(),
         # Variables that hide instructions from a kernel library.
         "isa": {name: value for name, value in os.environ.items() if name.endswith("_ISA")},
-        "sources": sources.of([ask, type(backend)]),
+        "sources": sources.import_digests([ask, type(backend)]),
     }
 
     def write(folder: Path) -> None:

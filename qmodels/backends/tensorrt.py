@@ -218,13 +218,13 @@ def inspected(information: str) -> list[Kernel]:
 
     A layer multiplies integers where its weights are; its outputs are (N, out, ...).
     """
-    found = []
+    kernels = []
     for layer in json.loads(information)["Layers"]:
         weights = layer.get("Weights") if isinstance(layer, dict) else None
         if not weights or not weights.get("Count"):
             continue
         batch, _, *sizes = layer["Outputs"][0]["Dimensions"]
-        found.append(
+        kernels.append(
             Kernel(
                 layer["Name"],
                 layer.get("TacticName", layer["LayerType"]),
@@ -232,4 +232,4 @@ def inspected(information: str) -> list[Kernel]:
                 weights["Type"] == "Int8",
             )
         )
-    return found
+    return kernels

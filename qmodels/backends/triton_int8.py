@@ -157,11 +157,13 @@ def convolve(x: Tensor, layer: Convolution, residual: Tensor | None = None) -> T
         UserError: a tensor does not fit, is not contiguous, or is on another device.
     """
     shape = integer.check(x, layer, residual)
-    for name, one in (("x", x), ("a residual", residual)):
-        if one is not None and (one.device != layer.weight.device or not one.is_contiguous()):
+    for name, tensor in (("x", x), ("a residual", residual)):
+        if tensor is not None and (
+            tensor.device != layer.weight.device or not tensor.is_contiguous()
+        ):
             raise UserError(
-                f"a convolution got {name} on {one.device} with strides {one.stride()}: give it "
-                f"contiguous on {layer.weight.device}"
+                f"a convolution got {name} on {tensor.device} with strides {tensor.stride()}: "
+                f"give it contiguous on {layer.weight.device}"
             )
     batch, out_height, out_width, outputs = shape
     y = x.new_empty(shape)

@@ -109,7 +109,7 @@ def choose_recipe(
     if name and name not in recipes:
         raise UserError(f"recipe {name!r} is not for this: choose from {', '.join(recipes)}")
     recipe = recipes[name] if name else default
-    return recipe if arguments.epochs is None else recipe.lasting(arguments.epochs)
+    return recipe if arguments.epochs is None else recipe.with_epochs(arguments.epochs)
 
 
 def is_main_process() -> bool:

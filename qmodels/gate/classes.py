@@ -23,12 +23,14 @@ def is_processor(machine_class: str) -> bool:
 
 def nearest(machine_class: str, others: Iterable[str]) -> list[str]:
     """Those of other classes that a class can be compared with, the nearest first."""
-    of, _, level = machine_class.rpartition("-")
+    platform, _, level = machine_class.rpartition("-")
 
     def distance(other: str) -> tuple[bool, int, int]:
         its = other.rpartition("-")[2]
         steps = LADDER.index(its) - LADDER.index(level)
         return (its in OVERFLOWING) != (level in OVERFLOWING), abs(steps), steps
 
-    known = {f"{of}-{one}" for one in LADDER if one != level}  # of a GPU's class there are none
+    known = {
+        f"{platform}-{other}" for other in LADDER if other != level
+    }  # of a GPU's class there are none
     return sorted(known.intersection(others), key=distance)

@@ -34,7 +34,7 @@ def limit(tolerances: Tolerances, metric: str, now: Entry, before: Entry) -> flo
         }
         if metric in KERNEL_METRICS and len(libraries) > 1:
             return None
-    return tolerances.of(metric, now.variant, now.arithmetic, origin)
+    return tolerances.tolerance(metric, now.variant, now.arithmetic, origin)
 
 
 def backend_of(engine: str) -> Backend | None:
@@ -77,7 +77,9 @@ def unlike(now: Entry, before: Entry, *, beside: bool = False) -> str | None:
                 return f"{then}, and this run has {here}: {PINNED}"
         elif then != here:
             return f"{condition} {then}, and this run has {here}: leave that as it was"
-    then, here = (public_versions(one.provenance.versions.get("torch")) for one in (before, now))
+    then, here = (
+        public_versions(entry.provenance.versions.get("torch")) for entry in (before, now)
+    )
     if then != here and not beside:
         return f"torch {then}, and this run has {here}, so it is stale: {PINNED}"
     if now.ranks and before.ranks and now.ranks.images != before.ranks.images:

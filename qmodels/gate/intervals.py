@@ -75,7 +75,7 @@ def hodges_lehmann(changes: Sequence[float]) -> float:
 
 def walsh_averages(changes: Sequence[float]) -> list[float]:
     """The means of all pairs of changes, each with itself too."""
-    return [(one + other) / 2 for one, other in combinations_with_replacement(changes, 2)]
+    return [(a + b) / 2 for a, b in combinations_with_replacement(changes, 2)]
 
 
 def between(values: Sequence[float], distribution: NDArray[np.float64], alpha: float) -> Interval:
@@ -123,8 +123,8 @@ def rank_sum_distribution(now: int, before: int) -> NDArray[np.float64]:
     if now == 0 or before == 0:
         return np.ones(1)
     ways = np.zeros(now * before + 1)
-    with_ours = rank_sum_distribution(now - 1, before)
-    ways[before : before + len(with_ours)] += now / (now + before) * with_ours
-    with_theirs = rank_sum_distribution(now, before - 1)
-    ways[: len(with_theirs)] += before / (now + before) * with_theirs
+    largest_is_now = rank_sum_distribution(now - 1, before)
+    ways[before : before + len(largest_is_now)] += now / (now + before) * largest_is_now
+    largest_is_before = rank_sum_distribution(now, before - 1)
+    ways[: len(largest_is_before)] += before / (now + before) * largest_is_before
     return ways

@@ -141,28 +141,29 @@ def measure(
             )
             for size in dict.fromkeys(size for _, size in alive)
         }
-        found = latency.measure([side for side in (head, base) if side], by_size, threads)
+        times = latency.measure([side for side in (head, base) if side], by_size, threads)
         samples = {}
         for case in alive:
             name, size = case
             into = timings[case]
             for needed in models(case, others):
-                into.failure = into.failure or found.failures.get(needed)
+                into.failure = into.failure or times.failures.get(needed)
             if into.failure:
                 rules.pop(case, None)  # without one it is not drawn again
                 continue
-            times, seconds = found.arms[0], found.arms[0][case]
+            head_times = times.arms[0]
+            seconds = head_times[case]
             into.seconds += seconds.ravel().tolist()
             if ratios:
-                into.x_probe.append(latency.log_ratio(seconds, times[PROBE, size]))
+                into.x_probe.append(latency.log_ratio(seconds, head_times[PROBE, size]))
             if ratios and name != REFERENCE:
-                into.x_fp32.append(latency.log_ratio(seconds, times[REFERENCE, size]))
+                into.x_fp32.append(latency.log_ratio(seconds, head_times[REFERENCE, size]))
             limit = limits.get(case)
             if limit and not base:
-                speed = latency.log_ratio(times[limit.model, size], seconds)
+                speed = latency.log_ratio(head_times[limit.model, size], seconds)
                 into.x_ceiling.append(math.log(limit.work) + speed)
             if base:
-                into.changes.append(latency.log_ratio(seconds, found.arms[1][case]))
+                into.changes.append(latency.log_ratio(seconds, times.arms[1][case]))
             samples[case] = (into.changes or into.x_fp32 or into.x_probe)[-1]
         return samples
 
@@ -179,7 +180,7 @@ def measure(
 
 def rule_beside(variant: str, arithmetic: str, tolerances: Tolerances) -> Rule | None:
     """How a case is judged against a base that takes turns with it."""
-    tolerance = tolerances.of("latency_change", variant, arithmetic)
+    tolerance = tolerances.tolerance("latency_change", variant, arithmetic)
     return None if tolerance is None else Rule(signed_rank_interval, math.log1p(tolerance))
 
 

@@ -41,7 +41,7 @@ class Run:
     failures: tuple[Failure, ...] = ()
 
     @staticmethod
-    def of(entries: Iterable[Entry]) -> "Run":
+    def from_entries(entries: Iterable[Entry]) -> "Run":
         """Entries that were not stored, as a run."""
         return Run(None, by_key(entries))
 

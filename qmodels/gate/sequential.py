@@ -84,9 +84,9 @@ def run(cases: Sequence[Case], draw: Draw, rules: Mapping[Case, Rule]) -> dict[C
         rules: of each case; none for a case that is only measured.
     """
 
-    def stage(of: Sequence[Case], planned: Stage) -> dict[Case, list[float]]:
-        drawn: dict[Case, list[float]] = {case: [] for case in of}
-        inconclusive = list(of)
+    def draw_stage(subset: Sequence[Case], planned: Stage) -> dict[Case, list[float]]:
+        drawn: dict[Case, list[float]] = {case: [] for case in subset}
+        inconclusive = list(subset)
         count = 0
         while inconclusive and count < planned.most:
             for case, sample in draw(inconclusive).items():
@@ -101,12 +101,12 @@ def run(cases: Sequence[Case], draw: Draw, rules: Mapping[Case, Rule]) -> dict[C
                 ]
         return drawn
 
-    screened = stage(cases, SCREEN)
+    screened = draw_stage(cases, SCREEN)
     suspects = [
         case
         for case in cases
         if case in rules
         and rules[case].answer(screened[case], SCREEN.alpha) in ("slower", "faster")
     ]
-    confirmed = stage(suspects, CONFIRM)
+    confirmed = draw_stage(suspects, CONFIRM)
     return {case: Samples(tuple(screened[case]), tuple(confirmed.get(case, ()))) for case in cases}

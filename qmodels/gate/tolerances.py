@@ -31,7 +31,7 @@ class Tolerances:
 
     tables: Mapping[str, Mapping[str, Any]]
 
-    def of(
+    def tolerance(
         self, metric: str, variant: str, arithmetic: str, origin: Origin = "this host"
     ) -> float | None:
         """The tolerance of a metric of a variant; None where it is not gated."""

@@ -90,7 +90,7 @@ def weights(now: Entry) -> str:
 
 def gates(tolerances: Tolerances, metric: str, now: Entry) -> bool:
     """Whether a metric of an entry is gated against a baseline of its own class."""
-    return tolerances.of(metric, now.variant, now.arithmetic) is not None
+    return tolerances.tolerance(metric, now.variant, now.arithmetic) is not None
 
 
 def judge(
@@ -177,7 +177,7 @@ def by_samples(now: Metric, before: Metric, tolerance: float) -> Verdict:
 def in_turn(now: Entry, name: str, tolerances: Tolerances) -> Finding:
     """A change of latency against a base that ran beside this code."""
     metric = now.metrics[name]
-    tolerance = tolerances.of(name, now.variant, now.arithmetic)
+    tolerance = tolerances.tolerance(name, now.variant, now.arithmetic)
     assert tolerance is not None
     answer = sequential.conclude(
         Samples(metric.samples, metric.confirmation), signed_rank_interval, math.log1p(tolerance)

@@ -138,7 +138,8 @@ class Record:
         settings, variant = session.settings, self.variant
         limited = {
             name: replace(
-                metric, tolerance=settings.tolerances.of(name, variant.name, variant.arithmetic)
+                metric,
+                tolerance=settings.tolerances.tolerance(name, variant.name, variant.arithmetic),
             )
             for name, metric in metrics.items()
         }

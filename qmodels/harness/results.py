@@ -62,7 +62,10 @@ class SessionResults:
     @property
     def verdicts(self) -> list[gate.Finding]:
         """All findings."""
-        return [*(one for some in self.findings.values() for one in some), *self.gone]
+        return [
+            *(finding for findings in self.findings.values() for finding in findings),
+            *self.gone,
+        ]
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take a benchmark's record, or the reason of its failure.
@@ -76,7 +79,9 @@ class SessionResults:
         record = getattr(report, "qmodels", None)
         if record is not None and report.when == "call":
             self.measured[name] = record["benchmark"]
-            self.findings[name] = [gate.Finding.from_record(one) for one in record["findings"]]
+            self.findings[name] = [
+                gate.Finding.from_record(values) for values in record["findings"]
+            ]
             self.notes += record["notes"]
         elif report.failed and name not in self.measured:
             self.failures[name] = gate.Failure(name.rpartition("::")[2], reason(report))
@@ -115,9 +120,11 @@ class SessionResults:
     def as_record(self) -> dict[str, Any]:
         """The verdicts as a run's record holds them."""
         return {
-            "findings": [astuple(one) for some in self.findings.values() for one in some],
-            "gone": [astuple(one) for one in self.gone],
-            "failures": [astuple(one) for one in self.failures.values()],
+            "findings": [
+                astuple(finding) for findings in self.findings.values() for finding in findings
+            ],
+            "gone": [astuple(finding) for finding in self.gone],
+            "failures": [astuple(failure) for failure in self.failures.values()],
         }
 
 
@@ -292,7 +299,7 @@ def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, A
     if settings is None:
         return
     output_json["benchmarks"] = [
-        one for one in output_json["benchmarks"] if "metrics" in one["extra_info"]
+        benchmark for benchmark in output_json["benchmarks"] if "metrics" in benchmark["extra_info"]
     ]
     if not settings.update_baseline:
         output_json[SECTION] = config.stash[RESULTS].as_record()
@@ -333,7 +340,7 @@ def update_baseline(session: pytest.Session, settings: Settings, passed: bool) -
     except UserError as error:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
         return [f"baseline not updated: {error}"]
-    return [line for one in files for line in report.accepted(one)]
+    return [line for file in files for line in report.accepted(file)]
 
 
 @pytest.hookimpl(wrapper=True)

@@ -20,19 +20,19 @@ def pytest_terminal_summary(
     results = config.stash[RESULTS]
     if settings is None or not (results.measured or results.notes):
         return
-    of = f"{settings.dataset}, {settings.architecture} width {settings.width}"
+    network = f"{settings.dataset}, {settings.architecture} width {settings.width}"
     compared = "base" if settings.base else "baseline"
-    terminalreporter.section(f"qmodels: {of} (change against the {compared})")
+    terminalreporter.section(f"qmodels: {network} (change against the {compared})")
     stored = settings.baseline.entries if settings.baseline else {}
     if results.measured:
-        run = gate.Run.of(results.entries)
+        run = gate.Run.from_entries(results.entries)
         terminalreporter.write_line(report.summary_table(report.summarize(run, stored)))
         speeds = report.speed_table(run)
         if speeds:
             terminalreporter.write_line(f"\n{speeds}")
     if results.verdicts:
         terminalreporter.write_line(f"gate: {report.counted(results.verdicts)}")
-    measured = [one for some in results.findings.values() for one in some]
+    measured = [finding for findings in results.findings.values() for finding in findings]
     for line in remarks(measured, settings):
         terminalreporter.write_line(line)
     for note in dict.fromkeys(results.notes):  # several benches may have the same

@@ -94,25 +94,25 @@ def metrics(speed: Speed, reference: NDArray[np.float64], peak_bytes: int) -> di
         reference: seconds of ``REFERENCE`` in the same rounds, (rounds,).
         peak_bytes: what the function of this name gives.
     """
-    found = {
+    metrics = {
         "latency_ms": measured("latency_ms", speed.latency_ms),
         "images_per_second": measured("images_per_second", speed.images_per_second),
         "gpu_ratio": measured("gpu_ratio", float(np.median(speed.seconds / reference))),
         "gpu_peak_bytes": measured("gpu_peak_bytes", peak_bytes),
     }
     if speed.share_of_peak is not None:
-        found["peak_share"] = measured("peak_share", speed.share_of_peak)
-    return found
+        metrics["peak_share"] = measured("peak_share", speed.share_of_peak)
+    return metrics
 
 
 def card() -> Card:
     """This machine's first NVIDIA GPU."""
-    found = machine.gpu_class()
-    assert found is not None
+    gpu_class = machine.gpu_class()
+    assert gpu_class is not None
     properties = torch.cuda.get_device_properties(torch.cuda.current_device())
     kilohertz = getattr(properties, "clock_rate", None)  # not in every torch
     clock = None if kilohertz is None else 1000.0 * kilohertz
-    return Card(found, properties.multi_processor_count, clock)
+    return Card(gpu_class, properties.multi_processor_count, clock)
 
 
 def peak(gpu: Card, multiplied: Multiplied) -> float | None:
@@ -142,13 +142,13 @@ def seconds_in_turn(
     visit = visit or seconds_by_events
     for forward in models.values():  # compiles, tunes, captures
         forward(images)
-    found: dict[str, list[float]] = {name: [] for name in models}
+    times: dict[str, list[float]] = {name: [] for name in models}
     order = list(models)
     for _ in range(rounds):
         for name in order:
-            found[name].append(visit(models[name], images))
+            times[name].append(visit(models[name], images))
         order.reverse()
-    return {name: np.asarray(seconds) for name, seconds in found.items()}
+    return {name: np.asarray(seconds) for name, seconds in times.items()}
 
 
 def seconds_by_events(

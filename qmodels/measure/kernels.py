@@ -38,10 +38,10 @@ class Proof:
 
     def metrics(self) -> dict[str, Metric]:
         """As in a run record."""
-        found = {"int8_mac_fraction": measured("int8_mac_fraction", self.int8_fraction)}
+        metrics = {"int8_mac_fraction": measured("int8_mac_fraction", self.int8_fraction)}
         if self.runtime_sqnr_db is not None:
-            found["runtime_sqnr_db"] = measured("runtime_sqnr_db", self.runtime_sqnr_db)
-        return found
+            metrics["runtime_sqnr_db"] = measured("runtime_sqnr_db", self.runtime_sqnr_db)
+        return metrics
 
 
 def proof(

@@ -93,8 +93,8 @@ class Metric:
                 better=record["better"],
                 tolerance=None if tolerance is None else float(tolerance),
                 ci=None if ci is None else (float(ci[0]), float(ci[1])),
-                samples=tuple(float(one) for one in record.get("samples", ())),
-                confirmation=tuple(float(one) for one in record.get("confirmation", ())),
+                samples=tuple(float(sample) for sample in record.get("samples", ())),
+                confirmation=tuple(float(sample) for sample in record.get("confirmation", ())),
                 ci_level=record.get("ci_level"),
             )
         except (KeyError, TypeError, ValueError, IndexError, AttributeError):

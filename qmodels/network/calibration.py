@@ -79,5 +79,5 @@ def scales(network: Resnet34, images: Tensor, *, symmetric: bool) -> dict[str, S
     finally:
         for handle in handles:
             handle.remove()
-    found = {name: one.calculate_qparams() for name, one in observers.items()}
-    return {name: Scale(float(scale), int(zero)) for name, (scale, zero) in found.items()}
+    qparams = {name: observer.calculate_qparams() for name, observer in observers.items()}
+    return {name: Scale(float(scale), int(zero)) for name, (scale, zero) in qparams.items()}

@@ -129,7 +129,7 @@ INPUT = "quant"
 
 def ranges(model: nn.Module) -> Ranges:
     """What a fake-quantized model in eval mode rounds by."""
-    found: Ranges = {}
+    by_name: Ranges = {}
     for path, module in model.named_modules():
         is_sum = isinstance(module, eager_quantization.FloatFunctional)
         name = path.rpartition(".")[0] if is_sum else path
@@ -138,8 +138,8 @@ def ranges(model: nn.Module) -> Ranges:
             (f"{name}.weight", getattr(module, "weight_fake_quant", None)),
         ):
             if isinstance(part, FakeQuantize):
-                found[key] = part.calculate_qparams()
-    return found
+                by_name[key] = part.calculate_qparams()
+    return by_name
 
 
 def to_float(model: nn.Module) -> nn.Module:

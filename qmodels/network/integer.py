@@ -94,15 +94,15 @@ def convolution(
     offset += (results.zero_point << shift) + (1 << shift - 1)
     if residual:
         offset -= residual.zero_point * residual_multiplier
-    made = Convolution(channels, outputs, kernel, stride)
-    made.weight.copy_(levels.permute(0, 2, 3, 1))
-    made.multiplier.copy_(multiplier)
-    made.offset.copy_(offset)
+    layer = Convolution(channels, outputs, kernel, stride)
+    layer.weight.copy_(levels.permute(0, 2, 3, 1))
+    layer.multiplier.copy_(multiplier)
+    layer.offset.copy_(offset)
     lowest = results.zero_point if relu else LOWEST
-    made.numbers.copy_(
+    layer.numbers.copy_(
         torch.tensor([images.zero_point, residual_multiplier, shift, lowest], dtype=torch.int64)
     )
-    return made
+    return layer
 
 
 def check(x: Tensor, layer: Convolution, residual: Tensor | None) -> tuple[int, int, int, int]:

@@ -88,10 +88,10 @@ def with_scales(fused: Resnet34, scales: dict[str, Scale]) -> IntegerResnet:
     for name, block in calibration.named_blocks(fused).items():
         blocks.append(quantized_block(name, block, x, scales))
         x = scales[name]
-    made = IntegerResnet(stem, blocks, head(fused.head.fc, x))  # type: ignore[arg-type]
+    network = IntegerResnet(stem, blocks, head(fused.head.fc, x))  # type: ignore[arg-type]
     image = scales[IMAGE]
-    made.steps.copy_(torch.tensor([1 / image.scale, image.zero_point + 0.5]))
-    return made.eval()
+    network.steps.copy_(torch.tensor([1 / image.scale, image.zero_point + 0.5]))
+    return network.eval()
 
 
 def quantized_block(
@@ -122,9 +122,9 @@ def layer(
 
 def head(linear: nn.Linear, x: Scale) -> nn.Linear:
     """A linear layer of float32 for inputs that are means of int8 of a scale."""
-    made = nn.Linear(linear.in_features, linear.out_features)
+    scaled = nn.Linear(linear.in_features, linear.out_features)
     with torch.no_grad():
         weight = linear.weight.double()
-        made.weight.copy_(weight * x.scale)
-        made.bias.copy_(linear.bias.double() - weight.sum(1) * x.scale * x.zero_point)
-    return made.requires_grad_(False)
+        scaled.weight.copy_(weight * x.scale)
+        scaled.bias.copy_(linear.bias.double() - weight.sum(1) * x.scale * x.zero_point)
+    return scaled.requires_grad_(False)

@@ -40,7 +40,7 @@ def export(model: nn.Module, example: Tensor) -> "ModelProto":
     graph: ModelProto = program.model_proto
     names: Counter[str] = Counter()
     for node in graph.graph.node:
-        scopes = {one.key: one.value for one in node.metadata_props}
+        scopes = {prop.key: prop.value for prop in node.metadata_props}
         layer = layer_of(scopes.get("namespace", "")) or "model"
         base = f"{layer}.{node.op_type}"
         names[base] += 1
@@ -67,8 +67,8 @@ def weight_shapes(graph: "ModelProto") -> dict[str, tuple[int, ...]]:
     Keys are the names that an optimized node may have: its own, and that of its output. If an
     addition or a ReLU is fused behind it, their outputs' names are keys too.
     """
-    shapes = {one.name: tuple(one.dims) for one in graph.graph.initializer}
-    found: dict[str, tuple[int, ...]] = {}
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.graph.initializer}
+    by_name: dict[str, tuple[int, ...]] = {}
     for node in graph.graph.node:
         shape = None
         if node.op_type == "DequantizeLinear" and node.input[0] in shapes:
@@ -76,10 +76,10 @@ def weight_shapes(graph: "ModelProto") -> dict[str, tuple[int, ...]]:
         elif node.op_type in MULTIPLYING:
             shape = shapes.get(node.input[1])
         elif node.op_type in FUSED:
-            shape = next((found[name] for name in node.input if name in found), None)
+            shape = next((by_name[name] for name in node.input if name in by_name), None)
         if shape is not None:
-            found[node.name] = found[node.output[0]] = shape
-    return found
+            by_name[node.name] = by_name[node.output[0]] = shape
+    return by_name
 
 
 def saturation_probe() -> "ModelProto":

@@ -110,7 +110,7 @@ def graph(
     to.nodes.append(
         helper.make_node("Gemm", [pooled, weight, bias], [OUTPUT], "head.fc.Gemm", transB=1)
     )
-    made = helper.make_graph(
+    graph = helper.make_graph(
         to.nodes,
         "qmodels",
         [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["batch", *input_shape])],
@@ -118,7 +118,7 @@ def graph(
         to.constants,
     )
     model: ModelProto = helper.make_model(
-        made,
+        graph,
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
         producer_name="qmodels",

@@ -58,7 +58,7 @@ class Simulation:
         observers = {name: eager_quantization.HistogramObserver() for name in self.layers}
         with self.hooked({name: observers[name] for name in self.layers}), torch.inference_mode():
             self.network(images)  # in one batch: merging two histograms costs more than making one
-        self.ranges = {name: one.calculate_qparams() for name, one in observers.items()}
+        self.ranges = {name: observer.calculate_qparams() for name, observer in observers.items()}
         self.logits = self.predict(())
 
     @contextmanager
@@ -144,11 +144,11 @@ def rank(
         progress: called with the name of each layer before its turn.
     """
     simulation = Simulation(model, images)
-    found = []
+    layers = []
     for name in simulation.layers:
         progress(name)
-        found.append(simulation.alone(name))
-    return sorted(found, key=lambda layer: -layer.loss)
+        layers.append(simulation.alone(name))
+    return sorted(layers, key=lambda layer: -layer.loss)
 
 
 def left_in_float(model: nn.Module, images: Tensor, most_points: float) -> Sequence[str]:

@@ -23,7 +23,7 @@ class Import(NamedTuple):
     bound: str
 
 
-def of(functions: Iterable[Callable[..., Any]]) -> dict[str, str]:
+def import_digests(functions: Iterable[Callable[..., Any]]) -> dict[str, str]:
     """SHA-256 of the files that define some functions and of all that these import, by module.
 
     Only imports of the functions' own packages are followed.

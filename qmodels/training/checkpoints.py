@@ -81,15 +81,15 @@ def known() -> list[Checkpoint]:
         UserError: an index can't be read.
     """
     folders = (shipped_dir(), store.cache_dir("checkpoints"))
-    return [one for folder in folders for one in reversed(read_index(folder))]
+    return [checkpoint for folder in folders for checkpoint in reversed(read_index(folder))]
 
 
 def find(architecture: str, width: int, dataset: str) -> Checkpoint | None:
     """The first known checkpoint of a network that was trained from scratch, or None."""
-    for one in known():
-        described = (one.architecture, one.width, one.dataset)
-        if described == (architecture, width, dataset) and one.parent is None:
-            return one
+    for checkpoint in known():
+        described = (checkpoint.architecture, checkpoint.width, checkpoint.dataset)
+        if described == (architecture, width, dataset) and checkpoint.parent is None:
+            return checkpoint
     return None
 
 
@@ -98,9 +98,9 @@ def find_quantization_aware(parent: Checkpoint) -> Checkpoint | None:
 
     Looked for beside the other one first.
     """
-    for one in (*reversed(read_index(parent.folder)), *known()):
-        if one.quantization_aware and one.parent == parent.sha256:
-            return one
+    for checkpoint in (*reversed(read_index(parent.folder)), *known()):
+        if checkpoint.quantization_aware and checkpoint.parent == parent.sha256:
+            return checkpoint
     return None
 
 
@@ -110,16 +110,16 @@ def finished(description: Checkpoint) -> Checkpoint | None:
     Args:
         description: its precision is empty where any will do.
     """
-    for one in read_index(description.folder):
+    for checkpoint in read_index(description.folder):
         expected = replace(
             description,
-            precision=description.precision or one.precision,
-            top1=one.top1,
-            top5_error=one.top5_error,
-            sha256=one.sha256,
+            precision=description.precision or checkpoint.precision,
+            top1=checkpoint.top1,
+            top5_error=checkpoint.top5_error,
+            sha256=checkpoint.sha256,
         )
-        if one == expected and one.path.exists():
-            return one
+        if checkpoint == expected and checkpoint.path.exists():
+            return checkpoint
     return None
 
 
@@ -134,16 +134,20 @@ def named(name: str) -> Checkpoint:
     folder = Path(name).parent
     beside = read_index(folder) if (folder / INDEX).is_file() else []
     everything = [*known(), *beside]
-    for one in everything:
-        if Path(name).resolve() == one.path.resolve():
-            return one
-    matching = [one for one in everything if name in (one.file, Path(one.file).stem)]
-    if len({one.sha256 for one in matching}) > 1:
-        paths = " and ".join(dict.fromkeys(str(one.path) for one in matching))
+    for checkpoint in everything:
+        if Path(name).resolve() == checkpoint.path.resolve():
+            return checkpoint
+    matching = [
+        checkpoint
+        for checkpoint in everything
+        if name in (checkpoint.file, Path(checkpoint.file).stem)
+    ]
+    if len({checkpoint.sha256 for checkpoint in matching}) > 1:
+        paths = " and ".join(dict.fromkeys(str(checkpoint.path) for checkpoint in matching))
         raise UserError(f"checkpoint {name!r} is the name of {paths}: give a path")
     if matching:
         return matching[0]
-    names = ", ".join(dict.fromkeys(Path(one.file).stem for one in everything))
+    names = ", ".join(dict.fromkeys(Path(checkpoint.file).stem for checkpoint in everything))
     raise UserError(f"no checkpoint {name!r}: choose one of {names}")
 
 
@@ -184,8 +188,8 @@ def save(state: dict[str, Tensor], description: Checkpoint) -> Checkpoint:
         save_file(to_storage(state), scratch)
         checkpoint = replace(description, sha256=store.digest_file(scratch))
     with store.lock(checkpoint.folder / INDEX):
-        others = [one for one in read_index(checkpoint.folder) if one.file != checkpoint.file]
-        records = [asdict(one) for one in (*others, checkpoint)]
+        others = [other for other in read_index(checkpoint.folder) if other.file != checkpoint.file]
+        records = [asdict(description) for description in (*others, checkpoint)]
         for record in records:
             del record["folder"]
         content = {"format": FORMAT, "checkpoints": records}

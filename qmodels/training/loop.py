@@ -154,7 +154,7 @@ def fit(
             if teach is not None:
                 with torch.no_grad():
                     taught = teach(images)
-                divergence = distillation(logits, taught, recipe.temperature)
+                divergence = distillation_loss(logits, taught, recipe.temperature)
                 loss = recipe.distillation * divergence + (1 - recipe.distillation) * loss
         return loss / recipe.batch_size
 
@@ -179,7 +179,7 @@ def fit(
                 chosen = order[index * recipe.batch_size : (index + 1) * recipe.batch_size]
                 images, targets = data.batch(chosen, epoch, generator)
                 for group in optimizer.param_groups:
-                    group["lr"] = recipe.rate(epoch * steps + index, recipe.epochs * steps)
+                    group["lr"] = recipe.lr(epoch * steps + index, recipe.epochs * steps)
                 total_loss += accumulator.backward(
                     model,
                     summed_loss,
@@ -292,16 +292,18 @@ def sgd(model: nn.Module, recipe: Recipe) -> torch.optim.SGD:
     return torch.optim.SGD(groups, lr=recipe.peak_rate, momentum=0.9, nesterov=True)
 
 
-def distillation(logits: Tensor, teachers: Tensor, temperature: float) -> Tensor:
+def distillation_loss(logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
     """Summed divergence from a teacher's softened distribution, both logits (N, classes).
 
     It is multiplied by the squared temperature, so that its gradients keep their size at every
     temperature (Hinton et al., "Distilling the Knowledge in a Neural Network", 2015).
     """
-    ours, theirs = (
-        functional.log_softmax(one.float() / temperature, dim=1) for one in (logits, teachers)
+    log_probs, teacher_log_probs = (
+        functional.log_softmax(x.float() / temperature, dim=1) for x in (logits, teacher_logits)
     )
-    return temperature**2 * functional.kl_div(ours, theirs, reduction="sum", log_target=True)
+    return temperature**2 * functional.kl_div(
+        log_probs, teacher_log_probs, reduction="sum", log_target=True
+    )
 
 
 def statistics_batches(data: Draws, seed: int) -> Iterator[Tensor]:

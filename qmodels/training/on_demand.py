@@ -37,9 +37,9 @@ def find_or_train(
     Raises:
         UserError: there are none, and training takes longer than a fixture may; names the command.
     """
-    found = checkpoints.find(architecture, width, dataset.name)
-    if found is not None:
-        return found
+    checkpoint = checkpoints.find(architecture, width, dataset.name)
+    if checkpoint is not None:
+        return checkpoint
     if quick(dataset.name, width):
         return train(
             Job(dataset, architecture, width, recipe_for(dataset.name, width)), console=console
@@ -58,9 +58,9 @@ def find_or_fine_tune(
     Raises:
         Unavailable: there is none, and making it takes longer than a fixture may.
     """
-    found = checkpoints.find_quantization_aware(parent)
-    if found is not None:
-        return found
+    checkpoint = checkpoints.find_quantization_aware(parent)
+    if checkpoint is not None:
+        return checkpoint
     if quick(dataset.name, parent.width):
         return train(
             Job(

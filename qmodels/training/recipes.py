@@ -83,7 +83,7 @@ class Recipe:
         """
         return epoch < max(math.ceil(share), round(share * self.epochs))
 
-    def rate(self, step: int, steps: int) -> float:
+    def lr(self, step: int, steps: int) -> float:
         """Learning rate of a step, counted from 0, of all the steps of the training."""
         rising = max(1, round(self.warmup * steps))
         if step < rising:
@@ -95,7 +95,7 @@ class Recipe:
             return self.peak_rate * left
         return self.peak_rate * (1 - math.cos(math.pi * left)) / 2
 
-    def lasting(self, epochs: int) -> "Recipe":
+    def with_epochs(self, epochs: int) -> "Recipe":
         """The same recipe stretched or shortened; the name says by how many epochs.
 
         Raises:
@@ -109,12 +109,12 @@ class Recipe:
                 "or more, one for each of its image sizes"
             )
         stages = []
-        left, of = epochs, self.epochs
+        left, original = epochs, self.epochs
         for index, stage in enumerate(self.stages):
             later = len(self.stages) - index - 1
-            share = min(max(1, round(left * stage.epochs / of)), left - later)
+            share = min(max(1, round(left * stage.epochs / original)), left - later)
             stages.append(replace(stage, epochs=share))
-            left, of = left - share, of - stage.epochs
+            left, original = left - share, original - stage.epochs
         return replace(self, name=f"{self.name}-{epochs}e", stages=tuple(stages))
 
 

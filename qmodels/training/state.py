@@ -25,15 +25,15 @@ class State:
 
     def tensors(self) -> dict[str, Tensor]:
         """All of it by name, not copied; momentum is made where the optimizer has none yet."""
-        found = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         for name, parameter in self.model.named_parameters():
             slot = self.optimizer.state[parameter]
             if "momentum_buffer" not in slot:
                 slot["momentum_buffer"] = torch.zeros_like(parameter)
-            found[f"momentum.{name}"] = slot["momentum_buffer"]
+            tensors[f"momentum.{name}"] = slot["momentum_buffer"]
         if self.average is not None:
-            found |= {f"average.{k}": value for k, value in self.average.state_dict().items()}
-        return found
+            tensors |= {f"average.{k}": value for k, value in self.average.state_dict().items()}
+        return tensors
 
 
 def save(path: Path, state: State, epochs: int, precision: str) -> None:

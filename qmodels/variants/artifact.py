@@ -87,17 +87,17 @@ class Artifact:
 
     def unfit(self) -> str | None:
         """Why this machine is not one that the artifact was made for; None where it is."""
-        made, here = self.inputs, conditions(self.variant)
-        if made["machine_class"] != here["machine_class"]:
-            return f"was made on {made['machine_class']}, and this is {here['machine_class']}"
-        lacking = sorted(set(made["cpu_flags"] or ()) - set(here["cpu_flags"] or ()))
+        built, here = self.inputs, conditions(self.variant)
+        if built["machine_class"] != here["machine_class"]:
+            return f"was made on {built['machine_class']}, and this is {here['machine_class']}"
+        lacking = sorted(set(built["cpu_flags"] or ()) - set(here["cpu_flags"] or ()))
         if lacking:
             return f"is code for a processor with {', '.join(lacking)}, which this one lacks"
         for package, version in here["versions"].items():
-            then = made["versions"].get(package)
+            then = built["versions"].get(package)
             if then != version:
                 return f"was made with {package} {then}, and {version} is installed"
-        if here["saturates"] and not made["saturates"]:
+        if here["saturates"] and not built["saturates"]:
             return f"has weights of eight bits, and {self.variant.engine} saturates here"
         return None
 
@@ -116,8 +116,8 @@ def open_artifact(folder: Path) -> Artifact:
     Raises:
         UserError: there is none, or its variant is gone.
     """
-    made_from = read_inputs(folder)
-    return Artifact(registry.find(made_from["variant"], made_from["module"]), folder)
+    built_from = read_inputs(folder)
+    return Artifact(registry.find(built_from["variant"], built_from["module"]), folder)
 
 
 def read_inputs(folder: Path) -> dict[str, Any]:
@@ -168,7 +168,7 @@ def inputs(variant: Variant, checkpoint: Checkpoint, dataset: Dataset) -> dict[s
         "calibration": images_digest(dataset, calibration),
         "reference": images_digest(dataset, reference),
         **conditions(variant),
-        "sources": sources.of(makers(variant)),
+        "sources": sources.import_digests(makers(variant)),
     }
 
 

@@ -30,7 +30,7 @@ def no_bfloat16() -> Obstacle | None:
 @variant(backend=inductor.BACKEND, summary="fused and compiled, for one image and for any number")
 def fp32_compiled(model: nn.Module, example: Tensor) -> Exported:
     """Batch norms folded, weights frozen and laid out for oneDNN."""
-    return inductor.export(fuse(model), example, also_one=True)
+    return inductor.export(fuse(model), example, also_single=True)
 
 
 @variant(
@@ -42,4 +42,4 @@ def fp32_compiled(model: nn.Module, example: Tensor) -> Exported:
 def bf16(model: nn.Module, example: Tensor) -> Exported:
     """Weights and activations in bfloat16; batch norms are folded before, in float32."""
     network = InPrecision(fuse(model), torch.bfloat16).eval()
-    return inductor.export(network, example, also_one=True)
+    return inductor.export(network, example, also_single=True)

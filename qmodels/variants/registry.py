@@ -187,7 +187,7 @@ def variant(
     """
 
     def register(quantize: Quantize) -> Quantize:
-        made = Variant(
+        registered = Variant(
             quantize,
             backend,
             summary,
@@ -195,9 +195,9 @@ def variant(
             extra=extra or backend.extra,
             **differs,
         )
-        if made.name in _VARIANTS:
-            raise UserError(f"variant {made.name!r} is defined twice: rename one of them")
-        _VARIANTS[made.name] = made
+        if registered.name in _VARIANTS:
+            raise UserError(f"variant {registered.name!r} is defined twice: rename one of them")
+        _VARIANTS[registered.name] = registered
         return quantize
 
     return register

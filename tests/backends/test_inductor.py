@@ -102,7 +102,7 @@ def packages(network: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> St
     before = os.environ.get(inductor.SCRATCH)  # torch sets one of its own
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("QMODELS_CACHE_DIR", str(tmp_path_factory.mktemp("a cache")))
-        inductor.BACKEND.save(inductor.export(network, random_images(2), also_one=True), folder)
+        inductor.BACKEND.save(inductor.export(network, random_images(2), also_single=True), folder)
     assert os.environ.get(inductor.SCRATCH) == before
     return Files(folder, nn.Identity)
 
@@ -110,7 +110,7 @@ def packages(network: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> St
 def test_one_image_and_many_have_graphs_of_their_own(
     network: nn.Module, packages: Stored, tmp_path: Path
 ) -> None:
-    assert {path.name for path in packages.folder.iterdir()} == {inductor.ONE, inductor.MANY}
+    assert {path.name for path in packages.folder.iterdir()} == {inductor.SINGLE, inductor.MANY}
     forward, images = inductor.BACKEND.load(packages), random_images(5)
     with torch.inference_mode():
         for count in (1, 2, 5):

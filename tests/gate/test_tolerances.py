@@ -18,14 +18,14 @@ def test_a_variants_own_tolerance_comes_before_the_metrics(tmp_path: Path) -> No
         + "[latency_ratio.variants.static-int8]\ntolerance = 0.2\n"
     )
     found = read_tolerances(tmp_path, ["fp32", "static-int8"])
-    assert found.of("latency_ratio", "fp32", "float32") == 0.1
-    assert found.of("latency_ratio", "fx-int8", "int8") == 0.15
-    assert found.of("latency_ratio", "static-int8", "int8") == 0.2
-    assert found.of("latency_ratio", "static-int8", "int8", "another host") == 0.3
-    assert found.of("latency_ratio", "static-int8", "int8", "another class") == 0.5
-    assert found.of("latency_ratio", "fp32", "float32", "another class") is None
-    assert found.of("top1", "fp32", "float32", "another host") == 0.1
-    assert found.of("latency_ms", "fp32", "float32") is None
+    assert found.tolerance("latency_ratio", "fp32", "float32") == 0.1
+    assert found.tolerance("latency_ratio", "fx-int8", "int8") == 0.15
+    assert found.tolerance("latency_ratio", "static-int8", "int8") == 0.2
+    assert found.tolerance("latency_ratio", "static-int8", "int8", "another host") == 0.3
+    assert found.tolerance("latency_ratio", "static-int8", "int8", "another class") == 0.5
+    assert found.tolerance("latency_ratio", "fp32", "float32", "another class") is None
+    assert found.tolerance("top1", "fp32", "float32", "another host") == 0.1
+    assert found.tolerance("latency_ms", "fp32", "float32") is None
     assert found.level("top1", "fp32", "float32") == 0.01
 
 
@@ -60,11 +60,11 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 def test_the_shipped_ones_gate_every_variant() -> None:
     shipped = read_tolerances(ROOT / "baselines", variants.all_variants())
     for metric in ("top1", "top5_error", "size_bytes", "peak_bytes", "latency_change"):
-        assert shipped.of(metric, "static-int8", "int8") is not None
+        assert shipped.tolerance(metric, "static-int8", "int8") is not None
     for metric in ("top1", "sqnr_db", "int8_mac_fraction", "size_bytes", "operator_calls"):
-        assert shipped.of(metric, "static-int8", "int8", "another class") is not None
-    assert shipped.of("probe_ratio", "fp32", "float32") is not None
-    assert shipped.of("latency_ms", "fp32", "float32") is None
+        assert shipped.tolerance(metric, "static-int8", "int8", "another class") is not None
+    assert shipped.tolerance("probe_ratio", "fp32", "float32") is not None
+    assert shipped.tolerance("latency_ms", "fp32", "float32") is None
 
 
 def test_machine_code_of_another_host_may_differ_by_pages() -> None:
@@ -73,7 +73,7 @@ def test_machine_code_of_another_host_may_differ_by_pages() -> None:
     compiled = [name for name, one in known.items() if one.backend.machine_code and not one.on_gpu]
     assert "pt2e-int8" in compiled
     for name in compiled:
-        here = shipped.of("size_bytes", name, known[name].arithmetic)
-        elsewhere = shipped.of("size_bytes", name, known[name].arithmetic, "another host")
+        here = shipped.tolerance("size_bytes", name, known[name].arithmetic)
+        elsewhere = shipped.tolerance("size_bytes", name, known[name].arithmetic, "another host")
         assert here == 0.001
         assert elsewhere == 0.01

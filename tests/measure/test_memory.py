@@ -52,7 +52,7 @@ def test_an_extra_copy_in_the_forward_is_seen(digits_model: Resnet34) -> None:
     plain = memory.profile(digits_model, IMAGES).metrics()
     copying = memory.profile(lambda images: digits_model(images.clone()), IMAGES).metrics()
     for name in ("allocated_bytes", "operator_calls"):
-        allowed = plain[name].slack(TOLERANCES.of(name, "fp32", "float32") or 0.0)
+        allowed = plain[name].slack(TOLERANCES.tolerance(name, "fp32", "float32") or 0.0)
         assert copying[name].value > plain[name].value + allowed, name
 
 
@@ -143,7 +143,9 @@ def test_a_second_copy_of_the_weights_is_too_much(
     monkeypatch.setenv("COPIED", str(second_copy(artifact.variant, digits_model)))
 
     stored = memory.held(artifact, threads=1)["memory_bytes"]
-    allowed = stored.slack(TOLERANCES.of("memory_bytes", name, artifact.variant.arithmetic) or 0.0)
+    allowed = stored.slack(
+        TOLERANCES.tolerance("memory_bytes", name, artifact.variant.arithmetic) or 0.0
+    )
     doubled = memory.held(served_by(artifact, "planted"), threads=1)["memory_bytes"]
     assert doubled.value > stored.value + allowed
 
@@ -151,7 +153,7 @@ def test_a_second_copy_of_the_weights_is_too_much(
 @pytest.mark.parametrize("name", ON_CPU)
 def test_the_tolerance_is_well_below_a_second_copy(name: str, digits_model: Resnet34) -> None:
     stored = gate.read_run(STORED).entries[Key("digits-resnet34-w8", "bench_memory", name, 1)]
-    limit = TOLERANCES.of("memory_bytes", name, stored.arithmetic) or 0.0
+    limit = TOLERANCES.tolerance("memory_bytes", name, stored.arithmetic) or 0.0
     copied = second_copy(ON_CPU[name], digits_model)
     assert copied > 1.5 * stored.metrics["memory_bytes"].slack(limit)
 
@@ -162,7 +164,7 @@ def test_what_is_held_repeats_within_the_tolerance(
 ) -> None:
     artifact = built("onnx-int8", digits_checkpoint, digits)
     first, second = (memory.held(artifact, threads=1)["memory_bytes"] for _ in range(2))
-    allowed = first.slack(TOLERANCES.of("memory_bytes", "onnx-int8", "int8") or 0.0)
+    allowed = first.slack(TOLERANCES.tolerance("memory_bytes", "onnx-int8", "int8") or 0.0)
     assert abs(second.value - first.value) <= allowed
 
 

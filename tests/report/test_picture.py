@@ -19,7 +19,7 @@ STORED = ROOT / "baselines" / "linux-x86_64-avx512_bf16" / "cifar100-resnet34-w6
 def stored_run() -> Run:
     baseline = read_baseline(STORED)
     assert baseline is not None
-    return Run.of(list(baseline.entries.values()))
+    return Run.from_entries(list(baseline.entries.values()))
 
 
 def test_circles_are_what_the_run_measured() -> None:
@@ -59,7 +59,7 @@ def test_the_readmes_picture_is_that_of_the_stored_run(tmp_path: Path) -> None:
 def test_any_arithmetic_has_a_color(arithmetic: str, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     entries = [replace(entry, arithmetic=arithmetic) for entry in stored_run().entries.values()]
-    picture.draw(Run.of(entries), tmp_path / "results.svg")
+    picture.draw(Run.from_entries(entries), tmp_path / "results.svg")
     assert f"<!-- {arithmetic} -->" in (tmp_path / "results.svg").read_text()
 
 
@@ -67,7 +67,7 @@ def test_a_run_without_latency_has_no_picture(tmp_path: Path) -> None:
     run = stored_run()
     sizes = [entry for entry in run.entries.values() if "size_bytes" in entry.metrics]
     with pytest.raises(UserError, match="no variant with latency, accuracy and size"):
-        picture.draw(Run.of(sizes), tmp_path / "results.svg")
+        picture.draw(Run.from_entries(sizes), tmp_path / "results.svg")
 
 
 def test_without_matplotlib_the_extra_is_named(

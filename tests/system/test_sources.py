@@ -120,7 +120,7 @@ def test_an_edit_of_what_every_artifact_is_made_with_builds_all(
 
 def test_a_key_is_that_of_the_package_in_use(copy: Path, keys: Keys) -> None:
     variant = variants.all_variants()["onnx-int8"]
-    assert sources.of(artifact.makers(variant)) == keys()["onnx-int8"]
+    assert sources.import_digests(artifact.makers(variant)) == keys()["onnx-int8"]
 
 
 def test_every_runtime_is_read_by_what_it_stores(keys: Keys) -> None:

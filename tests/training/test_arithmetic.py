@@ -120,7 +120,7 @@ def test_fine_tuning_learns_with_convolutions_in_bfloat16(
             digits,
             "resnet34",
             8,
-            FINE_TUNING["fine-tune"].lasting(2),
+            FINE_TUNING["fine-tune"].with_epochs(2),
             parent=digits_checkpoint,
             quantization_aware=quantization_aware,
             reduced_precision=True,

@@ -22,8 +22,8 @@ def test_distillation_is_the_divergence_from_the_softened_teacher() -> None:
     ours, theirs = torch.randn(5, 10), torch.randn(5, 10)
     soft, target = (torch.softmax(logits / 4, dim=1) for logits in (ours, theirs))
     expected = 16 * (target * (target / soft).log()).sum()
-    torch.testing.assert_close(loop.distillation(ours, theirs, 4.0), expected)
-    assert float(loop.distillation(ours, ours, 4.0)) == pytest.approx(0, abs=1e-5)
+    torch.testing.assert_close(loop.distillation_loss(ours, theirs, 4.0), expected)
+    assert float(loop.distillation_loss(ours, ours, 4.0)) == pytest.approx(0, abs=1e-5)
 
 
 def test_distilling_brings_a_network_nearer_to_its_teacher(
@@ -36,7 +36,7 @@ def test_distilling_brings_a_network_nearer_to_its_teacher(
     expected = evaluation.predict(teacher, few, images)
     distances = []
     for name in ("distill", "fine-tune"):
-        recipe = replace(FINE_TUNING[name].lasting(3), batch_size=25)
+        recipe = replace(FINE_TUNING[name].with_epochs(3), batch_size=25)
         trained = loop.train(
             Job(
                 few,
@@ -48,7 +48,7 @@ def test_distilling_brings_a_network_nearer_to_its_teacher(
             )
         )
         logits = evaluation.predict(checkpoints.load_model(trained), few, images)
-        distances.append(float(loop.distillation(logits, expected, 4.0)))
+        distances.append(float(loop.distillation_loss(logits, expected, 4.0)))
     assert distances[0] < distances[1]
 
 
@@ -74,7 +74,7 @@ def predicted(checkpoint: Checkpoint, digits: Dataset) -> Tensor:
 
 TEAM = Workers(0, 1, torch.device("cpu"))
 # An epoch of digits is a sixtieth of one of the recipe's: smaller batches make more steps of it.
-DISTILLED = replace(RECIPES["distilled"].lasting(1), batch_size=16, peak_rate=0.05, cutmix=0.0)
+DISTILLED = replace(RECIPES["distilled"].with_epochs(1), batch_size=16, peak_rate=0.05, cutmix=0.0)
 
 
 def test_from_scratch_a_network_follows_the_teacher_that_is_named(
@@ -96,7 +96,7 @@ def test_a_named_teacher_comes_before_the_parent(
 ) -> None:
     # At a rate that teaches something within an epoch, frozen statistics would make it diverge.
     recipe = replace(
-        FINE_TUNING["distill"].lasting(1), batch_size=16, peak_rate=0.01, batch_norm_until=1.0
+        FINE_TUNING["distill"].with_epochs(1), batch_size=16, peak_rate=0.01, batch_norm_until=1.0
     )
     job = Job(digits, "resnet34", 8, recipe, parent=digits_checkpoint)
     alone = loop.train(replace(job, dataset=few))

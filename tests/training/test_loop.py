@@ -46,7 +46,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
     digests = []
     for index, seed in enumerate((0, 0, 1)):
         monkeypatch.setenv("QMODELS_CACHE_DIR", str(own_cache / str(index)))
-        recipe = EVERYTHING.lasting(1)
+        recipe = EVERYTHING.with_epochs(1)
         digests.append(
             loop.train(Job(few, "preact_resnet34", 4, recipe, seed, reduced_precision=False)).sha256
         )
@@ -54,7 +54,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
 
 
 def test_what_was_trained_is_not_trained_again(few: Dataset, own_cache: Path) -> None:
-    job = Job(few, "resnet34", 4, EVERYTHING.lasting(1), reduced_precision=False)
+    job = Job(few, "resnet34", 4, EVERYTHING.with_epochs(1), reduced_precision=False)
     trained = loop.train(job)
     stamp = trained.path.stat().st_mtime_ns
     assert loop.train(job) == trained
@@ -125,7 +125,7 @@ def test_batch_norms_and_ranges_are_frozen_when_the_recipe_says(
     few: Dataset, digits_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Recorded at the end of each epoch of a quantization-aware run."""
-    recipe = replace(FINE_TUNING["fine-tune"].lasting(4), stages=(Stage(4, 16),))
+    recipe = replace(FINE_TUNING["fine-tune"].with_epochs(4), stages=(Stage(4, 16),))
     seen: list[tuple[Tensor, Tensor]] = []
     save = state.save
 
@@ -154,7 +154,7 @@ def test_averaging_changes_what_is_kept_and_not_how_it_is_trained(
 ) -> None:
     for averaging, cache in ((0.0, "last"), (2.0, "averaged")):
         monkeypatch.setenv("QMODELS_CACHE_DIR", str(own_cache / cache))
-        recipe = replace(EVERYTHING, averaging=averaging).lasting(2)
+        recipe = replace(EVERYTHING, averaging=averaging).with_epochs(2)
         loop.train(Job(few, "resnet34", 4, recipe, reduced_precision=False))
     assert losses(own_cache / "last") == losses(own_cache / "averaged")
     last, averaged = weights(own_cache / "last"), weights(own_cache / "averaged")
@@ -162,7 +162,7 @@ def test_averaging_changes_what_is_kept_and_not_how_it_is_trained(
 
 
 def test_a_log_that_can_not_be_written_is_one_line(few: Dataset, own_cache: Path) -> None:
-    job = Job(few, "resnet34", 4, QUICK.lasting(2))
+    job = Job(few, "resnet34", 4, QUICK.with_epochs(2))
     log = loop.state_path(
         job.description,
         distributed.Workers(0, 1, torch.device("cpu")),

@@ -41,7 +41,7 @@ def test_out_of_memory_training_goes_on_to_the_same_loss(
         few.with_train(few.train.first(256)),
         "resnet34",
         8,
-        FINE_TUNING["fine-tune"].lasting(2),
+        FINE_TUNING["fine-tune"].with_epochs(2),
         parent=digits_checkpoint,
         quantization_aware=True,
     )

@@ -8,7 +8,7 @@ from rich.console import Console
 from qmodels.training.progress import READ_LOSS_EVERY, Reporter
 from qmodels.training.recipes import RECIPES
 
-RECIPE = replace(RECIPES["compact-cpu"].lasting(3), batch_size=10)
+RECIPE = replace(RECIPES["compact-cpu"].with_epochs(3), batch_size=10)
 
 
 def reported(console: Console | None, log: Path | None) -> None:

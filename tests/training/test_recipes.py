@@ -19,7 +19,7 @@ def test_a_recipe_knows_its_image_size() -> None:
 @pytest.mark.parametrize("schedule", ["linear", "cosine"])
 def test_annealed_rates_rise_to_the_peak_and_fall_to_nothing(schedule: str) -> None:
     recipe = Recipe("r", (Stage(1, 32),), 1, 0.1, schedule=schedule, warmup=0.3)  # type: ignore[arg-type]
-    rates = [recipe.rate(step, 100) for step in range(100)]
+    rates = [recipe.lr(step, 100) for step in range(100)]
     assert max(rates) == pytest.approx(0.1)
     assert rates.index(max(rates)) == 29
     assert rates[:30] == sorted(rates[:30])
@@ -34,7 +34,7 @@ def test_annealed_rates_rise_to_the_peak_and_fall_to_nothing(schedule: str) -> N
 
 def test_the_studys_rate_is_constant() -> None:
     report = RECIPES["report"]
-    assert {report.rate(step, 50) for step in range(50)} == {0.1}
+    assert {report.lr(step, 50) for step in range(50)} == {0.1}
     assert (report.epochs, report.batch_size) == (60, 32)
 
 
@@ -47,7 +47,7 @@ def test_a_recipe_comes_back_from_json(name: str) -> None:
 
 @pytest.mark.parametrize("epochs", [3, 5, 11, 44, 88])
 def test_another_length_keeps_every_stage_and_says_so(epochs: int) -> None:
-    recipe = RECIPES["compact-cpu"].lasting(epochs)
+    recipe = RECIPES["compact-cpu"].with_epochs(epochs)
     assert recipe.epochs == epochs
     assert [stage.image_size for stage in recipe.stages] == [16, 24, 32]
     assert all(stage.epochs >= 1 for stage in recipe.stages)
@@ -55,7 +55,7 @@ def test_another_length_keeps_every_stage_and_says_so(epochs: int) -> None:
 
 
 def test_twice_the_epochs_are_twice_each_stage() -> None:
-    assert RECIPES["compact-cpu"].lasting(88).stages == (
+    assert RECIPES["compact-cpu"].with_epochs(88).stages == (
         Stage(16, 16),
         Stage(24, 24),
         Stage(48, 32),
@@ -64,7 +64,7 @@ def test_twice_the_epochs_are_twice_each_stage() -> None:
 
 def test_too_few_epochs_are_refused() -> None:
     with pytest.raises(UserError, match="2 epochs are too few for recipe compact-cpu: choose 3"):
-        RECIPES["compact-cpu"].lasting(2)
+        RECIPES["compact-cpu"].with_epochs(2)
 
 
 def test_shares_of_the_epochs() -> None:
@@ -72,7 +72,7 @@ def test_shares_of_the_epochs() -> None:
     assert [recipe.before(recipe.batch_norm_until, epoch) for epoch in range(8)].count(True) == 2
     assert [recipe.before(recipe.observers_until, epoch) for epoch in range(8)].count(True) == 3
     for epochs in (1, 2):
-        short = recipe.lasting(epochs)
+        short = recipe.with_epochs(epochs)
         for share in (short.batch_norm_until, short.observers_until):
             active = [short.before(share, epoch) for epoch in range(epochs)]
             assert active == [True, False][:epochs], "an active phase lasts an epoch at least"

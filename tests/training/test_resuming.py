@@ -88,7 +88,9 @@ def dying(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def undisturbed(few: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("QMODELS_CACHE_DIR", str(tmp_path_factory.mktemp("undisturbed")))
-        return loop.train(Job(few, "resnet34", 4, EVERYTHING.lasting(2), reduced_precision=False))
+        return loop.train(
+            Job(few, "resnet34", 4, EVERYTHING.with_epochs(2), reduced_precision=False)
+        )
 
 
 @pytest.mark.parametrize("after", [0, 1])
@@ -102,7 +104,7 @@ def test_killed_at_a_write_it_goes_on_too(
     dying: list[int],
 ) -> None:
     """Two epochs, two states; then the weights and their index."""
-    job = Job(few, "resnet34", 4, EVERYTHING.lasting(2), reduced_precision=False)
+    job = Job(few, "resnet34", 4, EVERYTHING.with_epochs(2), reduced_precision=False)
     dying[:] = [write, after]
     with pytest.raises(Killed):
         loop.train(job)
