@@ -31,7 +31,9 @@ def random_integers(*shape: int) -> Tensor:
     return torch.randint(-128, 128, shape, generator=generator).to(torch.int8)
 
 
-def operands(layer: Convolution, batch: int, height: int, width: int, added: bool) -> tuple:
+def operands(
+    layer: Convolution, batch: int, height: int, width: int, added: bool
+) -> tuple[Tensor, Tensor | None]:
     x = random_integers(batch, height, width, layer.weight.shape[3])
     residual = random_integers(*integer.check(x, layer, None)) if added else None
     return x, residual

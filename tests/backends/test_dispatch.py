@@ -49,7 +49,8 @@ def test_a_layer_in_float_is_counted_as_such(quantized: nn.Module) -> None:
 
     def half(images: Tensor) -> Tensor:
         conv(images)
-        return quantized(images)
+        logits: Tensor = quantized(images)
+        return logits
 
     (extra,) = [kernel for kernel in dispatch.kernels(half, IMAGES) if not kernel.int8]
     assert extra.macs == 2 * 4 * 30 * 30 * 3 * 9

@@ -178,7 +178,7 @@ def test_a_compiler_that_does_not_work_is_one_line(tmp_path: Path) -> None:
 
 
 def test_without_a_compiler_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inductor.shutil, "which", lambda name: None)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
     obstacle = inductor.BACKEND.obstacle()
     assert obstacle is not None
     assert obstacle.reason.startswith("no C++ compiler: ")

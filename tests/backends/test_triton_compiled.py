@@ -95,12 +95,13 @@ def test_the_compiled_kernel_gives_the_exact_result_to_the_bit(
 ) -> None:
     from qmodels.backends import triton_int8
 
-    *kind, side = shape
-    layer = random_layer(*kind)
-    x, residual = operands(layer, batch, side, side, added=kind[-1])
+    channels, outputs, kernel, stride, relu, added, side = shape
+    layer = random_layer(channels, outputs, kernel, stride, relu, added)
+    x, residual = operands(layer, batch, side, side, added)
     expected = integer.convolve(x, layer, residual)
-    moved = [None if one is None else one.cuda() for one in (x, residual)]
-    assert torch.equal(triton_int8.convolve(moved[0], layer.cuda(), moved[1]).cpu(), expected)
+    if residual is not None:
+        residual = residual.cuda()
+    assert torch.equal(triton_int8.convolve(x.cuda(), layer.cuda(), residual).cpu(), expected)
 
 
 @CUDA

@@ -1,7 +1,7 @@
 """The Triton kernels in Triton's interpreter, on the CPU."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import util
 from types import ModuleType
 from typing import Any
@@ -156,13 +156,14 @@ def test_strided_images_are_read_as_what_they_are(interpreted: ModuleType) -> No
 def test_what_a_kernel_would_misread_is_one_line(interpreted: ModuleType) -> None:
     layer = random_layer(*KINDS["3x3"])
     x = random_integers(1, 4, 4, 8)
-    for wrong in (
+    calls: list[Callable[[], object]] = [
         lambda: interpreted.convolve(x.transpose(1, 2), layer),
         lambda: interpreted.convolve(x, layer, x.transpose(1, 2)),
         lambda: interpreted.convolve(x.float(), layer),
         lambda: interpreted.quantize(torch.zeros(1, 1, 4, 4), torch.ones(2)),
         lambda: interpreted.quantize(torch.zeros(1, 3, 4, 4).double(), torch.ones(2)),
-    ):
+    ]
+    for wrong in calls:
         with pytest.raises(UserError, match="give it") as caught:
             wrong()
         assert "\n" not in str(caught.value)

@@ -30,11 +30,11 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     assert (done.path, done.kept, len(done.stored)) == (stored(tmp_path), 0, 2)
     baseline = read(tmp_path)
     assert list(baseline.entries) == [key(FP32), key(INT8)]
-    one = baseline.entries[key(FP32)]
-    assert one.metrics == {"size_bytes": measured("size_bytes", 1.0)}
-    assert one.provenance == Provenance(**PROVENANCE)
-    assert one.ranks is not None
-    assert one.ranks.values.tolist() == list(range(9))
+    entry = baseline.entries[key(FP32)]
+    assert entry.metrics == {"size_bytes": measured("size_bytes", 1.0)}
+    assert entry.provenance == Provenance.from_record(PROVENANCE)
+    assert entry.ranks is not None
+    assert entry.ranks.values.tolist() == list(range(9))
     assert gate.read_baseline(tmp_path / "none.json", "any") is None
 
 

@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 
 from qmodels import gate
-from qmodels.gate import StoredChanges
-from tests.gate.entries import KEY, OTHER, TOLERANCES, Entry, entry, holding, line, size
+from qmodels.gate import Entry, StoredChanges
+from tests.gate.entries import KEY, OTHER, TOLERANCES, entry, holding, line, size
 
 
 def changes(head: Entry | None, base: Entry | None) -> StoredChanges:
-    return StoredChanges(*({KEY: one} if one else {} for one in (head, base)))
+    return StoredChanges(*({KEY: entry} if entry else {} for entry in (head, base)))
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ def test_memory_of_another_python_is_not_compared() -> None:
     assert [one.metric for one in compare(twice, before)] == ["memory_bytes", "size_bytes"]
 
 
-def of_other_class(engine: str, arithmetic: str = "float32", **metrics: Metric) -> Entry:
+def of_other_class(engine: str, metrics: dict[str, Metric], arithmetic: str = "float32") -> Entry:
     return replace(
         entry(**metrics),
         machine_class=OTHER,
@@ -79,8 +79,8 @@ def of_other_class(engine: str, arithmetic: str = "float32", **metrics: Metric) 
     )
 
 
-def here_on(engine: str, arithmetic: str = "float32", **metrics: Metric) -> Entry:
-    return replace(of_other_class(engine, arithmetic, **metrics), machine_class=CLASS)
+def here_on(engine: str, metrics: dict[str, Metric], arithmetic: str = "float32") -> Entry:
+    return replace(of_other_class(engine, metrics, arithmetic), machine_class=CLASS)
 
 
 @pytest.mark.parametrize(
@@ -96,8 +96,8 @@ def here_on(engine: str, arithmetic: str = "float32", **metrics: Metric) -> Entr
 )
 def test_another_class_gates_what_both_compute_alike(engine: str, metric: str, gated: bool) -> None:
     worse, better = (replace(measured(metric, value), samples=()) for value in (20.0, 10.0))
-    now = here_on(engine, **{metric: worse})
-    found = compare(now, holding(of_other_class(engine, **{metric: better})))
+    now = here_on(engine, {metric: worse})
+    found = compare(now, holding(of_other_class(engine, {metric: better})))
     assert [one.verdict for one in found] == (["regressed"] if gated else [])
     assert all("another class" in line(one) for one in found)
 
@@ -106,8 +106,8 @@ def test_another_class_gates_what_both_compute_alike(engine: str, metric: str, g
 def test_int8_accuracy_of_another_class_has_a_tolerance_of_its_own(
     arithmetic: str, verdict: str
 ) -> None:
-    now = here_on("x86", arithmetic, top1=measured("top1", 66.1))
-    before = of_other_class("x86", arithmetic, top1=measured("top1", 66.4))
+    now = here_on("x86", {"top1": measured("top1", 66.1)}, arithmetic)
+    before = of_other_class("x86", {"top1": measured("top1", 66.4)}, arithmetic)
     (finding,) = compare(now, holding(before))
     assert finding.verdict == verdict
 
@@ -153,7 +153,7 @@ def test_two_classes_count_alike_where_the_same_kernels_run(
 ) -> None:
     calls = {
         machine_class: replace(
-            here_on(engine, operator_calls=measured("operator_calls", value)),
+            here_on(engine, {"operator_calls": measured("operator_calls", value)}),
             machine_class=f"linux-x86_64-{machine_class}",
         )
         for machine_class, value in ((level, 20.0), (other, 10.0))

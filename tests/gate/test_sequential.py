@@ -3,7 +3,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 
 from qmodels.gate import intervals, sequential
-from qmodels.gate.sequential import CONFIRM, SCREEN, Case, Rule, Samples
+from qmodels.gate.sequential import CONFIRM, SCREEN, Case, Draw, Rule, Samples
 
 RULE = Rule(intervals.signed_rank_interval, 0.015)
 CASES: list[Case] = [("fp32", 1), ("static-int8", 1)]
@@ -100,23 +100,23 @@ def noise(seed: int, spread: float, shift: float) -> Iterator[float]:
         yield float(generator.standard_t(3) * spread + shift)
 
 
+def drawing_from(source: Iterator[float]) -> Draw:
+    return lambda cases: {case: next(source) for case in cases}
+
+
 def test_error_rates_on_heavy_tailed_noise() -> None:
     """Twelve cases of unchanged code, and one of five percent, two percent of noise a process."""
     cases: list[Case] = [(f"variant {index}", 1) for index in range(12)]
     false, missed = 0, 0
     for seed in range(100):
         source = noise(seed, 0.015, 0.0)
-        drawn = sequential.run(
-            cases, lambda of, s=source: {case: next(s) for case in of}, dict.fromkeys(cases, RULE)
-        )
+        drawn = sequential.run(cases, drawing_from(source), dict.fromkeys(cases, RULE))
         false += any(
-            sequential.conclude(one, RULE.bound, RULE.tolerance) == "slower"
-            for one in drawn.values()
+            sequential.conclude(samples, RULE.bound, RULE.tolerance) == "slower"
+            for samples in drawn.values()
         )
         slowed = noise(1000 + seed, 0.015, 0.05)
-        drawn = sequential.run(
-            cases[:1], lambda of, s=slowed: {case: next(s) for case in of}, {cases[0]: RULE}
-        )
+        drawn = sequential.run(cases[:1], drawing_from(slowed), {cases[0]: RULE})
         missed += sequential.conclude(drawn[cases[0]], RULE.bound, RULE.tolerance) != "slower"
     assert false <= 1
     assert missed <= 5

@@ -11,9 +11,10 @@ STATIC = variants.all_variants()["static-int8"]
 FP32 = torch.randn(50, 10, generator=torch.Generator().manual_seed(0))
 
 
-def noisy(decibels: float, of: torch.Tensor = FP32) -> torch.Tensor:
-    noise = torch.randn(of.shape, generator=torch.Generator().manual_seed(1))
-    return of + noise * of.norm() / noise.norm() * 10 ** (-decibels / 20)
+def noisy(decibels: float, logits: torch.Tensor = FP32) -> torch.Tensor:
+    noise = torch.randn(logits.shape, generator=torch.Generator().manual_seed(1))
+    amplitude = float(logits.norm() / noise.norm()) * 10 ** (-decibels / 20)
+    return logits + amplitude * noise
 
 
 def shown(int8: int, runtime_db: float) -> kernels.Proof:

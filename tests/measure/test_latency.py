@@ -5,6 +5,7 @@ from itertools import cycle
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 from qmodels.measure import latency
@@ -123,7 +124,7 @@ def test_threads_take_their_turns_on_all_processors(monkeypatch: pytest.MonkeyPa
         def cpu_affinity(self) -> list[int]:
             return [4, 5, 6]
 
-    monkeypatch.setattr(latency.psutil, "Process", Process)
+    monkeypatch.setattr(psutil, "Process", Process)
     assert [latency.cpus_of_turn(turn, 1) for turn in range(4)] == [[4], [5], [6], [4]]
     assert latency.cpus_of_turn(1, 2) == [4, 6]
     assert latency.cpus_of_turn(0, 8) == [4, 5, 6]

@@ -1,4 +1,5 @@
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -38,7 +39,7 @@ def test_weights_activations_and_residual_sums_are_fake_quantized(architecture: 
     for module in (*convolutions, *sums):
         assert isinstance(module.activation_post_process, eager_quantization.FakeQuantizeBase)
     for convolution in convolutions:
-        rounding = convolution.weight_fake_quant
+        rounding: Any = convolution.weight_fake_quant
         assert rounding.qscheme == torch.per_channel_symmetric
         assert (rounding.quant_min, rounding.quant_max) == fake_quantize.WEIGHT_RANGE
 
@@ -58,7 +59,7 @@ def test_what_passes_a_convolution_is_on_the_grid_of_its_scale(
     tuned: Resnet34, digits: Dataset
 ) -> None:
     seen: dict[str, Tensor] = {}
-    convolution = tuned.stages[1][0].conv1  # type: ignore[index,union-attr]
+    convolution: Any = tuned.get_submodule("stages.1.0.conv1")
     handle = convolution.register_forward_hook(lambda m, inputs, out: seen.update(out=out))
     with torch.no_grad():
         tuned(digits.normalize(digits.test.images[:8]))
@@ -90,8 +91,9 @@ def test_weights_are_converted_with_the_scales_that_they_were_trained_with(
     differing = 0
     for name, module in tuned.named_modules():
         if isinstance(module, nn.Conv2d):
-            rounding = module.weight_fake_quant
-            weight = converted.get_submodule(name).weight()  # type: ignore[operator]
+            rounding: Any = module.weight_fake_quant
+            layer: Any = converted.get_submodule(name)
+            weight = layer.weight()
             torch.testing.assert_close(weight.q_per_channel_scales().float(), rounding.scale)
             observers, _ = rounding.activation_post_process.calculate_qparams()
             differing += not torch.allclose(observers, rounding.scale, rtol=1e-3)

@@ -12,6 +12,8 @@ def randomize(model: nn.Module) -> nn.Module:
     generator = torch.Generator().manual_seed(0)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
+            assert module.running_mean is not None
+            assert module.running_var is not None
             for tensor, low, high in (
                 (module.weight, -1.0, 2.0),
                 (module.bias, -1.0, 1.0),

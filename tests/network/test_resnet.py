@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -52,7 +54,7 @@ def test_every_module_that_computes_is_used_once(architecture: str) -> None:
 @pytest.mark.parametrize("architecture", resnet.ARCHITECTURES)
 def test_a_block_whose_branch_is_zero_is_its_shortcut(architecture: str) -> None:
     model = resnet.build(architecture, 4, 3).eval()
-    block = model.stages[0][1]
+    block: Any = model.get_submodule("stages.0.1")
     nn.init.zeros_(block.conv2.weight)
     x = torch.randn(2, 4, 8, 8)
     expected = x if architecture == "preact_resnet34" else x.relu()

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -44,7 +46,7 @@ def test_a_layer_with_a_wild_channel_input_is_ranked_first(
     from copy import deepcopy
 
     model = deepcopy(digits_model)
-    block = model.stages[1][1]
+    block: Any = model.get_submodule("stages.1.1")
     block.bn1.weight.data[0] *= 1000
     block.bn1.bias.data[0] *= 1000
     block.conv2.weight.data[:, 0] /= 1000
@@ -52,7 +54,9 @@ def test_a_layer_with_a_wild_channel_input_is_ranked_first(
         torch.testing.assert_close(model(images), digits_model(images), rtol=1e-3, atol=1e-3)
     ranked = sensitivity.rank(model, images)
     assert ranked[0].name == "stages.1.1.conv2"
-    assert [layer.loss for layer in ranked] == sorted((one.loss for one in ranked), reverse=True)
+    assert [layer.loss for layer in ranked] == sorted(
+        (layer.loss for layer in ranked), reverse=True
+    )
     kept = sensitivity.left_in_float(model, images, most_points=0.05)
     assert kept[0] == "stages.1.1.conv2"
 

@@ -4,7 +4,7 @@ import pytest
 
 from qmodels import report
 from qmodels.gate import Accepted, Baseline, Entry, Finding, Key, Provenance, Tolerances
-from qmodels.gate.verdict import Verdict
+from qmodels.gate.finding import Verdict
 from qmodels.measure.metric import measured
 
 PROVENANCE = Provenance("2026-01-01", "abc123", {"torch": "2.15.0"}, "hosthosthost")

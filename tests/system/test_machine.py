@@ -1,4 +1,5 @@
 import platform
+import shutil
 
 import pytest
 import torch
@@ -57,7 +58,7 @@ def test_the_class_tells_whether_bfloat16_is_multiplied(
 def test_compiling_pays_on_a_gpu_with_a_compiler(
     device: str, compiler: bool, pays: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(machine.shutil, "which", lambda name: "/usr/bin/cc" if compiler else None)
+    monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/cc" if compiler else None)
     assert machine.compilation_pays(torch.device(device)) == pays
 
 

@@ -13,7 +13,7 @@ def test_the_average_follows_the_weights_exponentially() -> None:
             model.weight.fill_(value)
         average.update_parameters(model)
         expected = value if expected is None else 0.75 * expected + 0.25 * value
-    assert average.module.weight.item() == torch.tensor(expected).item()
+    assert average.module.get_parameter("weight").item() == torch.tensor(expected).item()
     assert model.weight.item() == -3.0
 
 
@@ -23,7 +23,9 @@ def test_statistics_are_those_of_the_averaged_weights() -> None:
     average = ema.start(model, steps=10)
     average.update_parameters(model)
     with torch.no_grad():
-        model[0].weight.mul_(100)  # the live model's activations are of another scale by now
+        model.get_parameter("0.weight").mul_(
+            100
+        )  # the live model's activations are of another scale by now
     average.update_parameters(model)
     batches = [torch.randn(16, 3, 8, 8) for _ in range(5)]
     model(batches[0])

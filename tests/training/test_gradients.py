@@ -84,12 +84,14 @@ def test_a_retried_batch_leaves_what_one_of_that_size_would_have_from_the_start(
     assert halvings == [2]
     assert memory.passed == [4, 4] + [2] * 8
     assert torch.equal(same_loss, loss)
-    for (name, one), other in zip(
+    for (name, value), other in zip(
         undisturbed.state_dict().items(), short.state_dict().values(), strict=True
     ):
-        assert torch.equal(one, other), name
-    for one, other in zip(undisturbed.parameters(), short.parameters(), strict=True):
-        assert torch.equal(one.grad, other.grad), "nothing of the failed try is left"
+        assert torch.equal(value, other), name
+    for before, after in zip(undisturbed.parameters(), short.parameters(), strict=True):
+        assert before.grad is not None
+        assert after.grad is not None
+        assert torch.equal(before.grad, after.grad), "nothing of the failed try is left"
 
 
 def test_a_single_image_that_does_not_fit_is_one_line() -> None:

@@ -7,26 +7,25 @@ import torch
 from torch import nn
 
 from qmodels.system.errors import UserError
-from qmodels.training import distributed, ema, loop, state
+from qmodels.training import ema, loop, state
 from qmodels.training.distributed import Workers
 from qmodels.training.recipes import RECIPES
 from qmodels.training.state import State
 
 
 def small(*, averaged: bool = False, device: torch.device | None = None) -> State:
-    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).to(
-        device, memory_format=torch.channels_last
-    )
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).to(device)
+    model = model.to(memory_format=torch.channels_last)
     average = ema.start(model, 3) if averaged else None
     return State(model, loop.sgd(model, RECIPES["digits"]), average)
 
 
-def step(one: State) -> None:
-    one.model(torch.randn(2, 3, 8, 8)).square().sum().backward()
-    one.optimizer.step()
-    one.optimizer.zero_grad()
-    if one.average is not None:
-        one.average.update_parameters(one.model)
+def step(current: State) -> None:
+    current.model(torch.randn(2, 3, 8, 8)).square().sum().backward()
+    current.optimizer.step()
+    current.optimizer.zero_grad()
+    if current.average is not None:
+        current.average.update_parameters(current.model)
 
 
 @pytest.mark.parametrize("averaged", [False, True])
@@ -44,24 +43,24 @@ def test_everything_comes_back_to_the_bit(tmp_path: Path, averaged: bool) -> Non
     step(saved)
     torch.manual_seed(1)
     step(restored)
-    ours, theirs = saved.tensors(), restored.tensors()
-    assert ours.keys() == theirs.keys()
-    assert any(name.startswith("momentum.") for name in ours)
-    assert any(name.startswith("average.") for name in ours) == averaged
-    for name, value in ours.items():
-        assert torch.equal(value, theirs[name]), name
+    before, after = saved.tensors(), restored.tensors()
+    assert before.keys() == after.keys()
+    assert any(name.startswith("momentum.") for name in before)
+    assert any(name.startswith("average.") for name in before) == averaged
+    for name, value in before.items():
+        assert torch.equal(value, after[name]), name
 
 
 def test_everything_is_where_the_parameters_are(monkeypatch: pytest.MonkeyPatch) -> None:
     """NCCL, of which the processes of several GPUs make use, sends from no other device."""
     device = torch.device("meta")
-    one = small(averaged=True, device=device)
+    on_device = small(averaged=True, device=device)
     sent: list[torch.device] = []
     monkeypatch.setattr(
-        distributed.distributed, "broadcast", lambda tensor, src: sent.append(tensor.device)
+        torch.distributed, "broadcast", lambda tensor, src: sent.append(tensor.device)
     )
-    Workers(1, 2, device).equalize(list(one.tensors().values()))
-    assert len(sent) == len(one.tensors())
+    Workers(1, 2, device).equalize(list(on_device.tensors().values()))
+    assert len(sent) == len(on_device.tensors())
     assert set(sent) == {device}
 
 
@@ -80,15 +79,15 @@ def test_a_damaged_state_is_refused_in_one_line(tmp_path: Path, damage: str) -> 
 
 def test_no_space_is_one_line_and_keeps_the_last_epoch(tmp_path: Path) -> None:
     path = tmp_path / "state.safetensors"
-    one = small()
-    state.save(path, one, 1, "float32")
-    step(one)
+    current = small()
+    state.save(path, current, 1, "float32")
+    step(current)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
     try:
         with pytest.raises(UserError, match="state.safetensors can't be written") as caught:
-            state.save(path, one, 2, "float32")
+            state.save(path, current, 2, "float32")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)

@@ -148,7 +148,7 @@ def test_artifacts_of_other_weights_are_other_artifacts(
     digits: Dataset, digits_checkpoint: Checkpoint, tmp_path: Path
 ) -> None:
     model = checkpoints.load_model(digits_checkpoint)
-    model.head.fc.weight.data.mul_(2)
+    model.get_parameter("head.fc.weight").data.mul_(2)
     other = checkpoints.save(
         model.state_dict(), dataclasses.replace(digits_checkpoint, folder=tmp_path)
     )
@@ -216,7 +216,7 @@ def test_machine_code_is_loaded_where_its_instructions_are(
 
 def deployed(artifact: Artifact) -> dict[str, bytes]:
     """Contents of the files that would be deployed, archives opened, by name."""
-    contents = {}
+    contents: dict[str, bytes] = {}
     for path in artifact.folder.iterdir():
         if path.name in NOT_DEPLOYED:
             continue

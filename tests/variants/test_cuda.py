@@ -1,5 +1,6 @@
 """Variants on an NVIDIA GPU: what of them runs without one, and all of them where there is one."""
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -201,7 +202,7 @@ def test_what_is_missing_is_one_line_with_the_remedy(
     monkeypatch.setattr(machine, "gpu_class", lambda: here["gpu"])
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: here["capability"])
     monkeypatch.setattr(
-        cuda_graphs.shutil,
+        shutil,
         "which",
         lambda name: here["driver" if name == "nvidia-smi" else "compiler"],
     )

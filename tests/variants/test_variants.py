@@ -141,7 +141,7 @@ def test_four_bits_are_a_seventh_of_the_bytes(build: Callable[[str], Artifact]) 
 def test_rounding_for_the_inputs_is_better_than_to_the_nearest(
     digits: Dataset, digits_model: Resnet34
 ) -> None:
-    weight = digits_model.stages[0][0].conv2.weight
+    weight = digits_model.get_parameter("stages.0.0.conv2.weight")
     generator = torch.Generator().manual_seed(0)
     mixing = torch.randn(10, weight[0].numel(), generator=generator)
     inputs = torch.randn(500, 10, generator=generator) @ mixing  # that go together
