@@ -112,13 +112,13 @@ class Clone:
 
     def accept(self) -> None:
         """Commit the baselines that the last job has made to the branch `change`."""
-        made = {
+        contents = {
             path: path.read_bytes()
             for path in (self.folder / "baselines").glob("*-*-*/*.json")
             if path.name.startswith("digits-")
         }
         self.git("checkout", "--quiet", "--force", "change")
-        for path, content in made.items():
+        for path, content in contents.items():
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(content)
         self.commit("accept")
@@ -213,7 +213,7 @@ def test_nothing_changed(clone: Clone) -> None:
 
 def test_a_variant_is_added(clone: Clone) -> None:
     variants = f"{VARIANTS},rounded-weights"
-    (block,) = [one for one in pages.blocks(ROOT / "README.md") if one.mark == "file"]
+    (block,) = [block for block in pages.blocks(ROOT / "README.md") if block.mark == "file"]
     (clone.folder / block.argument).write_text(block.text + "\n")
     clone.commit("a variant")
     assert_green(clone.pull_request(variants))

@@ -80,7 +80,7 @@ class Gpu:
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gpu]:
     """A GPU whose tensors lie on the CPU."""
-    one = Gpu()
+    gpu = Gpu()
 
     def stream() -> SimpleNamespace:
         return SimpleNamespace(cuda_stream=0, wait_stream=lambda other: None)
@@ -89,11 +89,11 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gpu]:
         monkeypatch.setattr(f"qmodels.backends.{name}.DEVICE", torch.device("cpu"))
     monkeypatch.setattr(torch.cuda, "Stream", stream)
     monkeypatch.setattr(torch.cuda, "current_stream", stream)
-    monkeypatch.setattr(torch.cuda, "stream", one.stream)
+    monkeypatch.setattr(torch.cuda, "stream", gpu.stream)
     monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
-    monkeypatch.setattr(torch.cuda, "graph", one.graph)
-    monkeypatch.setattr(torch.cuda, "caching_allocator_alloc", one.allocate)
-    monkeypatch.setattr(torch.cuda, "caching_allocator_delete", one.free)
+    monkeypatch.setattr(torch.cuda, "graph", gpu.graph)
+    monkeypatch.setattr(torch.cuda, "caching_allocator_alloc", gpu.allocate)
+    monkeypatch.setattr(torch.cuda, "caching_allocator_delete", gpu.free)
     cuda_graphs.side_stream.cache_clear()
-    yield one
+    yield gpu
     cuda_graphs.side_stream.cache_clear()

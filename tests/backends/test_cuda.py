@@ -31,11 +31,11 @@ class Captured:
 
 def test_each_batch_size_is_captured_once_and_from_a_forward_of_its_own() -> None:
     captured: list[tuple[int, ...]] = []
-    made: list[int] = []
+    opened: list[int] = []
 
     def forwards() -> Runnable:
-        made.append(len(made))
-        place = made[-1]
+        opened.append(len(opened))
+        place = opened[-1]
         return lambda images: images.sum((1, 2, 3)) + 100 * place
 
     def capture(forward: Runnable, shape: tuple[int, ...]) -> Captured:
@@ -119,32 +119,36 @@ def test_so_does_a_model_for_each_of_its_graphs(gpu: Any) -> None:
     run = cuda_graphs.as_graphs(forwards)
     for count in (1, 2, 1, 2):
         assert run(torch.ones(count, 3, 2, 2)).tolist() == [24] * count
-    assert [one() is not None for one in owned] == [True, True]
+    assert [reference() is not None for reference in owned] == [True, True]
     del run
-    assert [one() for one in owned] == [None, None]
+    assert [reference() for reference in owned] == [None, None]
 
 
 def test_all_graphs_are_captured_in_one_stream(gpu: Any) -> None:
     for _ in range(3):
         cuda_graphs.capture(Doubling(gpu), (1, 3, 2, 2))
     assert len(gpu.streams) == 6, "three warmed up, three captured"
-    assert all(one is gpu.streams[0] is not None for one in gpu.streams)
+    assert all(stream is gpu.streams[0] is not None for stream in gpu.streams)
 
 
 @pytest.fixture
 def compilations(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[int, ...]]]:
     """Shapes of images that were compiled for, by a backend that runs graphs as they are."""
-    found: list[tuple[int, ...]] = []
+    shapes: list[tuple[int, ...]] = []
 
     def backend(graph: Any, inputs: list[Any]) -> Callable[..., Any]:
-        (images,) = (one for one in inputs if one.dim() == 4 and not isinstance(one, nn.Parameter))
-        found.append(tuple(images.shape))
+        (images,) = (
+            tensor
+            for tensor in inputs
+            if tensor.dim() == 4 and not isinstance(tensor, nn.Parameter)
+        )
+        shapes.append(tuple(images.shape))
         run: Callable[..., Any] = graph.forward
         return run
 
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
     cuda.compiled.cache_clear()
-    yield found
+    yield shapes
     cuda.compiled.cache_clear()
 
 
@@ -187,7 +191,7 @@ def test_a_network_that_is_loaded_again_is_not_compiled_again(
             torch.testing.assert_close(logits, network(images))
             weights.append(weakref.ref(next(network.parameters())))
             del network
-    assert [one() for one in weights] == [None] * 3
+    assert [reference() for reference in weights] == [None] * 3
     assert compilations == [shape]
 
 
@@ -218,6 +222,6 @@ def test_a_network_computes_in_its_precision_and_channels_last(precision: torch.
     network = InPrecision(Probe(3, 5, 3), precision, torch.channels_last)
     logits = network(torch.randn(2, 3, 8, 8))
     assert (logits.dtype, logits.shape) == (torch.float32, (2, 5))
-    for one in seen:
-        assert one.dtype == precision
-        assert one.is_contiguous(memory_format=torch.channels_last)
+    for tensor in seen:
+        assert tensor.dtype == precision
+        assert tensor.is_contiguous(memory_format=torch.channels_last)

@@ -65,7 +65,7 @@ def test_other_lines_are_none(line: str) -> None:
 def test_what_onednn_runs_is_seen_and_nothing_of_it_is_printed(
     capfd: pytest.CaptureFixture[str], save: Callable[..., Stored]
 ) -> None:
-    files = save(eager.BACKEND, nn.Identity())  # of no use: the log tells all
+    files = save(eager.BACKEND, nn.Identity())  # not needed: the log has all of it
     weight = torch.randn(32, 16, 3, 3)
     packed = torch.ops.mkldnn._reorder_convolution_weight(weight, [1, 1], [1, 1], [1, 1], 1, [])
 

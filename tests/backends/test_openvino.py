@@ -24,7 +24,7 @@ def test_weights_of_linear_layers_are_multiplied_out_in_a_copy() -> None:
     product = opset13.matmul(images, weights, transpose_a=False, transpose_b=True)
     model = openvino.Model([product], [images], "linear")
     copy = multiplied_out(model)
-    kinds = [[node.get_type_name() for node in one.get_ordered_ops()] for one in (model, copy)]
+    kinds = [[node.get_type_name() for node in graph.get_ordered_ops()] for graph in (model, copy)]
     assert "Convert" in kinds[0]
     assert "Convert" not in kinds[1]
     x = np.asarray([[1, 2, 3, 4], [0, -1, 0, 1]], np.float32)

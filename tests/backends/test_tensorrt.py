@@ -68,9 +68,9 @@ class Engine:
         self.contexts: weakref.WeakSet[Context] = weakref.WeakSet()
 
     def create_execution_context(self) -> Context:
-        made = Context(self)
-        self.contexts.add(made)
-        return made
+        context = Context(self)
+        self.contexts.add(context)
+        return context
 
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
         return (-1, CLASSES)
@@ -89,7 +89,7 @@ class Outside:
 @pytest.fixture
 def engines(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> list[weakref.ref[Engine]]:
     """Those that were read from disk."""
-    found: list[weakref.ref[Engine]] = []
+    engines: list[weakref.ref[Engine]] = []
 
     class Runtime:
         def __init__(self, log: object) -> None:
@@ -97,7 +97,7 @@ def engines(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> list[weakref.ref[Engin
 
         def deserialize_cuda_engine(self, plan: bytes) -> Engine:
             engine = Engine(gpu, self.gpu_allocator)
-            found.append(weakref.ref(engine))
+            engines.append(weakref.ref(engine))
             return engine
 
     class Logger:
@@ -108,7 +108,7 @@ def engines(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> list[weakref.ref[Engin
 
     module = SimpleNamespace(Logger=Logger, Runtime=Runtime, IGpuAllocator=object)
     monkeypatch.setitem(sys.modules, "tensorrt", module)
-    return found
+    return engines
 
 
 @pytest.fixture
@@ -127,11 +127,11 @@ def test_contexts_live_as_long_as_the_model_and_no_longer(
         images = random_images(count)
         expected = images.mean((1, 2, 3))[:, None].expand(-1, CLASSES)
         torch.testing.assert_close(forward(images), expected)
-    (engine,) = (one() for one in engines)
+    (engine,) = (reference() for reference in engines)
     assert engine is not None
     assert len(engine.contexts) == 4, "one for each of 1, 3, 256 and 44 images"
     del engine, forward
-    assert [one() for one in engines] == [None]
+    assert [reference() for reference in engines] == [None]
     assert not gpu.live
 
 

@@ -24,8 +24,10 @@ tl = pytest.importorskip("triton.language")
 @pytest.fixture
 def language() -> Iterator[None]:
     """Triton's language, put back afterwards: some interpreters leave it unfit to compile with."""
-    modules = [one for name, one in sys.modules.items() if name.startswith("triton.language")]
-    classes = [one for module in modules for one in vars(module).values() if isinstance(one, type)]
+    modules = [module for name, module in sys.modules.items() if name.startswith("triton.language")]
+    classes = [
+        value for module in modules for value in vars(module).values() if isinstance(value, type)
+    ]
     before = [(owner, dict(vars(owner))) for owner in (*modules, *classes)]
     yield
     for owner, attributes in before:

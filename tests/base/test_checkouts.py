@@ -80,16 +80,16 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def requests(repository: Path, name: str) -> list[object]:
     """The requests of a name that were made so far."""
     asked = (repository.parent / "asked").read_text().splitlines()
-    return [one for one in map(json.loads, asked) if one.get("request") == name]
+    return [request for request in map(json.loads, asked) if request.get("request") == name]
 
 
 def test_a_revision_is_laid_out_as_it_was_committed(repository: Path) -> None:
     (repository / "qmodels" / "__init__.py").write_text("not committed")
-    found = checkouts.find("main")
-    assert (found.root / "qmodels" / "__init__.py").read_text() == ""
-    assert (found.root / "baselines" / "avx2" / "digits.json").is_file()
-    assert found.python == Path(sys.executable)
-    assert checkouts.find("main") == found, "from the cache"
+    checkout = checkouts.find("main")
+    assert (checkout.root / "qmodels" / "__init__.py").read_text() == ""
+    assert (checkout.root / "baselines" / "avx2" / "digits.json").is_file()
+    assert checkout.python == Path(sys.executable)
+    assert checkouts.find("main") == checkout, "from the cache"
 
 
 def test_a_folder_is_taken_as_it_is_with_the_python_of_its_environment(

@@ -67,4 +67,4 @@ def read(folder: Path) -> Baseline:
 
 
 def values(folder: Path) -> list[float]:
-    return [one.metrics["size_bytes"].value for one in read(folder).entries.values()]
+    return [entry.metrics["size_bytes"].value for entry in read(folder).entries.values()]

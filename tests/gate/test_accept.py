@@ -51,7 +51,7 @@ def test_a_partial_run_keeps_the_other_entries_and_who_made_them(tmp_path: Path)
     (done,) = gate.accept(tmp_path, run(benchmark(INT8, 7.0, provenance=later)))
     assert done.kept == 1
     assert values(tmp_path) == [1.0, 7.0]
-    assert [one.provenance.commit for one in read(tmp_path).entries.values()] == ["abc", "def"]
+    assert [entry.provenance.commit for entry in read(tmp_path).entries.values()] == ["abc", "def"]
 
 
 def test_only_what_is_named_is_accepted(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_entries_of_variants_that_are_gone_are_dropped_and_named(tmp_path: Path)
 def test_what_a_gpu_executed_is_stored_by_its_own_class(tmp_path: Path) -> None:
     on_gpu = benchmark("cuda-fp16", machine_class="cuda-sm90", gpu="some card")
     done = gate.accept(tmp_path, run(benchmark(FP32), on_gpu))
-    assert [one.path.parent.name for one in done] == [CLASS, "cuda-sm90"]
+    assert [file.path.parent.name for file in done] == [CLASS, "cuda-sm90"]
     assert list(read(tmp_path).entries) == [key(FP32)]
     of_gpu = gate.read_baseline(gate.baseline_path(tmp_path, "cuda-sm90", NETWORK), "cuda-sm90")
     assert of_gpu is not None
@@ -128,11 +128,13 @@ def test_a_latency_beside_a_base_is_not_stored(tmp_path: Path) -> None:
 def test_a_change_is_a_line_in_a_diff(tmp_path: Path) -> None:
     gate.accept(tmp_path / "before", run(benchmark(FP32), benchmark(INT8)))
     gate.accept(tmp_path / "after", run(benchmark(FP32), benchmark(INT8, 2.0)))
-    one, other = (stored(tmp_path / name).read_text().splitlines() for name in ("before", "after"))
-    changed = [(line, now) for line, now in zip(one, other, strict=True) if line != now]
+    before, after = (
+        stored(tmp_path / name).read_text().splitlines() for name in ("before", "after")
+    )
+    changed = [(line, now) for line, now in zip(before, after, strict=True) if line != now]
     assert len(changed) == 1
     assert '"size_bytes": {"value": 1.0' in changed[0][0]
-    assert not any("long" in line or len(line) > 600 for line in one), "no raw data"
+    assert not any("long" in line or len(line) > 600 for line in before), "no raw data"
 
 
 def test_who_made_it_stands_once(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def test_a_partial_file_is_completed_from_that_of_the_nearest_class(tmp_path: Pa
     assert baseline is not None
     assert baseline.path == stored(tmp_path)
     assert baseline.partial_for == {CLASS}
-    assert {k.variant: one.machine_class for k, one in baseline.entries.items()} == {
+    assert {k.variant: entry.machine_class for k, entry in baseline.entries.items()} == {
         FP32: AMX,
         INT8: CLASS,
     }
@@ -87,5 +87,5 @@ def test_a_gpu_without_a_stored_run_has_new_entries_and_a_processor_missing_ones
     gate.accept(tmp_path, run(on_gpu), whole=True)
     gpu = gate.find_baseline(tmp_path, ["linux-aarch64-i8mm", "cuda-sm90"], NETWORK, None)
     assert gpu is not None
-    assert [one.variant for one in gpu.entries.values()] == ["cuda-fp16"]
+    assert [entry.variant for entry in gpu.entries.values()] == ["cuda-fp16"]
     assert gpu.partial_for == frozenset()

@@ -66,8 +66,8 @@ def test_memory_of_another_python_is_not_compared() -> None:
         twice, provenance=replace(PROVENANCE, versions={"python": "3.13.0", "torch": "2.15.0"})
     )
     before = stored(memory_bytes=measured("memory_bytes", 1e6), size_bytes=size(1e6))
-    assert [one.metric for one in compare(now, before)] == ["size_bytes"]
-    assert [one.metric for one in compare(twice, before)] == ["memory_bytes", "size_bytes"]
+    assert [finding.metric for finding in compare(now, before)] == ["size_bytes"]
+    assert [finding.metric for finding in compare(twice, before)] == ["memory_bytes", "size_bytes"]
 
 
 def of_other_class(engine: str, metrics: dict[str, Metric], arithmetic: str = "float32") -> Entry:
@@ -97,9 +97,9 @@ def here_on(engine: str, metrics: dict[str, Metric], arithmetic: str = "float32"
 def test_another_class_gates_what_both_compute_alike(engine: str, metric: str, gated: bool) -> None:
     worse, better = (replace(measured(metric, value), samples=()) for value in (20.0, 10.0))
     now = here_on(engine, {metric: worse})
-    found = compare(now, holding(of_other_class(engine, {metric: better})))
-    assert [one.verdict for one in found] == (["regressed"] if gated else [])
-    assert all("another class" in line(one) for one in found)
+    findings = compare(now, holding(of_other_class(engine, {metric: better})))
+    assert [finding.verdict for finding in findings] == (["regressed"] if gated else [])
+    assert all("another class" in line(finding) for finding in findings)
 
 
 @pytest.mark.parametrize(("arithmetic", "verdict"), [("float32", "regressed"), ("int8", "ok")])

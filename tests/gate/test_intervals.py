@@ -24,7 +24,7 @@ def test_a_bound_is_beyond_zero_exactly_where_the_signed_rank_test_says_so(
     changes: tuple[float, ...], alpha: float
 ) -> None:
     low = intervals.signed_rank_interval(changes, alpha).low
-    if 0.0 in changes or len({abs(one) for one in changes}) < len(changes):
+    if 0.0 in changes or len({abs(change) for change in changes}) < len(changes):
         return  # ties: scipy's exact test is another
     p_value = wilcoxon(changes, alternative="greater", method="exact").pvalue
     attainable = 0.5 ** len(changes) <= alpha
@@ -49,7 +49,7 @@ def test_the_interval_holds_the_estimate_and_turns_with_the_sign(
 ) -> None:
     interval = intervals.signed_rank_interval(changes, alpha)
     assert interval.low <= intervals.hodges_lehmann(changes) <= interval.high
-    mirrored = intervals.signed_rank_interval([-one for one in changes], alpha)
+    mirrored = intervals.signed_rank_interval([-change for change in changes], alpha)
     assert mirrored == Interval(-interval.high, -interval.low, interval.level)
 
 

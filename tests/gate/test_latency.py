@@ -58,7 +58,7 @@ def side(
     broken: Mapping[str, str] | None = None,
 ) -> Arm:
     """Real processes whose models take the seconds above, or as many times that, or fail."""
-    seconds = {name: one * (slowed or {}).get(name, 1.0) for name, one in SECONDS.items()}
+    seconds = {name: value * (slowed or {}).get(name, 1.0) for name, value in SECONDS.items()}
     return Arm(checkout, {"seconds": seconds, "broken": dict(broken or {})}, ("clock",))
 
 
@@ -68,8 +68,8 @@ def test_ratios_are_of_one_process_and_changes_of_two(checkout: Checkout) -> Non
         case: Rule(lambda samples, alpha: Interval(samples[-1], samples[-1], 1.0), 0.1)
         for case in CASES
     }
-    found = latency.measure(CASES, head, base, rules, threads=1, limits={}, to_store=False)
-    fp32, int8 = found[CASES[0]], found[CASES[1]]
+    timings = latency.measure(CASES, head, base, rules, threads=1, limits={}, to_store=False)
+    fp32, int8 = timings[CASES[0]], timings[CASES[1]]
     assert fp32.x_fp32 == [], "it would be against itself"
     assert fp32.x_probe == pytest.approx([math.log(10)])
     assert fp32.changes == [0.0], "not slower, so not confirmed"
@@ -107,8 +107,8 @@ def slower(samples: Sequence[float], alpha: float) -> Interval:
 def test_a_model_that_fails_costs_its_case(checkout: Checkout) -> None:
     broken = side(checkout, broken={"dynamic-int8": "it is damaged"})
     rules = {case: Rule(slower, 0.5) for case in CASES}
-    found = latency.measure(CASES, broken, None, rules, threads=1, limits={}, to_store=False)
-    fp32, int8 = found[CASES[0]], found[CASES[1]]
+    timings = latency.measure(CASES, broken, None, rules, threads=1, limits={}, to_store=False)
+    fp32, int8 = timings[CASES[0]], timings[CASES[1]]
     assert fp32.failure is None
     assert len(fp32.x_probe) == 2, "and confirmed"
     assert int8.failure == "it is damaged"
@@ -121,12 +121,12 @@ def test_a_model_that_fails_costs_its_case(checkout: Checkout) -> None:
 
 def test_a_reference_that_fails_costs_all_cases(checkout: Checkout) -> None:
     broken = side(checkout, broken={"fp32": "it is damaged"})
-    found = latency.measure(CASES, broken, None, {}, 1, limits={}, to_store=True)
-    assert all(timings.failure == "it is damaged" for timings in found.values())
+    timings = latency.measure(CASES, broken, None, {}, 1, limits={}, to_store=True)
+    assert all(case.failure == "it is damaged" for case in timings.values())
 
 
 def test_a_metric_is_the_median_of_its_processes() -> None:
-    ratios = [math.log(one) for one in (0.5, 0.4, 0.9)]
+    ratios = [math.log(ratio) for ratio in (0.5, 0.4, 0.9)]
     metric = Timings([0.001, 0.002, 1.0], ratios, [0.0], screened=3).metrics()["latency_ratio"]
     assert metric.value == pytest.approx(0.5)
     assert metric.samples == tuple(ratios)

@@ -33,8 +33,10 @@ def test_images_are_known_by_content_in_any_order_and_any_part(digits: Dataset) 
 def test_other_images_or_labels_are_another_split(digits: Dataset) -> None:
     whole = digits.test
     relabelled = Split(whole.images, whole.labels.roll(1))
-    one, other = (ranks.collect(of, of, ranked(of, 0)).images for of in (whole, relabelled))
-    assert one != other
+    images, relabelled_images = (
+        ranks.collect(split, split, ranked(split, 0)).images for split in (whole, relabelled)
+    )
+    assert images != relabelled_images
 
 
 @given(st.lists(st.integers(0, 255), min_size=1, max_size=50))

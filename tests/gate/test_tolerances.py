@@ -17,16 +17,16 @@ def test_a_variants_own_tolerance_comes_before_the_metrics(tmp_path: Path) -> No
         + "[latency_ratio.arithmetic.int8]\ntolerance = 0.15\nother_class = 0.5\n"
         + "[latency_ratio.variants.static-int8]\ntolerance = 0.2\n"
     )
-    found = read_tolerances(tmp_path, ["fp32", "static-int8"])
-    assert found.tolerance("latency_ratio", "fp32", "float32") == 0.1
-    assert found.tolerance("latency_ratio", "fx-int8", "int8") == 0.15
-    assert found.tolerance("latency_ratio", "static-int8", "int8") == 0.2
-    assert found.tolerance("latency_ratio", "static-int8", "int8", "another host") == 0.3
-    assert found.tolerance("latency_ratio", "static-int8", "int8", "another class") == 0.5
-    assert found.tolerance("latency_ratio", "fp32", "float32", "another class") is None
-    assert found.tolerance("top1", "fp32", "float32", "another host") == 0.1
-    assert found.tolerance("latency_ms", "fp32", "float32") is None
-    assert found.level("top1", "fp32", "float32") == 0.01
+    tolerances = read_tolerances(tmp_path, ["fp32", "static-int8"])
+    assert tolerances.tolerance("latency_ratio", "fp32", "float32") == 0.1
+    assert tolerances.tolerance("latency_ratio", "fx-int8", "int8") == 0.15
+    assert tolerances.tolerance("latency_ratio", "static-int8", "int8") == 0.2
+    assert tolerances.tolerance("latency_ratio", "static-int8", "int8", "another host") == 0.3
+    assert tolerances.tolerance("latency_ratio", "static-int8", "int8", "another class") == 0.5
+    assert tolerances.tolerance("latency_ratio", "fp32", "float32", "another class") is None
+    assert tolerances.tolerance("top1", "fp32", "float32", "another host") == 0.1
+    assert tolerances.tolerance("latency_ms", "fp32", "float32") is None
+    assert tolerances.level("top1", "fp32", "float32") == 0.01
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,11 @@ def test_the_shipped_ones_gate_every_variant() -> None:
 def test_machine_code_of_another_host_may_differ_by_pages() -> None:
     known = variants.all_variants()
     shipped = read_tolerances(ROOT / "baselines", known)
-    compiled = [name for name, one in known.items() if one.backend.machine_code and not one.on_gpu]
+    compiled = [
+        name
+        for name, variant in known.items()
+        if variant.backend.machine_code and not variant.on_gpu
+    ]
     assert "pt2e-int8" in compiled
     for name in compiled:
         here = shipped.tolerance("size_bytes", name, known[name].arithmetic)

@@ -68,8 +68,8 @@ def test_neither_side_can_widen_its_own_tolerance() -> None:
 def test_what_regresses_one_way_improves_the_other(before: float, now: float, better: Any) -> None:
     def verdict(direction: Any) -> str:
         metrics = [Metric(value, "bytes", direction) for value in (now, before)]
-        (found,) = compare(entry(size_bytes=metrics[0]), stored(size_bytes=metrics[1]))
-        return found.verdict
+        (finding,) = compare(entry(size_bytes=metrics[0]), stored(size_bytes=metrics[1]))
+        return finding.verdict
 
     opposite = {"ok": "ok", "regressed": "improved", "improved": "regressed"}
     other = "higher" if better == "lower" else "lower"
@@ -101,19 +101,19 @@ def test_what_the_baseline_lacks_is_missing_and_says_so(
 
 def test_a_metric_that_the_stored_entry_lacks_is_new() -> None:
     now = entry(size_bytes=size(1), memory_bytes=measured("memory_bytes", 1))
-    found = compare(now, stored(size_bytes=size(1)))
-    assert [(one.metric, one.verdict) for one in found] == [
+    findings = compare(now, stored(size_bytes=size(1)))
+    assert [(finding.metric, finding.verdict) for finding in findings] == [
         ("size_bytes", "ok"),
         ("memory_bytes", "new"),
     ]
-    assert "baselines/file.json has bench_size[fp32] without it" in line(found[1])
+    assert "baselines/file.json has bench_size[fp32] without it" in line(findings[1])
 
 
 @pytest.mark.parametrize("beside", [False, True])
 def test_a_metric_that_is_no_longer_measured_is_missing(beside: bool) -> None:
     before = entry(size_bytes=size(1), memory_bytes=measured("memory_bytes", 1))
-    found = compare(entry(size_bytes=size(1)), holding(before, beside=beside))
-    assert [(one.metric, one.verdict) for one in found] == [
+    findings = compare(entry(size_bytes=size(1)), holding(before, beside=beside))
+    assert [(finding.metric, finding.verdict) for finding in findings] == [
         ("size_bytes", "ok"),
         ("memory_bytes", "missing"),
     ]

@@ -32,7 +32,7 @@ def test_another_python_is_as_another_host_for_latency() -> None:
     [
         (ratio(0.50, count=4), "ok"),
         (ratio(0.54, count=4), "ok"),  # within 10 %
-        (ratio(0.56, count=4, spread=0.2), "undecided"),  # too noisy to tell
+        (ratio(0.56, count=4, spread=0.2), "undecided"),  # too noisy for a verdict
         (ratio(0.60, count=4, confirmation=4), "regressed"),
         (ratio(0.42, count=4, confirmation=4), "improved"),
     ],
@@ -72,11 +72,11 @@ def test_a_stored_run_of_another_host_has_a_tolerance_of_its_own_and_says_so() -
 def test_beside_a_base_no_stored_run_is_needed_for_latency(change: float, verdict: str) -> None:
     metric = replace(ratio(math.exp(change), count=4, confirmation=4, spread=0.005), unit="x base")
     now = entry(latency_change=metric, latency_ratio=ratio(9.0), size_bytes=size(1))
-    found = {one.metric: one for one in compare(now, None)}
-    assert found["latency_change"].verdict == verdict
-    assert "8 pairs of processes). Measured in turn" in line(found["latency_change"])
-    assert found["size_bytes"].verdict == "missing"
-    assert "latency_ratio" not in found
+    findings = {finding.metric: finding for finding in compare(now, None)}
+    assert findings["latency_change"].verdict == verdict
+    assert "8 pairs of processes). Measured in turn" in line(findings["latency_change"])
+    assert findings["size_bytes"].verdict == "missing"
+    assert "latency_ratio" not in findings
 
 
 @pytest.mark.parametrize("processor", ["AuthenticAMD 25 17", "unknown"])

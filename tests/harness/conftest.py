@@ -51,9 +51,9 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shipped = folder / "baselines" / "checkpoints"
     shipped.mkdir(parents=True)
-    for one in checkpoints.read_index(ROOT / "baselines" / "checkpoints"):
-        if one.dataset == "digits":
-            shutil.copy(one.path, shipped)
+    for checkpoint in checkpoints.read_index(ROOT / "baselines" / "checkpoints"):
+        if checkpoint.dataset == "digits":
+            shutil.copy(checkpoint.path, shipped)
     shutil.copy(ROOT / "baselines" / "checkpoints" / checkpoints.INDEX, shipped)
     shutil.copy(ROOT / "baselines" / "tolerances.toml", folder / "baselines")
     for name in ("conftest.py", "pyproject.toml"):
@@ -96,16 +96,16 @@ def run(repository: Path, cache: Path) -> Run:
 
 @pytest.fixture(scope="session")
 def baseline(repository: Path, run: Run, cache: Path) -> Path:
-    """The baseline that the first run stores; each process of pytest-xdist has a copy."""
+    """The baseline that the first run stores. Each pytest-xdist worker has a copy."""
     path = gate.baseline_path(
         repository / "baselines", machine.machine_class(), "digits-resnet34-w8"
     )
     stored = cache / "harness-baseline"
     with store.lock(stored):
         if not stored.exists():
-            made = run("benches", VARIANTS, UPDATE)
-            assert made.returncode == 0, made.stdout
-            assert "baseline updated" in made.stdout
+            stored_run = run("benches", VARIANTS, UPDATE)
+            assert stored_run.returncode == 0, stored_run.stdout
+            assert "baseline updated" in stored_run.stdout
             edit(path, PARTIAL, "")  # the other variants are none here
             shutil.copytree(path.parent, stored)
     shutil.copytree(stored, path.parent, dirs_exist_ok=True)

@@ -15,7 +15,7 @@ UPDATE = "--qmodels-update-baseline"
 PARTIAL = ' "partial": true,\n'
 SIZES = '"size_bytes": {"value": '
 
-# Plugins of pytest, each with a fault.
+# Plugins for pytest, each with a fault.
 PLANTED = """
 from dataclasses import replace
 from qmodels.variants import artifact, registry

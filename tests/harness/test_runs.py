@@ -1,4 +1,4 @@
-"""`pytest benches` as users run it: green runs, reports, and what options of pytest do."""
+"""`pytest benches` as users run it: green runs, reports, and what pytest's own options do."""
 
 import json
 import re
@@ -144,8 +144,8 @@ def test_the_order_of_benches_does_not_matter(run: Run, baseline: Path) -> None:
         for plugin in ("", reverse)
     ]
     assert len(tables[0]) == 3
-    one, other = (sorted(map(accuracy_and_size, table)) for table in tables)
-    assert one == other
+    first, second = (sorted(map(accuracy_and_size, table)) for table in tables)
+    assert first == second
 
 
 def accuracy_and_size(line: str) -> list[str]:

@@ -13,13 +13,18 @@ from tests.harness.planting import UPDATE, VARIANTS, Run, assert_red
 def test_other_weights_have_no_stored_run(run: Run, baseline: Path, repository: Path) -> None:
     shipped = repository / "baselines" / "checkpoints"
     kept = {path: path.read_bytes() for path in shipped.iterdir()}
-    digits = [one for one in checkpoints.read_index(shipped) if one.dataset == "digits"]
-    (one,) = [one for one in digits if one.parent is None]
-    model = checkpoints.load_model(one)
+    (digits_checkpoint,) = [
+        checkpoint
+        for checkpoint in checkpoints.read_index(shipped)
+        if checkpoint.dataset == "digits" and checkpoint.parent is None
+    ]
+    model = checkpoints.load_model(digits_checkpoint)
     torch.manual_seed(0)
     for parameter in model.parameters():
         parameter.data += 0.5 * parameter.std() * torch.randn_like(parameter)
-    other = checkpoints.save(model.state_dict(), dataclasses.replace(one, folder=shipped))
+    other = checkpoints.save(
+        model.state_dict(), dataclasses.replace(digits_checkpoint, folder=shipped)
+    )
     try:
         result = run("benches/bench_accuracy.py", VARIANTS, CI="true")
         named = run("benches/bench_size.py", VARIANTS, "--qmodels-checkpoint", other.path.stem)
@@ -28,7 +33,7 @@ def test_other_weights_have_no_stored_run(run: Run, baseline: Path, repository: 
             path.write_bytes(content)
     said = f"No run is stored for digits-resnet34-w8 of {other.digest}"
     assert_red(result, said, "baseline: none: no stored run of these weights fits")
-    assert other.digest != one.digest
+    assert other.digest != digits_checkpoint.digest
     assert named.returncode == 0
     assert f"checkpoint: {other.path.stem}, top-1 {other.top1:.2f} %" in named.stdout
 
@@ -37,19 +42,21 @@ def test_what_was_trained_later_does_not_replace_the_shipped_weights(
     run: Run, baseline: Path, repository: Path, tmp_path: Path
 ) -> None:
     shipped = repository / "baselines" / "checkpoints"
-    (one,) = [
-        one
-        for one in checkpoints.read_index(shipped)
-        if one.dataset == "digits" and one.parent is None
+    (digits_checkpoint,) = [
+        checkpoint
+        for checkpoint in checkpoints.read_index(shipped)
+        if checkpoint.dataset == "digits" and checkpoint.parent is None
     ]
     folder = tmp_path / "checkpoints"
-    later = dataclasses.replace(one, folder=folder, file="later.safetensors", top1=11.0)
-    later = checkpoints.save(checkpoints.load_model(one).state_dict(), later)
+    later = dataclasses.replace(
+        digits_checkpoint, folder=folder, file="later.safetensors", top1=11.0
+    )
+    later = checkpoints.save(checkpoints.load_model(digits_checkpoint).state_dict(), later)
     size = ("benches/bench_size.py", "--qmodels-variants=fp32")
     cache = {"QMODELS_CACHE_DIR": str(tmp_path), "CI": "true"}
     default, named = run(*size, **cache), run(*size, "--qmodels-checkpoint=later", **cache)
     assert default.returncode == 0, default.stdout
-    assert f"checkpoint: {one.path.stem}" in default.stdout
+    assert f"checkpoint: {digits_checkpoint.path.stem}" in default.stdout
     assert "checkpoint: later, top-1 11.00 %" in named.stdout
 
 

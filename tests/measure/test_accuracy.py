@@ -40,9 +40,9 @@ def test_the_interval_holds_the_estimate_and_turns_with_the_sides(
     answers: list[tuple[int, int]],
 ) -> None:
     truth = split([0] * len(answers))
-    one, other = (predicting(list(side)) for side in zip(*answers, strict=True))
-    drop, (low, high) = accuracy.paired_drop(one, other, truth)
-    mirrored, (mirrored_low, mirrored_high) = accuracy.paired_drop(other, one, truth)
+    now, before = (predicting(list(side)) for side in zip(*answers, strict=True))
+    drop, (low, high) = accuracy.paired_drop(now, before, truth)
+    mirrored, (mirrored_low, mirrored_high) = accuracy.paired_drop(before, now, truth)
     assert low <= drop <= high or abs(drop) > 90  # shrunk towards zero for few images
     assert mirrored == -drop
     assert (mirrored_low, mirrored_high) == pytest.approx((-high, -low))

@@ -75,12 +75,12 @@ def test_models_take_turns_in_an_order_that_is_turned_round() -> None:
         visited.append(forward.name)  # type: ignore[attr-defined]
         return float(len(visited))
 
-    found = cuda.seconds_in_turn(
+    seconds = cuda.seconds_in_turn(
         {name: model(name) for name in names}, IMAGES, rounds=3, visit=visit
     )
     assert "".join(visited) == "abccbaabc"
     assert warmed == list(names), "compiling is not timed"
-    assert found["a"].tolist() == [1, 6, 7]
+    assert seconds["a"].tolist() == [1, 6, 7]
 
 
 def test_events_time_the_timed_forwards_alone() -> None:
@@ -180,11 +180,11 @@ def test_what_is_left_of_the_first_load_does_not_hide_what_the_second_takes() ->
 
 def test_metrics_are_of_the_same_rounds() -> None:
     speed = Speed(np.array([0.004, 0.002, 0.9]), batch_size=8, macs=10**9, peak=1e15)
-    found = cuda.metrics(speed, np.array([0.008, 0.004, 0.9]), peak_bytes=1000)
-    assert found["gpu_ratio"].value == pytest.approx(0.5)
-    assert found["latency_ms"].value == pytest.approx(4)
-    assert found["gpu_peak_bytes"].value == 1000
-    assert "peak_share" in found
+    metrics = cuda.metrics(speed, np.array([0.008, 0.004, 0.9]), peak_bytes=1000)
+    assert metrics["gpu_ratio"].value == pytest.approx(0.5)
+    assert metrics["latency_ms"].value == pytest.approx(4)
+    assert metrics["gpu_peak_bytes"].value == 1000
+    assert "peak_share" in metrics
     unknown = cuda.metrics(Speed(speed.seconds, 8, 10**9, None), speed.seconds, 0)
     assert "peak_share" not in unknown
     assert unknown["gpu_ratio"].value == 1

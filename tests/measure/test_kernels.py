@@ -24,11 +24,11 @@ def shown(int8: int, runtime_db: float) -> kernels.Proof:
 
 
 def test_a_proof_tells_the_share_and_both_noises() -> None:
-    found = shown(60, 40)
-    assert found.int8_fraction == 0.6
-    assert found.runtime_sqnr_db == pytest.approx(40, abs=0.1)
-    assert found.quantization_sqnr_db == pytest.approx(25, abs=0.1)
-    assert found.metrics()["int8_mac_fraction"].value == 0.6
+    proof = shown(60, 40)
+    assert proof.int8_fraction == 0.6
+    assert proof.runtime_sqnr_db == pytest.approx(40, abs=0.1)
+    assert proof.quantization_sqnr_db == pytest.approx(25, abs=0.1)
+    assert proof.metrics()["int8_mac_fraction"].value == 0.6
 
 
 def test_what_claims_int8_and_runs_float_is_doubted() -> None:

@@ -31,8 +31,8 @@ class Clock:
                 if clock.breaks.get(request["model"], math.inf) < len(clock.visits):
                     return f"{request['model']} died"
                 clock.speed *= 1.001
-                one = clock.seconds[request["model"]] * factor * clock.speed
-                return [one * next(NOISE) for _ in range(request["timed"])]
+                seconds = clock.seconds[request["model"]] * factor * clock.speed
+                return [seconds * next(NOISE) for _ in range(request["timed"])]
 
         return Arm()
 

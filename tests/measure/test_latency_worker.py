@@ -98,8 +98,8 @@ def load(process: worker.Worker, *models: str) -> dict[str, str | None]:
 
 def visit(process: worker.Worker, model: str) -> list[float] | str:
     visit = {"request": "visit", "batch_size": 1, "untimed": 1, "timed": 2, "cpus": []}
-    found: list[float] | str = process.request({**visit, "model": model})
-    return found
+    answer: list[float] | str = process.request({**visit, "model": model})
+    return answer
 
 
 def test_models_live_apart_and_end_with_the_one_that_asks(

@@ -18,13 +18,13 @@ def test_every_layer_has_its_noise(
         pytest.skip(reason)
     artifact = variants.build(variant, digits_checkpoint, digits)
     images = digits.normalize(digits.test.images[:20])
-    found = layers.noise(artifact, digits_model, images)
-    assert len({one.layer for one in found}) == 37
-    assert found[0].layer == "stem.conv"
-    assert found[-1].layer == "head.fc"
-    assert min(one.quantization_db for one in found) > 10
+    noises = layers.noise(artifact, digits_model, images)
+    assert len({noise.layer for noise in noises}) == 37
+    assert noises[0].layer == "stem.conv"
+    assert noises[-1].layer == "head.fc"
+    assert min(noise.quantization_db for noise in noises) > 10
     # Runtimes differ from reference arithmetic by rounding, much less than quantization does.
-    assert sum(one.runtime_db > one.quantization_db for one in found) > 30
+    assert sum(noise.runtime_db > noise.quantization_db for noise in noises) > 30
 
 
 def test_float_variants_have_none(

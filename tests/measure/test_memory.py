@@ -78,7 +78,7 @@ def test_bytes_are_shown_as_the_profiler_does(size: int, shown: str) -> None:
 
 
 OF_EACH_RUNTIME = ("static-int8-jit", "pt2e-int8", "onnx-int8", "openvino-int8")
-ON_CPU = {name: one for name, one in variants.all_variants().items() if not one.on_gpu}
+ON_CPU = {name: variant for name, variant in variants.all_variants().items() if not variant.on_gpu}
 BYTES_OF_A_WEIGHT = {"float32": 4, "bfloat16": 2, "int8": 1}
 # Loads what another module does, and as many bytes more as it is told.
 PLANTED = """

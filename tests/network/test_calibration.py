@@ -24,12 +24,12 @@ def outputs(network: Any) -> dict[str, Tensor]:
         **{"quant": network.quant, "stem": network.stem, "stages.1.0.conv1": block.conv1},
         **{"stages.1.0.shortcut": block.shortcut, "stages.1.0": block},
     }
-    found: dict[str, Tensor] = {}
+    outputs: dict[str, Tensor] = {}
     for name, module in modules.items():
-        module.register_forward_hook(lambda _, x, y, name=name: found.update({name: y}))
+        module.register_forward_hook(lambda _, x, y, name=name: outputs.update({name: y}))
     with torch.inference_mode():
         network(resnet.random_images(16))
-    return found
+    return outputs
 
 
 @pytest.mark.parametrize("symmetric", [False, True])
@@ -54,8 +54,8 @@ def test_a_scale_covers_what_is_rounded(
 def test_a_network_of_integers_rounds_its_images_to_nearest(network: Any) -> None:
     images = resnet.random_images(16)
     image = calibration.scales(network, images, symmetric=False)["quant"]
-    made = integer_resnet.quantized(network, images)
-    rounded = made.arithmetic.quantize(images, made.steps).permute(0, 3, 1, 2)
+    quantized = integer_resnet.quantized(network, images)
+    rounded = quantized.arithmetic.quantize(images, quantized.steps).permute(0, 3, 1, 2)
     error = (rounded.double() - image.zero_point) * image.scale - images
     inside = rounded.abs() < 127
     assert 0.49 * image.scale < error[inside].abs().max() < 0.501 * image.scale

@@ -1,10 +1,10 @@
 """Fused and unfused networks agree within bounds derived from the arithmetic.
 
-Every claim is of the form: the float32 result is within `error` of the exact one. The exact result
-is computed in float64 beside a bound on what float32 can do to it, layer by layer, with the
-standard model of floating-point arithmetic (Higham, "Accuracy and Stability of Numerical
-Algorithms", chapters 2 and 3): n operations in a row, in any order, change a sum of products by at
-most gamma(n) times the sum of the products' magnitudes. Fused and unfused networks do the same
+Each test claims that a float32 result is within `error` of the exact one. The exact result is
+computed in float64, layer by layer, beside a bound on what float32 can do to it. The bound follows
+the standard model of floating-point arithmetic: n operations, in any order, change a sum of
+products by at most gamma(n) times the sum of the products' magnitudes. Source: Higham, "Accuracy
+and Stability of Numerical Algorithms", chapters 2 and 3. Fused and unfused networks do the same
 operations in another order, so one bound serves both.
 """
 
@@ -20,8 +20,8 @@ from qmodels.network import resnet
 from qmodels.network.fusion import fuse
 
 UNIT_ROUNDOFF = 2.0**-24
-# Besides the products: eps added to a variance, a square root, a division, products with scale and
-# mean, two additions of the shift, and the rounding of each stored weight and bias.
+# Besides the products. Eps is added to a variance, of which the root divides. Scale and mean are
+# multiplied, and the shift is added twice. Each stored weight and bias is rounded.
 OTHER_OPERATIONS = 12
 # Where float32 underflows, its error is absolute: at most the smallest normal number an operation.
 UNDERFLOW = 2.0**-126

@@ -36,29 +36,29 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("few")
 def test_rates_are_those_of_the_noise_that_was_recorded() -> None:
-    found = {
+    percent = {
         (rate.rule, rate.subject, rate.planted): rate.percent
         for rate in evaluate.rates(recorded(400, 0.01), TOLERANCES, console=QUIET)
     }
-    assert found["in turn", evaluate.WHOLE_RUN, 0] <= 2
-    assert found["in turn", evaluate.ANY, 5] >= 95
-    assert found["in turn", "static-int8", 20] == 100
-    assert found["median:5%", evaluate.ANY, 20] == 100
+    assert percent["in turn", evaluate.WHOLE_RUN, 0] <= 2
+    assert percent["in turn", evaluate.ANY, 5] >= 95
+    assert percent["in turn", "static-int8", 20] == 100
+    assert percent["median:5%", evaluate.ANY, 20] == 100
 
 
 @pytest.mark.usefixtures("few")
 def test_what_too_few_pairs_leave_undecided_is_not_called_slower(tmp_path: Path) -> None:
-    found = evaluate.rates(recorded(24, 0.2), TOLERANCES, console=QUIET)
-    slowed = [rate for rate in found if rate.rule == "in turn" and rate.planted == 20]
+    rates = evaluate.rates(recorded(24, 0.2), TOLERANCES, console=QUIET)
+    slowed = [rate for rate in rates if rate.rule == "in turn" and rate.planted == 20]
     assert all(rate.called == 0 for rate in slowed), "two pairs of it decide nothing"
-    assert all(rate.comparisons >= 20 for rate in found)
+    assert all(rate.comparisons >= 20 for rate in rates)
     cells = [
-        [cell.strip() for cell in line.split("|")] for line in evaluate.table(found).splitlines()
+        [cell.strip() for cell in line.split("|")] for line in evaluate.table(rates).splitlines()
     ]
     assert ["", "in turn", "a whole run", "0"] in [row[:4] for row in cells]
     pytest.importorskip("matplotlib")
-    picture.draw(found, tmp_path / "curve.svg")
+    picture.draw(rates, tmp_path / "curve.svg")
     drawn = (tmp_path / "curve.svg").read_text()
     assert "<svg" in drawn
-    picture.draw(found, tmp_path / "curve.svg")
+    picture.draw(rates, tmp_path / "curve.svg")
     assert (tmp_path / "curve.svg").read_text() == drawn, "the same picture for the same rates"

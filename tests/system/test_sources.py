@@ -150,9 +150,9 @@ def other(tmp_path: Path) -> dict[str, Path]:
 
 
 def test_a_name_is_followed_to_where_it_is_defined(other: dict[str, Path]) -> None:
-    found = sources.imported(["other.mine"], other)
+    digests = sources.imported(["other.mine"], other)
     # Read are the packages on the way too; of another package nothing.
-    assert list(found) == [
+    assert list(digests) == [
         "other",
         "other.broken",
         "other.deep.deeper",

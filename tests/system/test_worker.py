@@ -59,17 +59,17 @@ def checkout(tmp_path: Path) -> Checkout:
 
 
 def test_a_child_answers_until_the_block_ends(checkout: Checkout) -> None:
-    with worker.start("echo", checkout=checkout) as one:
-        assert one.request({"a": [1, None]}) == {"a": [1, None]}
-        assert one.request("again") == "again"
-        assert one.request("chatter") == "chatter"
-        assert one.request("variable") is None
-        assert one.request("arguments") == []
-    assert one.process.poll() is not None
+    with worker.start("echo", checkout=checkout) as echo:
+        assert echo.request({"a": [1, None]}) == {"a": [1, None]}
+        assert echo.request("again") == "again"
+        assert echo.request("chatter") == "chatter"
+        assert echo.request("variable") is None
+        assert echo.request("arguments") == []
+    assert echo.process.poll() is not None
     environment = {"QMODELS_ECHO": "loud"}
-    with worker.start("echo", "aloud", checkout=checkout, environment=environment) as one:
-        assert one.request("variable") == "loud"
-        assert one.request("arguments") == ["aloud"]
+    with worker.start("echo", "aloud", checkout=checkout, environment=environment) as echo:
+        assert echo.request("variable") == "loud"
+        assert echo.request("arguments") == ["aloud"]
 
 
 def test_a_child_has_the_folders_of_its_parent(
@@ -79,13 +79,13 @@ def test_a_child_has_the_folders_of_its_parent(
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
     monkeypatch.setenv("QMODELS_CACHE_DIR", "cache")
-    with worker.start("echo", checkout=checkout) as one:
-        assert one.request("cache") == str(elsewhere / "cache")
+    with worker.start("echo", checkout=checkout) as echo:
+        assert echo.request("cache") == str(elsewhere / "cache")
 
 
 def test_what_a_child_leaves_behind_is_removed(checkout: Checkout) -> None:
-    with worker.start("echo", checkout=checkout) as one:
-        left = Path(one.request("temporary"))
+    with worker.start("echo", checkout=checkout) as echo:
+        left = Path(echo.request("temporary"))
         assert left.is_dir()
     assert not left.exists()
     assert not left.parent.exists()
@@ -103,12 +103,12 @@ def test_a_temporary_directory_that_cannot_be_written_is_one_line(
 
 
 def test_a_child_that_hangs_is_ended_with_what_it_started(checkout: Checkout) -> None:
-    with worker.start("echo", checkout=checkout) as one:
-        grandchild = one.request("grandchild")
+    with worker.start("echo", checkout=checkout) as echo:
+        grandchild = echo.request("grandchild")
         with pytest.raises(UserError, match=r"echo failed in .*: no answer within 0.5 s"):
-            one.request("hang", limit=0.5)
+            echo.request("hang", limit=0.5)
         with pytest.raises(UserError, match="echo failed in"):
-            one.request("again")
+            echo.request("again")
     deadline = time.monotonic() + 10
     while running(grandchild) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -134,10 +134,10 @@ def running(pid: int) -> bool:
 )
 def test_what_a_child_dies_of_is_one_line(checkout: Checkout, request_: str, said: str) -> None:
     with (
-        worker.start("echo", checkout=checkout) as one,
+        worker.start("echo", checkout=checkout) as echo,
         pytest.raises(UserError, match="echo failed in") as caught,
     ):
-        one.request(request_)
+        echo.request(request_)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert one.process.poll() is not None
+    assert echo.process.poll() is not None

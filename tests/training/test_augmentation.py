@@ -16,14 +16,14 @@ def test_crops_are_of_the_reflected_image_and_mirrored_where_asked() -> None:
     offsets = set()
     for image, got, flipped in zip(padded, drawn, mirrored, strict=True):
         seen = got.flip(2) if flipped else got
-        found = [
+        matches = [
             (top, left)
             for top in range(5)
             for left in range(5)
             if torch.equal(image[:, top : top + 32, left : left + 32], seen)
         ]
-        assert len(found) == 1
-        offsets.update(found)
+        assert len(matches) == 1
+        offsets.update(matches)
     assert len(offsets) > 10
 
 

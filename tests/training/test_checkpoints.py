@@ -63,7 +63,7 @@ def test_the_index_keeps_others_and_replaces_the_same(saved: Checkpoint) -> None
     checkpoints.save(state, dataclasses.replace(saved, file="other.safetensors", seed=1))
     checkpoints.save(state, dataclasses.replace(saved, top1=91.0))
     index = checkpoints.read_index(saved.folder)
-    assert [(one.file, one.top1) for one in index] == [
+    assert [(checkpoint.file, checkpoint.top1) for checkpoint in index] == [
         ("other.safetensors", 90.0),
         ("tiny.safetensors", 91.0),
     ]
@@ -159,9 +159,9 @@ def test_a_checkpoint_is_named_by_its_file_with_or_without_suffix_or_path() -> N
 
 def test_every_shipped_network_has_its_quantization_aware_sibling() -> None:
     shipped = checkpoints.read_index(checkpoints.shipped_dir())
-    for one in shipped:
-        if one.parent is None:
-            assert checkpoints.find_quantization_aware(one) in shipped, one.file
+    for checkpoint in shipped:
+        if checkpoint.parent is None:
+            assert checkpoints.find_quantization_aware(checkpoint) in shipped, checkpoint.file
 
 
 def test_the_shipped_index_is_what_saving_writes(tmp_path: Path) -> None:
@@ -203,12 +203,12 @@ def test_a_damaged_index_is_refused_in_one_line(tmp_path: Path, content: str) ->
 
 
 @pytest.mark.parametrize(
-    "one", checkpoints.read_index(checkpoints.shipped_dir()), ids=lambda c: c.file
+    "checkpoint", checkpoints.read_index(checkpoints.shipped_dir()), ids=lambda c: c.file
 )
-def test_shipped_checkpoints_are_whole_and_compact(one: Checkpoint) -> None:
-    model = checkpoints.load_model(one)
-    weights = [v for v in load_file(one.path).values() if v.dim() > 1]
-    compact = torch.int8 if one.quantization_aware else torch.float16
+def test_shipped_checkpoints_are_whole_and_compact(checkpoint: Checkpoint) -> None:
+    model = checkpoints.load_model(checkpoint)
+    weights = [v for v in load_file(checkpoint.path).values() if v.dim() > 1]
+    compact = torch.int8 if checkpoint.quantization_aware else torch.float16
     assert {weight.dtype for weight in weights} == {compact}
     assert all(bool(value.isfinite().all()) for value in model.state_dict().values())
 

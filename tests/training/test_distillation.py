@@ -19,11 +19,11 @@ pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def test_distillation_is_the_divergence_from_the_softened_teacher() -> None:
-    ours, theirs = torch.randn(5, 10), torch.randn(5, 10)
-    soft, target = (torch.softmax(logits / 4, dim=1) for logits in (ours, theirs))
+    logits, teacher_logits = torch.randn(5, 10), torch.randn(5, 10)
+    soft, target = (torch.softmax(x / 4, dim=1) for x in (logits, teacher_logits))
     expected = 16 * (target * (target / soft).log()).sum()
-    torch.testing.assert_close(loop.distillation_loss(ours, theirs, 4.0), expected)
-    assert float(loop.distillation_loss(ours, ours, 4.0)) == pytest.approx(0, abs=1e-5)
+    torch.testing.assert_close(loop.distillation_loss(logits, teacher_logits, 4.0), expected)
+    assert float(loop.distillation_loss(logits, logits, 4.0)) == pytest.approx(0, abs=1e-5)
 
 
 def test_distilling_brings_a_network_nearer_to_its_teacher(
@@ -112,6 +112,8 @@ def test_another_teacher_is_another_training(
     digits: Dataset, digits_checkpoint: Checkpoint, mistaken: Checkpoint
 ) -> None:
     job = Job(digits, "resnet34", 8, DISTILLED)
-    one, other = (replace(job, teacher=some).description for some in (digits_checkpoint, mistaken))
-    assert one != other
-    assert loop.state_path(one, TEAM) != loop.state_path(other, TEAM)
+    expected, other = (
+        replace(job, teacher=teacher).description for teacher in (digits_checkpoint, mistaken)
+    )
+    assert expected != other
+    assert loop.state_path(expected, TEAM) != loop.state_path(other, TEAM)

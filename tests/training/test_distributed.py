@@ -81,14 +81,16 @@ def test_two_processes_have_the_loss_curve_of_one_with_the_whole_batch(caches: l
     for cache in caches:
         (log,) = (cache / "training").glob("*.log")
         curves.append([float(loss) for loss in re.findall(r"loss ([\d.]+)", log.read_text())])
-    one, two = curves
-    assert len(one) == len(two) == 2
-    assert len(set(one)) == 2
-    assert two == pytest.approx(one, rel=2e-4)
+    single, double = curves
+    assert len(single) == len(double) == 2
+    assert len(set(single)) == 2
+    assert double == pytest.approx(single, rel=2e-4)
 
 
 def test_and_its_weights_and_statistics(caches: list[Path]) -> None:
-    one, two = (load_file(next((cache / "checkpoints").glob("*.safetensors"))) for cache in caches)
-    for name, value in one.items():
+    single, double = (
+        load_file(next((cache / "checkpoints").glob("*.safetensors"))) for cache in caches
+    )
+    for name, value in single.items():
         if value.is_floating_point():
-            torch.testing.assert_close(two[name], value, rtol=1e-3, atol=1e-3, msg=name)
+            torch.testing.assert_close(double[name], value, rtol=1e-3, atol=1e-3, msg=name)

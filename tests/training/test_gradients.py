@@ -60,9 +60,9 @@ def test_running_out_of_memory_halves_what_passes_and_changes_no_gradient(
     assert halvings == sizes
     assert memory.passed == [sizes[-1]] * (16 // sizes[-1])
     torch.testing.assert_close(same_loss, loss)
-    for one, other in zip(undisturbed.parameters(), short.parameters(), strict=True):
-        assert one.grad is not None
-        torch.testing.assert_close(other.grad, one.grad, rtol=1e-3, atol=1e-4)
+    for before, after in zip(undisturbed.parameters(), short.parameters(), strict=True):
+        assert before.grad is not None
+        torch.testing.assert_close(after.grad, before.grad, rtol=1e-3, atol=1e-4)
     halvings.clear()
     accumulator.backward(short, memory, *batch(), None)
     assert halvings == [], "the size that fits is kept"

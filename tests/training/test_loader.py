@@ -65,7 +65,9 @@ def test_batches_are_mixed_with_their_probability_until_the_recipe_stops(digits:
 
 def test_the_same_generator_draws_the_same(digits: Dataset) -> None:
     data = load(digits, replace(PLAIN, crop_padding=4, cutmix=1.0))
-    one, other, third = (data.batch(CHOSEN, 3, Generator().manual_seed(seed)) for seed in (1, 1, 2))
-    assert torch.equal(one[0], other[0])
-    assert torch.equal(one[1], other[1])
-    assert not torch.equal(one[0], third[0])
+    first, again, third = (
+        data.batch(CHOSEN, 3, Generator().manual_seed(seed)) for seed in (1, 1, 2)
+    )
+    assert torch.equal(first[0], again[0])
+    assert torch.equal(first[1], again[1])
+    assert not torch.equal(first[0], third[0])

@@ -58,10 +58,10 @@ def test_a_quantization_aware_sibling_is_found_made_or_asked_for(
     monkeypatch.setattr(checkpoints, "shipped_dir", lambda: store.cache_dir("none"))
     short = replace(FINE_TUNING["fine-tune"], stages=(Stage(1, 16),))
     monkeypatch.setitem(FINE_TUNING, "fine-tune", short)
-    made = on_demand.find_or_fine_tune(digits_checkpoint, few)
-    assert made.quantization_aware
-    assert made.parent == digits_checkpoint.sha256
-    assert on_demand.find_or_fine_tune(digits_checkpoint, few) == made
+    tuned = on_demand.find_or_fine_tune(digits_checkpoint, few)
+    assert tuned.quantization_aware
+    assert tuned.parent == digits_checkpoint.sha256
+    assert on_demand.find_or_fine_tune(digits_checkpoint, few) == tuned
     other = replace(digits_checkpoint, sha256="of another file")
     with pytest.raises(Unavailable, match="qmodels train --qat --from digits-resnet34-w8"):
         on_demand.find_or_fine_tune(other, replace(few, name="cifar100"))

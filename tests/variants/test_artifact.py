@@ -179,7 +179,7 @@ def test_a_key_holds_the_images_that_are_looked_at(
     calibration = dataclasses.replace(digits.calibration, images=digits.calibration.images ^ 1)
     other = dataclasses.replace(digits, calibration=calibration)
     assert changed(before, keys(names, digits_checkpoint, other)) == {"static-int8", "weight-int4"}
-    # The reference arithmetic of int8 variants is of the first test images.
+    # int8 variants compute the first test images in reference arithmetic.
     test = dataclasses.replace(digits.test, images=digits.test.images ^ 1)
     other = dataclasses.replace(digits, test=test)
     assert changed(before, keys(names, digits_checkpoint, other)) == {"static-int8", "qat-int8"}
@@ -203,8 +203,8 @@ def test_machine_code_is_loaded_where_its_instructions_are(
     digits: Dataset, digits_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     variant = variants.all_variants()["fp32-compiled"]
-    made = artifact.inputs(variant, digits_checkpoint, digits)
-    (tmp_path / store.MANIFEST).write_text(json.dumps({"inputs": made}))
+    inputs = artifact.inputs(variant, digits_checkpoint, digits)
+    (tmp_path / store.MANIFEST).write_text(json.dumps({"inputs": inputs}))
     flags = machine.cpu_flags()
     monkeypatch.setattr(machine, "cpu_flags", lambda: flags | {"a_newer_one"})
     assert Artifact(variant, tmp_path).unfit() is None

@@ -45,9 +45,9 @@ def images(digits: Dataset) -> Tensor:
 @pytest.fixture(scope="module")
 def integers(digits: Dataset, model: Resnet34) -> IntegerResnet:
     calibrating = digits.normalize(data.stratified_subset(digits.train, 500).images)
-    made = variants.all_variants()["cuda-int8"].quantize(model, calibrating)
-    assert isinstance(made, IntegerResnet)
-    return made
+    quantized = variants.all_variants()["cuda-int8"].quantize(model, calibrating)
+    assert isinstance(quantized, IntegerResnet)
+    return quantized
 
 
 @pytest.fixture
@@ -129,15 +129,15 @@ def test_on_disk_are_the_fused_weights_in_their_precision(
     name: str, model: Resnet34, images: Tensor, save: Callable[..., Stored], on_the_cpu: None
 ) -> None:
     variant = variants.all_variants()[name]
-    made = variant.quantize(model)
-    files = save(variant.backend, made, lambda: variant.modules(blank()))
+    quantized = variant.quantize(model)
+    files = save(variant.backend, quantized, lambda: variant.modules(blank()))
     size = (files.folder / "model.safetensors").stat().st_size
-    parameters = sum(one.numel() for one in fuse(model).parameters())
+    parameters = sum(parameter.numel() for parameter in fuse(model).parameters())
     assert size == pytest.approx(parameters * FLOAT[name].itemsize, rel=0.1)
     loaded = variant.backend.load(files)
     got = logits(loaded, images[:4])
     assert got.dtype == torch.float32
-    assert torch.equal(got, logits(made, images[:4]))
+    assert torch.equal(got, logits(quantized, images[:4]))
     assert sqnr_db(got, logits(model, images[:4])) > {4: 90, 2: 30}[FLOAT[name].itemsize]
     ran = variant.backend.kernels(loaded, files, images[:1])
     assert len(ran) == 37
@@ -150,7 +150,7 @@ def test_integers_are_a_quarter_on_disk_and_load_to_the_bit(
     variant = variants.all_variants()["cuda-int8"]
     files = save(variant.backend, integers, lambda: variant.modules(blank()))
     size = (files.folder / "model.safetensors").stat().st_size
-    weights = sum(one.numel() for one in model.parameters())
+    weights = sum(parameter.numel() for parameter in model.parameters())
     assert size < 0.35 * 4 * weights  # at width 8, scales and names of tensors weigh
     loaded = triton.restored(files)
     assert torch.equal(logits(loaded, images[:4]), logits(integers, images[:4]))
@@ -167,10 +167,17 @@ def test_all_but_the_linear_layer_is_launched_in_int8(
     from qmodels.backends import dispatch
 
     expected = dispatch.kernels(model, images[:1])
-    assert sorted(one.macs for one in ran) == sorted(one.macs for one in expected)
-    share = sum(one.macs for one in ran if one.int8) / sum(one.macs for one in expected)
+    assert sorted(kernel.macs for kernel in ran) == sorted(kernel.macs for kernel in expected)
+    share = sum(kernel.macs for kernel in ran if kernel.int8) / sum(
+        kernel.macs for kernel in expected
+    )
     assert variants.all_variants()["cuda-int8"].int8_share <= share < 1
-    assert {one.layer for one in ran} >= {"stem", "blocks.3.shortcut", "blocks.15.conv2", "head"}
+    assert {kernel.layer for kernel in ran} >= {
+        "stem",
+        "blocks.3.shortcut",
+        "blocks.15.conv2",
+        "head",
+    }
 
 
 def test_preactivation_blocks_are_refused_in_a_line(images: Tensor) -> None:
@@ -228,9 +235,14 @@ def test_without_a_gpu_a_build_is_refused(
 
 def test_artifacts_of_a_gpu_are_of_its_class(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "gpu_class", lambda: "cuda-sm90")
-    found = {name: one.backend.machine_class() for name, one in variants.all_variants().items()}
-    assert {name for name, one in found.items() if one == "cuda-sm90"} == {*ALL, "tensorrt-int8"}
-    assert found["static-int8"] == machine.machine_class()
+    classes = {
+        name: variant.backend.machine_class() for name, variant in variants.all_variants().items()
+    }
+    assert {name for name, machine_class in classes.items() if machine_class == "cuda-sm90"} == {
+        *ALL,
+        "tensorrt-int8",
+    }
+    assert classes["static-int8"] == machine.machine_class()
     monkeypatch.setattr(machine, "gpu_class", lambda: None)
     assert "without" in triton.BACKEND.machine_class()
 
@@ -268,7 +280,7 @@ def test_on_a_gpu_artifacts_give_logits_of_any_batch_size(
         forward(images[:count].flip(0))
         assert torch.equal(there, kept), "a later forward must not write into what it gave"
     ran = variant.backend.kernels(forward, artifact, images[:1])
-    share = sum(one.macs for one in ran if one.int8) / sum(one.macs for one in ran)
+    share = sum(kernel.macs for kernel in ran if kernel.int8) / sum(kernel.macs for kernel in ran)
     assert share >= variant.int8_share
 
 

@@ -117,9 +117,9 @@ def test_no_engine_changes_what_another_computes(
     known = variants.all_variants()
     names = [name for name in names if known[name].unavailable_reason() is None]
     folders = {name: build(name).folder for name in names}
-    one = logits_of(names, folders, tmp_path / "one")
-    other = logits_of(names[::-1], folders, tmp_path / "other")
-    assert {name: torch.equal(one[name], other[name]) for name in names} == dict.fromkeys(
+    once = logits_of(names, folders, tmp_path / "one")
+    again = logits_of(names[::-1], folders, tmp_path / "other")
+    assert {name: torch.equal(once[name], again[name]) for name in names} == dict.fromkeys(
         names, True
     )
 

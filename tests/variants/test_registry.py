@@ -153,8 +153,8 @@ def test_broken_packages_cost_their_own_variants_and_a_line_each(site: Path) -> 
     install(site, "importing", "import working, nobody_has_this")
     install(site, "unreadable", "def")
     install(site, "leaving", "raise SystemExit('no licence')")
-    found, errors = names_and_errors(site)
-    assert found == ["mine: nobody_has_it is not installed: pip install my-working"]
+    names, errors = names_and_errors(site)
+    assert names == ["mine: nobody_has_it is not installed: pip install my-working"]
     assert sorted(errors) == [
         broken("importing", "ModuleNotFoundError: No module named 'nobody_has_this'"),
         broken("leaving", "SystemExit: no licence"),
@@ -165,8 +165,8 @@ def test_broken_packages_cost_their_own_variants_and_a_line_each(site: Path) -> 
 
 def test_what_another_package_needs_is_an_extra_of_it(site: Path) -> None:
     install(site, "working", WORKING.format(extra="'fast'"))
-    found, errors = names_and_errors(site)
-    assert found == ["mine: nobody_has_it is not installed: pip install 'my-working[fast]'"]
+    names, errors = names_and_errors(site)
+    assert names == ["mine: nobody_has_it is not installed: pip install 'my-working[fast]'"]
     assert errors == []
 
 

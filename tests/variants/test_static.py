@@ -27,10 +27,10 @@ def test_qat_int8_is_as_small_as_its_static_sibling_and_has_the_same_kernels(
     calls = [
         {
             row.name: row.calls
-            for row in memory.profile(one.load(), image).rows
+            for row in memory.profile(artifact.load(), image).rows
             if row.name.startswith("quantized::")
         }
-        for one in (static_jit, qat)
+        for artifact in (static_jit, qat)
     ]
     assert calls[0] == calls[1]
     assert sum(calls[0].values()) > 50

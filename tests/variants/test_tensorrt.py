@@ -45,24 +45,30 @@ def makers(graph: Any) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def readers(graph: Any) -> dict[str, list[Any]]:
     """Nodes by the names of what they read."""
-    found: dict[str, list[Any]] = {}
+    by_type: dict[str, list[Any]] = {}
     for node in graph.graph.node:
         for name in node.input:
-            found.setdefault(name, []).append(node)
-    return found
+            by_type.setdefault(name, []).append(node)
+    return by_type
 
 
 @pytest.fixture(scope="module")
 def constants(graph: Any) -> dict[str, np.ndarray]:
-    return {one.name: onnx.numpy_helper.to_array(one) for one in graph.graph.initializer}
+    return {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.graph.initializer}
 
 
 def test_it_is_a_valid_graph_of_any_batch_size(graph: Any) -> None:
     onnx.checker.check_model(graph, full_check=True)
     (images,), (logits,) = graph.graph.input, graph.graph.output
-    sizes = [one.dim_param or one.dim_value for one in images.type.tensor_type.shape.dim]
+    sizes = [
+        dimension.dim_param or dimension.dim_value
+        for dimension in images.type.tensor_type.shape.dim
+    ]
     assert sizes == ["batch", 3, 32, 32]
-    sizes = [one.dim_param or one.dim_value for one in logits.type.tensor_type.shape.dim]
+    sizes = [
+        dimension.dim_param or dimension.dim_value
+        for dimension in logits.type.tensor_type.shape.dim
+    ]
     assert sizes == ["batch", 10]
     assert Counter(node.op_type for node in graph.graph.node) == {
         **{"Conv": 36, "Relu": 33, "Add": 16},
@@ -109,7 +115,9 @@ def test_an_identity_shortcut_shares_the_rounding_of_the_convolution_beside_it(
 ) -> None:
     adds = [node for node in graph.graph.node if node.op_type == "Add"]
     shared = [
-        node for node in adds if {one.op_type for one in readers[node.input[1]]} == {"Conv", "Add"}
+        node
+        for node in adds
+        if {reader.op_type for reader in readers[node.input[1]]} == {"Conv", "Add"}
     ]
     assert len(shared) == 13
     projected = [node for node in adds if node not in shared]
@@ -130,7 +138,7 @@ def test_activations_are_symmetric_with_a_scale_of_their_own(
         if node.op_type == "QuantizeLinear":
             scales.add(float(constants[node.input[1]]))
     assert len(scales) > 30
-    assert all(0 < one < 1 for one in scales)
+    assert all(0 < scale < 1 for scale in scales)
 
 
 def test_the_graph_is_as_accurate_as_fp32_in_onnxruntime(
@@ -200,7 +208,7 @@ def test_an_inspected_engine_tells_layers_with_weights() -> None:
     }
     pooling = {"Name": "pool", "LayerType": "CaskPooling", "Outputs": outputs}
     ran = tensorrt.inspected(json.dumps({"Layers": [convolution, pooling, gemm, "a name alone"]}))
-    assert [(one.layer, one.macs, one.int8) for one in ran] == [
+    assert [(kernel.layer, kernel.macs, kernel.int8) for kernel in ran] == [
         ("conv + Add + Relu", 8 * 16 * 16 * 36864, True),
         ("fc", 8 * 640, False),
     ]
@@ -242,4 +250,4 @@ def test_on_a_gpu_the_engine_is_as_accurate_as_its_graph(
         noise = (got - expected[:count]).pow(2).sum() / expected[:count].pow(2).sum()
         assert -10 * noise.log10() > 25
     ran = variant.backend.kernels(forward, artifact, images[:1])
-    assert sum(one.int8 for one in ran) == 36
+    assert sum(kernel.int8 for kernel in ran) == 36

@@ -55,11 +55,11 @@ def test_load_gives_the_outputs_of_what_was_saved_bit_for_bit(
     if artifact.variant.quantization_aware:
         source = on_demand.find_or_fine_tune(source, digits)
     arguments = build_worker.arguments(artifact.variant, digits)
-    made = artifact.variant.quantize(checkpoints.load_model(source), **arguments)
-    made = eager_quantization.on_engine(artifact.variant.engine, made)
+    quantized = artifact.variant.quantize(checkpoints.load_model(source), **arguments)
+    quantized = eager_quantization.on_engine(artifact.variant.engine, quantized)
     with torch.inference_mode():
         for batch in (images, images[:1]):
-            assert torch.equal(made(batch), artifact.load()(batch))
+            assert torch.equal(quantized(batch), artifact.load()(batch))
 
 
 @pytest.mark.parametrize("name", ALL)
