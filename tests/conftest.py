@@ -16,8 +16,9 @@ from torch import nn
 from qmodels import data
 from qmodels.backends.base import Backend, Stored
 from qmodels.data import Dataset
+from qmodels.network import Network
 from qmodels.network.resnet import Resnet34
-from qmodels.training import checkpoints, on_demand
+from qmodels.training import checkpoints, networks, on_demand
 from qmodels.training.checkpoints import Checkpoint
 
 
@@ -68,6 +69,11 @@ def digits() -> Dataset:
 def digits_checkpoint(digits: Dataset, cache: Path) -> Checkpoint:
     """The shipped network of width 8."""
     return on_demand.find_or_train(digits, "resnet34", 8)
+
+
+@pytest.fixture(scope="session")
+def digits_network(digits: Dataset, digits_checkpoint: Checkpoint) -> Network:
+    return networks.network(digits_checkpoint, digits)
 
 
 @pytest.fixture

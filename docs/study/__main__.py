@@ -58,9 +58,9 @@ def build(arguments: argparse.Namespace) -> dict[str, variants.Artifact]:
     chosen = variants.select(arguments.variants)
     if "fp32" not in [variant.name for variant in chosen]:
         raise UserError("--variants lacks fp32, which the others are compared with: add it")
-    dataset, checkpoint = common.trained_network(arguments)
+    network = common.trained_network(arguments)
     return {
-        variant.name: variants.build(variant, checkpoint, dataset, console=common.PROGRESS)
+        variant.name: variants.build(variant, network, console=common.PROGRESS)
         for variant in chosen
     }
 

@@ -124,18 +124,27 @@ def kernel(event: dict[str, Any], shapes: dict[str, tuple[int, ...]]) -> Kernel:
     """An event of the profile; one of a layer that the graph does not have multiplied nothing."""
     operator = event["args"]["op_name"]
     layer = APPENDED.sub("", event["name"])
-    ((_, out),) = event["args"]["output_type_shape"][0].items()
-    count = positions(out) * prod(shapes[layer]) if layer in shapes else 0
-    return Kernel(layer, operator, count, bool(INTEGER.match(operator)))
+    ((_, output),) = event["args"]["output_type_shape"][0].items()
+    integer = bool(INTEGER.match(operator))
+    macs = 0
+    if layer in shapes:
+        weight = shapes[layer]
+        macs = positions(output, weight[0], integer=integer) * prod(weight)
+    return Kernel(layer, operator, macs, integer)
 
 
-def positions(shape: list[int]) -> int:
-    """How many positions an output has, of all images, whether channels come second or last.
+def positions(output: list[int], channels: int, *, integer: bool) -> int:
+    """How many positions an output has, of all images.
 
-    They may be padded, so they are no help; feature maps are square.
+    Integer kernels may put channels last. Float kernels put them second, and may pad them.
+
+    Args:
+        output: a shape of two or more dimensions, images first.
+        channels: of the layer.
     """
-    images, *others = shape
-    return images * (others[1] ** 2 if len(others) == 3 else 1)
+    images, *others = output
+    last = integer and others[-1] == channels
+    return images * prod(others[:-1] if last else others[1:])
 
 
 def unoptimized() -> dict[str, Any]:

@@ -10,14 +10,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from qmodels import __version__, data, variants
+from qmodels import __version__, variants
 from qmodels.measure import latency_worker
 from qmodels.measure.latency_worker import Loader, ModelProcesses
 from qmodels.system import forked, machine, packages, worker
 from qmodels.system.errors import UserError, failure_line
 from qmodels.system.protocol import PROTOCOL
 from qmodels.system.worker import HERE
-from qmodels.training import checkpoints
+from qmodels.training import checkpoints, networks
 
 HELLO_SECONDS = 600.0
 BENCHES_SECONDS = 12 * 3600.0  # of all variants of a wide network
@@ -50,13 +50,12 @@ def build(request: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     Returns:
         ``folders`` of artifacts and lines for ``failures``, both by variant.
     """
-    checkpoint = checkpoints.named(request["checkpoint"])
-    dataset = data.load(checkpoint.dataset)
+    network = networks.reopen(request["checkpoint"])
     known = variants.all_variants()
     folders, failures = {}, {}
     for name in request["variants"]:
         try:
-            folders[name] = str(variants.build(known[name], checkpoint, dataset).folder)
+            folders[name] = str(variants.build(known[name], network).folder)
         except Exception as error:  # whatever a quantizer or a runtime raises
             failures[name] = failure_line(name, error)
     return {"folders": folders, "failures": failures}

@@ -46,7 +46,7 @@ def show(arguments: argparse.Namespace) -> None:
     path = arguments.file
     if path is None:
         here = machine.machine_class()
-        name = gate.network_name(*common.network(arguments))
+        name = gate.network_name(*common.network_options(arguments))
         path = gate.baseline_path(common.baselines(), here, name)
         baseline = gate.find_baseline(common.baselines(), [here], name, checkpoints=None)
     baseline = baseline or common.read_baseline(path)

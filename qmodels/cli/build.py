@@ -25,7 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
     Exit status: 2 if a variant could not be built (the others are), else 0.
     """
     chosen = variants.select(arguments.variants)
-    dataset, checkpoint = common.trained_network(arguments)
+    network = common.trained_network(arguments)
     artifacts, status = [], 0
     for variant in chosen:
         missing = variant.unavailable_reason()
@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
             continue
         common.PROGRESS.print(f"building {variant.name}")
         try:
-            artifact = variants.build(variant, checkpoint, dataset, console=common.PROGRESS)
+            artifact = variants.build(variant, network, console=common.PROGRESS)
         except Unavailable as error:
             if arguments.variants is not None:
                 raise

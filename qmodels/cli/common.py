@@ -11,17 +11,17 @@ from rich.console import Console
 from qmodels import data, gate, variants
 from qmodels.data import Dataset, Split
 from qmodels.gate import Baseline, Run, Tolerances
-from qmodels.network import resnet
+from qmodels.network import Network, resnet
 from qmodels.system.errors import NothingMeasured, UserError
-from qmodels.training import checkpoints, on_demand
+from qmodels.training import checkpoints, networks, on_demand
 from qmodels.training.checkpoints import Checkpoint
 from qmodels.training.recipes import Recipe
 
 PROGRESS = Console(stderr=True)
 
 
-class Network(NamedTuple):
-    """What identifies a network before it is trained."""
+class NetworkOptions(NamedTuple):
+    """What identifies a network of this package before it is trained."""
 
     dataset: str
     architecture: str
@@ -34,7 +34,7 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 
 def add_network(parser: argparse.ArgumentParser) -> None:
-    """Add the options that `network` reads."""
+    """Add the options that `network_options` reads."""
     widths = ", ".join(f"{width} for {name}" for name, width in on_demand.DEFAULT_WIDTH.items())
     default, *others = resnet.ARCHITECTURES
     parser.add_argument("--dataset", help=f"{' or '.join(data.DATASETS)} (default: {data.DEFAULT})")
@@ -44,7 +44,7 @@ def add_network(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--width", type=int, help=f"channels of the stem (default: {widths})")
 
 
-def network(arguments: argparse.Namespace) -> Network:
+def network_options(arguments: argparse.Namespace) -> NetworkOptions:
     """The network that the options name.
 
     Raises:
@@ -54,7 +54,7 @@ def network(arguments: argparse.Namespace) -> Network:
     architecture = arguments.architecture or resnet.ARCHITECTURES[0]
     width = on_demand.DEFAULT_WIDTH[dataset] if arguments.width is None else arguments.width
     resnet.check(architecture, width)
-    return Network(dataset, architecture, width)
+    return NetworkOptions(dataset, architecture, width)
 
 
 def add_checkpoint(parser: argparse.ArgumentParser) -> None:
@@ -66,25 +66,26 @@ def add_checkpoint(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def trained_network(arguments: argparse.Namespace) -> tuple[Dataset, Checkpoint]:
-    """The named checkpoint, or else the one that benches use, and its data set.
+def trained_network(arguments: argparse.Namespace) -> Network:
+    """The network of the named checkpoint, or else the one that benches use.
 
     Raises:
         UserError: there is none, or the named one is quantized.
     """
     if arguments.checkpoint is None:
-        return default_checkpoint(arguments)
+        dataset, checkpoint = default_checkpoint(arguments)
+        return networks.network(checkpoint, dataset)
     checkpoint = checkpoints.named(arguments.checkpoint)
     if checkpoint.quantization_aware:
         raise UserError(
             f"--checkpoint {checkpoint.path.stem} is quantized already: name its float parent"
         )
-    return data.load(checkpoint.dataset), checkpoint
+    return networks.network(checkpoint, data.load(checkpoint.dataset))
 
 
 def default_checkpoint(arguments: argparse.Namespace) -> tuple[Dataset, Checkpoint]:
     """The checkpoint that benches use for the network of the options, and its data set."""
-    name, architecture, width = network(arguments)
+    name, architecture, width = network_options(arguments)
     dataset = data.load(name)
     return dataset, on_demand.find_or_train(dataset, architecture, width, console=PROGRESS)
 

@@ -10,7 +10,6 @@ from qmodels import variants
 from qmodels.cli import common
 from qmodels.measure import layers
 from qmodels.system.errors import UserError
-from qmodels.training import checkpoints
 
 EXAMPLE = "qmodels layers static-int8-jit"
 
@@ -32,14 +31,15 @@ def run(arguments: argparse.Namespace) -> None:
     Quantization is compared with the float network, the runtime with the same quantized network in
     reference arithmetic.
     """
-    dataset, checkpoint = common.trained_network(arguments)
+    network = common.trained_network(arguments)
     variant, *others = variants.select(arguments.variant)
     if others:
         raise UserError(f"{arguments.variant} are {1 + len(others)} variants: choose one of them")
+    dataset = network.dataset
     common.check_images(arguments.images, dataset.test)
     noise = layers.noise(
-        variants.build(variant, checkpoint, dataset, console=common.PROGRESS),
-        checkpoints.load_model(checkpoint),
+        variants.build(variant, network, console=common.PROGRESS),
+        network.load(),
         dataset.normalize(dataset.test.first(arguments.images).images),
     )
     if arguments.json:

@@ -9,7 +9,6 @@ from tabulate import tabulate
 from qmodels import data
 from qmodels.cli import common
 from qmodels.network import sensitivity
-from qmodels.training import checkpoints
 
 EXAMPLE = "qmodels sensitivity --images 100"
 
@@ -26,12 +25,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Rank the layers in reference arithmetic, which needs no int8 kernels; print a table."""
-    dataset, checkpoint = common.trained_network(arguments)
+    network = common.trained_network(arguments)
+    dataset = network.dataset
     common.check_images(arguments.images, dataset.calibration)
     subset = data.stratified_subset(dataset.calibration, arguments.images)
     with common.PROGRESS.status("calibrating") as status:
         layers = sensitivity.rank(
-            checkpoints.load_model(checkpoint),
+            network.load(),
             dataset.normalize(subset.images),
             progress=lambda name: status.update(f"quantizing {name} alone"),
         )

@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def from_scratch(arguments: argparse.Namespace) -> Job:
     """Training from random weights."""
-    dataset, architecture, width = common.network(arguments)
+    dataset, architecture, width = common.network_options(arguments)
     recipe = common.choose_recipe(arguments, RECIPES, on_demand.recipe_for(dataset, width))
     teacher = teacher_of(arguments, recipe)
     if recipe.distillation and teacher is None:

@@ -14,7 +14,7 @@ CALIBRATION_IMAGES = 1000
 
 @dataclass(frozen=True)
 class Split:
-    """Images (N, 3, 32, 32) uint8 and their labels (N,) int64."""
+    """Images (N, C, H, W) uint8 and their labels (N,) int64."""
 
     images: Tensor
     labels: Tensor
@@ -48,8 +48,8 @@ class Dataset:
     test: Split
     calibration: Split
     load_train: Callable[[], Split]
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     mirrors: bool
 
     @cached_property
@@ -66,9 +66,9 @@ class Dataset:
         return replace(self, load_train=lambda: train)
 
     def normalize(self, images: Tensor) -> Tensor:
-        """Images (N, 3, H, W) uint8 as float32 of mean 0 and variance 1 over the training split."""
-        mean = torch.tensor(self.mean, device=images.device).view(1, 3, 1, 1) * 255
-        std = torch.tensor(self.std, device=images.device).view(1, 3, 1, 1) * 255
+        """Images (N, C, H, W) uint8 as float32 of mean 0 and variance 1 over the training split."""
+        mean = torch.tensor(self.mean, device=images.device).view(1, -1, 1, 1) * 255
+        std = torch.tensor(self.std, device=images.device).view(1, -1, 1, 1) * 255
         return (images.float() - mean) / std
 
 

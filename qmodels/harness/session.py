@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -16,9 +16,9 @@ from qmodels.backends import dispatch
 from qmodels.backends.base import Runnable
 from qmodels.data import Dataset, Split
 from qmodels.harness.settings import Settings
-from qmodels.network import evaluation
+from qmodels.network import Network, evaluation
 from qmodels.system.errors import Unavailable, UserError
-from qmodels.training import checkpoints, on_demand
+from qmodels.training import networks, on_demand
 from qmodels.training.checkpoints import Checkpoint
 from qmodels.variants import Artifact, Variant
 
@@ -52,9 +52,14 @@ class BenchSession:
         )
 
     @cached_property
+    def network(self) -> Network:
+        """The checkpoint with its data set."""
+        return networks.network(self.checkpoint, self.dataset)
+
+    @cached_property
     def macs(self) -> int:
         """Multiply-accumulates of the network for one image."""
-        model = checkpoints.structure(replace(self.checkpoint, quantization_aware=False))
+        model = self.network.structure().eval()
         image = data.example_images(1, self.dataset.test.images.shape[1:])
         return sum(kernel.macs for kernel in dispatch.kernels(model, image))
 
@@ -79,8 +84,7 @@ class BenchSession:
             try:
                 self.built[name] = variants.build(
                     variants.all_variants()[name],
-                    self.checkpoint,
-                    self.dataset,
+                    self.network,
                     console=self.console,
                 )
             except UserError as error:

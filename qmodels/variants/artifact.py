@@ -1,8 +1,8 @@
-"""Build a variant of a checkpoint into the store, once, and load it from there."""
+"""Build a variant of a network into the store, once, and load it from there."""
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,12 @@ from rich.console import Console
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from qmodels import data, network
+from qmodels import data
 from qmodels.backends.base import Runnable
 from qmodels.data import Dataset
+from qmodels.network import Call, Network
 from qmodels.system import machine, packages, sources, store, worker
 from qmodels.system.errors import Unavailable, UserError
-from qmodels.training.checkpoints import Checkpoint
 from qmodels.variants import build_worker, registry
 from qmodels.variants.build_worker import REFERENCE_FILE, REFERENCE_IMAGES
 from qmodels.variants.registry import Variant
@@ -28,7 +28,7 @@ BUILD_SECONDS = 4 * 3600.0
 
 @dataclass(frozen=True)
 class Artifact:
-    """What would be deployed: the files of one variant of one checkpoint."""
+    """What would be deployed: the files of one variant of one network."""
 
     variant: Variant
     folder: Path
@@ -55,7 +55,7 @@ class Artifact:
 
     def modules(self) -> nn.Module:
         """Modules of its structure in eval mode, with random weights."""
-        return self.variant.modules(network.build(**self.inputs["network"]).eval())
+        return self.variant.modules(Call(**self.inputs["structure"])().eval())
 
     def load(self) -> Runnable:
         """Load from disk; the outputs are bit for bit those of what was saved.
@@ -134,7 +134,7 @@ def read_inputs(folder: Path) -> dict[str, Any]:
 
 
 def conditions(variant: Variant) -> dict[str, Any]:
-    """What an artifact of a variant depends on beside the checkpoint and the code."""
+    """What an artifact of a variant depends on beside the network and the code."""
     backend = variant.backend
     return {
         "machine_class": backend.machine_class(),
@@ -146,35 +146,34 @@ def conditions(variant: Variant) -> dict[str, Any]:
     }
 
 
-def inputs(variant: Variant, checkpoint: Checkpoint, dataset: Dataset) -> dict[str, Any]:
+def inputs(variant: Variant, network: Network) -> dict[str, Any]:
     """All that an artifact is made from; its digest is what the artifact is found by.
 
     Args:
-        checkpoint: the weights that are quantized.
+        network: the one that is quantized: for a variant of quantization-aware training, the
+            sibling.
     """
+    dataset = network.dataset
     reference = dataset.test.first(REFERENCE_IMAGES).images if variant.int8_share > 0 else None
     calibration = build_worker.calibration_images(variant, dataset)
     return {
         "variant": variant.name,
         "module": variant.module,
         "engine": variant.engine,
-        "network": {
-            "architecture": checkpoint.architecture,
-            "width": checkpoint.width,
-            "classes": checkpoint.classes,
-        },
+        "structure": asdict(network.structure),
         "input_shape": list(dataset.test.images.shape[1:]),
-        "checkpoint": checkpoint.sha256,
+        "checkpoint": network.sha256,
         "calibration": images_digest(dataset, calibration),
         "reference": images_digest(dataset, reference),
         **conditions(variant),
-        "sources": sources.import_digests(makers(variant)),
+        "sources": sources.import_digests(makers(variant, network)),
     }
 
 
-def makers(variant: Variant) -> list[Callable[..., Any]]:
+def makers(variant: Variant, network: Network) -> list[Callable[..., Any]]:
     """What makes an artifact; an edit of their code, or of what it imports, builds it anew."""
-    return [build_worker.build, variant.quantize, type(variant.backend)]
+    of_network = [network.load.func, network.structure.resolve()]
+    return [build_worker.build, variant.quantize, type(variant.backend), *of_network]
 
 
 def images_digest(dataset: Dataset, images: Tensor | None) -> str | None:
@@ -185,44 +184,44 @@ def images_digest(dataset: Dataset, images: Tensor | None) -> str | None:
     return store.digest_bytes(images.numpy().tobytes() + normalization)
 
 
-def build(
-    variant: Variant, checkpoint: Checkpoint, dataset: Dataset, *, console: Console | None = None
-) -> Artifact:
-    """Quantize a checkpoint, or find that it was done before.
+def build(variant: Variant, network: Network, *, console: Console | None = None) -> Artifact:
+    """Quantize a network, or find that it was done before.
 
     Args:
         console: where progress goes if a quantization-aware sibling has to be trained.
 
     Raises:
         Unavailable: this machine can't run the variant, or there is no such sibling.
-        UserError: the checkpoint is damaged, quantizing or storing failed, or the cache can't be
+        UserError: the weights are damaged, quantizing or storing failed, or the cache can't be
             written.
     """
     reason = variant.unavailable_reason()
     if reason:
         raise Unavailable(f"{variant.name}: {reason}")
     if variant.quantization_aware:
-        from qmodels.training import on_demand  # brings in torch's compiler, which takes seconds
-
-        checkpoint = on_demand.find_or_fine_tune(checkpoint, dataset, console=console)
+        if network.fine_tuned is None:
+            raise Unavailable(
+                f"{variant.name}: {network.name} has no quantization-aware sibling: choose a "
+                "variant that needs none"
+            )
+        network = network.fine_tuned(console)
 
     def write(folder: Path) -> None:
         if variant.backend.isolated:
-            build_apart(variant, checkpoint, dataset, folder)
+            build_apart(variant, network, folder)
         else:
-            build_worker.build(variant, checkpoint, dataset, folder)
+            build_worker.build(variant, network, folder)
 
-    name = f"{checkpoint.dataset}-{checkpoint.architecture}-w{checkpoint.width}-{variant.name}"
-    return Artifact(variant, store.build_folder(name, inputs(variant, checkpoint, dataset), write))
+    name = f"{network.name}-{variant.name}"
+    return Artifact(variant, store.build_folder(name, inputs(variant, network), write))
 
 
-def build_apart(variant: Variant, checkpoint: Checkpoint, dataset: Dataset, folder: Path) -> None:
+def build_apart(variant: Variant, network: Network, folder: Path) -> None:
     """As ``build_worker.build``, in a process of its own."""
     request = {
         "variant": variant.name,
         "module": variant.module,
-        "checkpoint": str(checkpoint.path),
-        "dataset": dataset.name,
+        "network": asdict(network.reopen),
         "folder": str(folder),
     }
     try:

@@ -1,4 +1,4 @@
-"""Quantize a checkpoint and store the result; run as a process of its own where that is safer.
+"""Quantize a network and store the result; run as a process of its own where that is safer.
 
 The first request says what to build; the answer comes when it is stored.
 """
@@ -13,11 +13,9 @@ from torch import Tensor
 
 from qmodels import data
 from qmodels.data import Dataset
-from qmodels.network import eager_quantization
+from qmodels.network import Call, Network, eager_quantization
 from qmodels.system import store, worker
 from qmodels.system.errors import Unavailable, UserError, described
-from qmodels.training import checkpoints
-from qmodels.training.checkpoints import Checkpoint
 from qmodels.variants import registry
 from qmodels.variants.registry import Variant
 
@@ -25,7 +23,7 @@ REFERENCE_FILE = "reference.safetensors"
 REFERENCE_IMAGES = 100
 
 
-def build(variant: Variant, checkpoint: Checkpoint, dataset: Dataset, folder: Path) -> None:
+def build(variant: Variant, network: Network, folder: Path) -> None:
     """Quantize, store, and compute logits in reference arithmetic.
 
     Args:
@@ -33,9 +31,9 @@ def build(variant: Variant, checkpoint: Checkpoint, dataset: Dataset, folder: Pa
 
     Raises:
         Unavailable: the variant can't be made of this network.
-        UserError: the checkpoint is damaged, or quantizing or storing failed.
+        UserError: the weights are damaged, or quantizing or storing failed.
     """
-    model = checkpoints.load_model(checkpoint)
+    model, dataset = network.load(), network.dataset
     try:
         with eager_quantization.suppress_deprecations():
             quantized = variant.quantize(model, **arguments(variant, dataset))
@@ -82,17 +80,15 @@ def answer(request: Mapping[str, Any]) -> dict[str, str]:
     """Build what is asked for.
 
     Args:
-        request: ``variant`` and the ``module`` that defines it, the path of a ``checkpoint``,
-            ``dataset``, and the ``folder``.
+        request: ``variant`` and the ``module`` that defines it, ``network``, as ``Network.reopen``
+            is, and the ``folder``.
 
     Returns:
         Empty where it is stored, else why not: as ``unavailable`` or as ``failed``.
     """
     variant = registry.find(request["variant"], request["module"])
-    dataset = data.load(request["dataset"])
-    checkpoint = checkpoints.named(request["checkpoint"])
     try:
-        build(variant, checkpoint, dataset, Path(request["folder"]))
+        build(variant, Call(**request["network"])(), Path(request["folder"]))
     except Unavailable as error:
         return {"unavailable": str(error)}
     except UserError as error:

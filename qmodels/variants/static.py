@@ -14,6 +14,7 @@ from qmodels.backends import eager, torchscript
 from qmodels.backends.torch_engine import TorchBackend, default_engine
 from qmodels.network import eager_quantization
 from qmodels.network.fusion import fuse
+from qmodels.system.errors import Unavailable
 from qmodels.variants.registry import variant
 
 EAGER = eager.BACKEND.on(default_engine())
@@ -67,7 +68,16 @@ def quantize(model: nn.Module, calibration: Tensor, backend: TorchBackend) -> nn
 
 
 def prepare(model: nn.Module, backend: TorchBackend) -> nn.Module:
-    """A fused copy of a float model with observers."""
+    """A fused copy of a float model with observers.
+
+    Raises:
+        Unavailable: the model does not mark where its input is quantized.
+    """
+    if not any(isinstance(module, eager_quantization.QuantStub) for module in model.modules()):
+        raise Unavailable(
+            "eager static quantization needs a network with QuantStub and DeQuantStub: "
+            "choose fx-int8, which needs none"
+        )
     with eager_quantization.quantized_engine(backend.engine):
         prepared = fuse(model)
         prepared.qconfig = qconfig(backend)  # type: ignore[assignment]

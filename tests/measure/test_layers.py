@@ -3,20 +3,20 @@ import pytest
 from qmodels import variants
 from qmodels.data import Dataset
 from qmodels.measure import layers
+from qmodels.network import Network
 from qmodels.network.resnet import Resnet34
 from qmodels.system.errors import UserError
-from qmodels.training.checkpoints import Checkpoint
 
 
 @pytest.mark.parametrize("name", ["static-int8", "static-int8-onednn"])
 def test_every_layer_has_its_noise(
-    name: str, digits: Dataset, digits_checkpoint: Checkpoint, digits_model: Resnet34
+    name: str, digits: Dataset, digits_network: Network, digits_model: Resnet34
 ) -> None:
     variant = variants.all_variants()[name]
     reason = variant.unavailable_reason()
     if reason:
         pytest.skip(reason)
-    artifact = variants.build(variant, digits_checkpoint, digits)
+    artifact = variants.build(variant, digits_network)
     images = digits.normalize(digits.test.images[:20])
     noises = layers.noise(artifact, digits_model, images)
     assert len({noise.layer for noise in noises}) == 37
@@ -28,8 +28,8 @@ def test_every_layer_has_its_noise(
 
 
 def test_float_variants_have_none(
-    digits: Dataset, digits_checkpoint: Checkpoint, digits_model: Resnet34
+    digits: Dataset, digits_network: Network, digits_model: Resnet34
 ) -> None:
-    artifact = variants.build(variants.all_variants()["fp32"], digits_checkpoint, digits)
+    artifact = variants.build(variants.all_variants()["fp32"], digits_network)
     with pytest.raises(UserError, match="fp32 shows no quantized layers"):
         layers.noise(artifact, digits_model, digits.normalize(digits.test.images[:2]))

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from qmodels import gate, variants
-from qmodels.data import Dataset, example_images
+from qmodels.data import example_images
 from qmodels.gate import Key, read_tolerances
 from qmodels.measure import footprint, memory, operators
+from qmodels.network import Network
 from qmodels.network.resnet import Resnet34
 from qmodels.system.errors import UserError
-from qmodels.training.checkpoints import Checkpoint
 from qmodels.variants import Artifact, Variant
 
 IMAGES = example_images(1, (3, 32, 32))
@@ -99,12 +99,12 @@ PLANTED = """
 """
 
 
-def built(name: str, checkpoint: Checkpoint, dataset: Dataset) -> Artifact:
+def built(name: str, network: Network) -> Artifact:
     variant = variants.all_variants()[name]
     reason = variant.unavailable_reason()
     if reason:
         pytest.skip(reason)
-    return variants.build(variant, checkpoint, dataset)
+    return variants.build(variant, network)
 
 
 def served_by(artifact: Artifact, module: str) -> Artifact:
@@ -130,13 +130,12 @@ needs_smaps = pytest.mark.skipif(
 @pytest.mark.parametrize("name", OF_EACH_RUNTIME)
 def test_a_second_copy_of_the_weights_is_too_much(
     name: str,
-    digits: Dataset,
-    digits_checkpoint: Checkpoint,
+    digits_network: Network,
     digits_model: Resnet34,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    artifact = built(name, digits_checkpoint, digits)
+    artifact = built(name, digits_network)
     (tmp_path / "planted.py").write_text(textwrap.dedent(PLANTED))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setenv("SERVED_BY", memory.request(artifact, threads=1)["module"])
@@ -159,10 +158,8 @@ def test_the_tolerance_is_well_below_a_second_copy(name: str, digits_model: Resn
 
 
 @needs_smaps
-def test_what_is_held_repeats_within_the_tolerance(
-    digits: Dataset, digits_checkpoint: Checkpoint
-) -> None:
-    artifact = built("onnx-int8", digits_checkpoint, digits)
+def test_what_is_held_repeats_within_the_tolerance(digits_network: Network) -> None:
+    artifact = built("onnx-int8", digits_network)
     first, second = (memory.held(artifact, threads=1)["memory_bytes"] for _ in range(2))
     allowed = first.slack(TOLERANCES.tolerance("memory_bytes", "onnx-int8", "int8") or 0.0)
     assert abs(second.value - first.value) <= allowed
@@ -172,9 +169,9 @@ def test_what_is_held_repeats_within_the_tolerance(
     ("name", "has_torch"), [("onnx-int8", False), ("openvino-int8", False), ("fp32", True)]
 )
 def test_a_runtime_is_measured_without_what_it_does_not_need(
-    name: str, has_torch: bool, digits: Dataset, digits_checkpoint: Checkpoint
+    name: str, has_torch: bool, digits_network: Network
 ) -> None:
-    artifact = built(name, digits_checkpoint, digits)
+    artifact = built(name, digits_network)
     told = memory.ask(artifact, threads=1)
     assert told["torch"] == has_torch
     assert 30e6 < told["resident"] < (3e9 if has_torch else 250e6)
@@ -213,9 +210,9 @@ def test_mapped_files_count_where_they_are_the_artifacts_own(
 @needs_smaps
 @pytest.mark.parametrize("name", ["openvino-int8", "pt2e-int8"])
 def test_what_runtimes_map_is_known_as_the_artifacts(
-    name: str, digits: Dataset, digits_checkpoint: Checkpoint, digits_model: Resnet34
+    name: str, digits_network: Network, digits_model: Resnet34
 ) -> None:
-    artifact = built(name, digits_checkpoint, digits)
+    artifact = built(name, digits_network)
     weights = sum(weight.numel() for weight in digits_model.parameters())
     assert memory.ask(artifact, threads=1)["mapped"] > 0.9 * weights
 
@@ -279,10 +276,8 @@ def serving(module: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Artif
     return served_by(Artifact(variants.all_variants()["fp32"], artifact), "served")
 
 
-def test_memory_of_this_process_does_not_count(
-    digits: Dataset, digits_checkpoint: Checkpoint
-) -> None:
-    artifact = built("static-int8", digits_checkpoint, digits)
+def test_memory_of_this_process_does_not_count(digits_network: Network) -> None:
+    artifact = built("static-int8", digits_network)
     ballast = torch.ones(500_000_000, dtype=torch.uint8)  # in this process, not in that one
     assert 50e6 < memory.held(artifact, threads=1)["rss_bytes"].value < 1e9
     assert int(ballast[0]) == 1
@@ -290,7 +285,7 @@ def test_memory_of_this_process_does_not_count(
 
 @needs_smaps
 def test_where_the_system_does_not_tell_only_resident_memory_is_known(
-    monkeypatch: pytest.MonkeyPatch, digits: Dataset, digits_checkpoint: Checkpoint
+    monkeypatch: pytest.MonkeyPatch, digits_network: Network
 ) -> None:
     assert footprint.reading(lambda path: False) is not None
     assert memory.unmeasured() == {}
@@ -305,7 +300,7 @@ def test_where_the_system_does_not_tell_only_resident_memory_is_known(
     assert memory.unmeasured() == {"memory_bytes": "this system has no /nowhere/smaps"}
     nothing = {"used": None, "mapped": None, "resident": 1, "torch": False}
     monkeypatch.setattr(memory, "ask", lambda artifact, threads: nothing)
-    artifact = built("fp32", digits_checkpoint, digits)
+    artifact = built("fp32", digits_network)
     assert set(memory.held(artifact, threads=1)) == {"rss_bytes"}
 
 

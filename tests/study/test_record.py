@@ -5,24 +5,22 @@ from rich.console import Console
 
 from docs.study import record
 from qmodels import variants
-from qmodels.data import Dataset
 from qmodels.measure import latency
+from qmodels.network import Network
 from qmodels.system.errors import UserError
-from qmodels.training.checkpoints import Checkpoint
 
 QUIET = Console(quiet=True)
 
 
 def test_a_recording_goes_on_where_it_was_killed(
-    digits: Dataset,
-    digits_checkpoint: Checkpoint,
+    digits_network: Network,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(latency, "BUDGET_SECONDS", 0.02)
     monkeypatch.setattr(record, "BATCH_SIZES", (1,))
     monkeypatch.setattr(record, "PLANTED", (0, 20))
-    artifacts = {"fp32": variants.build(variants.all_variants()["fp32"], digits_checkpoint, digits)}
+    artifacts = {"fp32": variants.build(variants.all_variants()["fp32"], digits_network)}
     path = tmp_path / "rows.csv"
     first = record.record(artifacts, path, 1, busy=True, console=QUIET)
     assert [row.planted for row in first] == [0]

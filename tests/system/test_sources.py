@@ -8,6 +8,7 @@ import pytest
 
 import qmodels
 from qmodels import variants
+from qmodels.network import Network
 from qmodels.system import sources
 from qmodels.variants import artifact
 
@@ -38,13 +39,13 @@ def copy(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def keys(copy: Path) -> Keys:
+def keys(copy: Path, digits_network: Network) -> Keys:
     """Of every variant, what of the copy's code its key holds."""
 
     def read() -> dict[str, dict[str, str]]:
         return {
             name: sources.imported(
-                [function.__module__ for function in artifact.makers(variant)],
+                [function.__module__ for function in artifact.makers(variant, digits_network)],
                 {"qmodels": copy.parent},
             )
             for name, variant in variants.all_variants().items()
@@ -118,9 +119,11 @@ def test_an_edit_of_what_every_artifact_is_made_with_builds_all(
     assert rebuilt(before, keys()) == set(before)
 
 
-def test_a_key_is_that_of_the_package_in_use(copy: Path, keys: Keys) -> None:
+def test_a_key_is_that_of_the_package_in_use(
+    copy: Path, keys: Keys, digits_network: Network
+) -> None:
     variant = variants.all_variants()["onnx-int8"]
-    assert sources.import_digests(artifact.makers(variant)) == keys()["onnx-int8"]
+    assert sources.import_digests(artifact.makers(variant, digits_network)) == keys()["onnx-int8"]
 
 
 def test_every_runtime_is_read_by_what_it_stores(keys: Keys) -> None:

@@ -7,12 +7,12 @@ from torch import Tensor
 
 from qmodels import variants
 from qmodels.data import Dataset
-from qmodels.training.checkpoints import Checkpoint
+from qmodels.network import Network
 from qmodels.variants import Artifact
 
 
 @pytest.fixture(scope="session")
-def build(digits: Dataset, digits_checkpoint: Checkpoint) -> Callable[[str], Artifact]:
+def build(digits_network: Network) -> Callable[[str], Artifact]:
     """Build a variant by name; skips the test where this machine can't."""
 
     def built(name: str) -> Artifact:
@@ -20,7 +20,7 @@ def build(digits: Dataset, digits_checkpoint: Checkpoint) -> Callable[[str], Art
         reason = variant.unavailable_reason()
         if reason:
             pytest.skip(reason)
-        return variants.build(variant, digits_checkpoint, digits)
+        return variants.build(variant, digits_network)
 
     return built
 

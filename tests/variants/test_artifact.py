@@ -21,9 +21,10 @@ from torch import Tensor
 from qmodels import variants
 from qmodels.backends import probe
 from qmodels.data import Dataset
+from qmodels.network import Network
 from qmodels.system import machine, store
 from qmodels.system.errors import UserError
-from qmodels.training import checkpoints
+from qmodels.training import checkpoints, networks
 from qmodels.training.checkpoints import Checkpoint
 from qmodels.variants import Artifact, artifact
 from qmodels.variants.artifact import NOT_DEPLOYED
@@ -40,25 +41,26 @@ def test_a_variant_that_saturates_is_caught(digits_checkpoint: Checkpoint, tmp_p
         import torch
         from pathlib import Path
         from safetensors.torch import load_file
-        from qmodels import data, variants
+        from qmodels import variants
         from qmodels.backends.torchscript import TorchScript
         from qmodels.measure import kernels
-        from qmodels.training import checkpoints
+        from qmodels.training import networks
         from qmodels.variants import Artifact, build_worker
 
         folder = Path({str(tmp_path)!r})
-        checkpoint = checkpoints.named({str(digits_checkpoint.path)!r})
-        digits = data.load("digits")
+        network = networks.reopen({str(digits_checkpoint.path)!r})
+        digits = network.dataset
         digits = dataclasses.replace(digits, calibration=digits.calibration.first(300))
+        network = dataclasses.replace(network, dataset=digits)
         variant = variants.all_variants()["static-int8-onednn"]
         artifact = Artifact(variant, folder)
         images = build_worker.reference_images(digits)
 
         def doubt():
-            build_worker.build(variant, checkpoint, digits, folder)
+            build_worker.build(variant, network, folder)
             forward = variant.backend.load(artifact)
             with torch.inference_mode():
-                logits, fp32 = forward(images), checkpoints.load_model(checkpoint)(images)
+                logits, fp32 = forward(images), network.load()(images)
             reference = load_file(folder / build_worker.REFERENCE_FILE)["logits"]
             ran = variant.backend.kernels(forward, artifact, images[:1])
             whole = sum(kernel.macs for kernel in ran)
@@ -145,7 +147,7 @@ def test_a_damaged_artifact_is_refused_on_load_and_rebuilt_on_build(
 
 
 def test_artifacts_of_other_weights_are_other_artifacts(
-    digits: Dataset, digits_checkpoint: Checkpoint, tmp_path: Path
+    digits: Dataset, digits_checkpoint: Checkpoint, digits_network: Network, tmp_path: Path
 ) -> None:
     model = checkpoints.load_model(digits_checkpoint)
     model.get_parameter("head.fc.weight").data.mul_(2)
@@ -153,18 +155,13 @@ def test_artifacts_of_other_weights_are_other_artifacts(
         model.state_dict(), dataclasses.replace(digits_checkpoint, folder=tmp_path)
     )
     fp32 = variants.all_variants()["fp32"]
-    assert (
-        variants.build(fp32, other, digits).folder
-        != variants.build(fp32, digits_checkpoint, digits).folder
-    )
+    others = networks.network(other, digits)
+    assert variants.build(fp32, others).folder != variants.build(fp32, digits_network).folder
 
 
-def keys(names: tuple[str, ...], checkpoint: Checkpoint, dataset: Dataset) -> dict[str, str]:
+def keys(names: tuple[str, ...], network: Network) -> dict[str, str]:
     known = variants.all_variants()
-    return {
-        name: store.digest_value(artifact.inputs(known[name], checkpoint, dataset))
-        for name in names
-    }
+    return {name: store.digest_value(artifact.inputs(known[name], network)) for name in names}
 
 
 def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
@@ -172,38 +169,44 @@ def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
 
 
 def test_a_key_holds_the_images_that_are_looked_at(
-    digits: Dataset, digits_checkpoint: Checkpoint
+    digits: Dataset, digits_checkpoint: Checkpoint, digits_network: Network
 ) -> None:
     names = ("fp32", "dynamic-int8", "static-int8", "qat-int8", "weight-int4")
-    before = keys(names, digits_checkpoint, digits)
+    before = keys(names, digits_network)
     calibration = dataclasses.replace(digits.calibration, images=digits.calibration.images ^ 1)
     other = dataclasses.replace(digits, calibration=calibration)
-    assert changed(before, keys(names, digits_checkpoint, other)) == {"static-int8", "weight-int4"}
+    assert changed(before, keys(names, networks.network(digits_checkpoint, other))) == {
+        "static-int8",
+        "weight-int4",
+    }
     # int8 variants compute the first test images in reference arithmetic.
     test = dataclasses.replace(digits.test, images=digits.test.images ^ 1)
     other = dataclasses.replace(digits, test=test)
-    assert changed(before, keys(names, digits_checkpoint, other)) == {"static-int8", "qat-int8"}
+    assert changed(before, keys(names, networks.network(digits_checkpoint, other))) == {
+        "static-int8",
+        "qat-int8",
+    }
     other = dataclasses.replace(digits, std=(0.3, 0.3, 0.3))
     expected = {"static-int8", "qat-int8", "weight-int4"}
-    assert changed(before, keys(names, digits_checkpoint, other)) == expected
+    assert changed(before, keys(names, networks.network(digits_checkpoint, other))) == expected
     other = dataclasses.replace(digits, name="the same images")
-    assert changed(before, keys(names, digits_checkpoint, other)) == set()
+    assert changed(before, keys(names, networks.network(digits_checkpoint, other))) == set()
 
 
 def test_machine_code_is_keyed_by_the_instructions_it_may_use(
-    digits: Dataset, digits_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+    digits_network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = ("fp32", "static-int8-onednn", "fp32-compiled", "bf16")
-    before, flags = keys(names, digits_checkpoint, digits), machine.cpu_flags()
+    before, flags = keys(names, digits_network), machine.cpu_flags()
     monkeypatch.setattr(machine, "cpu_flags", lambda: flags | {"an_instruction"})
-    assert changed(before, keys(names, digits_checkpoint, digits)) == {"fp32-compiled", "bf16"}
+    assert changed(before, keys(names, digits_network)) == {"fp32-compiled", "bf16"}
 
 
 def test_machine_code_is_loaded_where_its_instructions_are(
-    digits: Dataset, digits_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    digits_network: Network, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     variant = variants.all_variants()["fp32-compiled"]
-    inputs = artifact.inputs(variant, digits_checkpoint, digits)
+    inputs = artifact.inputs(variant, digits_network)
     (tmp_path / store.MANIFEST).write_text(json.dumps({"inputs": inputs}))
     flags = machine.cpu_flags()
     monkeypatch.setattr(machine, "cpu_flags", lambda: flags | {"a_newer_one"})

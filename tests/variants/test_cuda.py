@@ -14,14 +14,13 @@ from qmodels import data, variants
 from qmodels.backends import cuda_graphs, triton
 from qmodels.backends.base import Runnable, Stored
 from qmodels.data import Dataset
-from qmodels.network import calibration, evaluation, integer, integer_resnet, resnet
+from qmodels.network import Network, calibration, evaluation, integer, integer_resnet, resnet
 from qmodels.network.fusion import fuse
 from qmodels.network.integer_resnet import IntegerResnet
 from qmodels.network.resnet import Resnet34
 from qmodels.system import machine
 from qmodels.system.errors import Unavailable
 from qmodels.training import checkpoints, on_demand
-from qmodels.training.checkpoints import Checkpoint
 
 FLOAT = {
     "cuda-fp32": torch.float32,
@@ -226,11 +225,9 @@ def test_what_is_missing_is_one_line_with_the_remedy(
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without an NVIDIA GPU")
 @pytest.mark.parametrize("name", [*ALL, "tensorrt-int8"])
-def test_without_a_gpu_a_build_is_refused(
-    name: str, digits: Dataset, digits_checkpoint: Checkpoint
-) -> None:
+def test_without_a_gpu_a_build_is_refused(name: str, digits_network: Network) -> None:
     with pytest.raises(Unavailable, match=f"{name}: .*(no NVIDIA GPU|built without CUDA)"):
-        variants.build(variants.all_variants()[name], digits_checkpoint, digits)
+        variants.build(variants.all_variants()[name], digits_network)
 
 
 def test_artifacts_of_a_gpu_are_of_its_class(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -262,12 +259,12 @@ def test_listing_variants_imports_neither_triton_nor_tensorrt() -> None:
 @CUDA
 @pytest.mark.parametrize("name", ALL)
 def test_on_a_gpu_artifacts_give_logits_of_any_batch_size(
-    name: str, digits: Dataset, digits_checkpoint: Checkpoint, model: Resnet34, images: Tensor
+    name: str, digits_network: Network, model: Resnet34, images: Tensor
 ) -> None:
     variant = variants.all_variants()[name]
     if variant.unavailable_reason():
         pytest.skip(str(variant.unavailable_reason()))
-    artifact = variants.build(variant, digits_checkpoint, digits)
+    artifact = variants.build(variant, digits_network)
     forward, expected = artifact.load(), logits(model, images)
     least = {"cuda-fp32": 90, "cuda-int8": 30}.get(name, 25)
     for count in (1, 8, 250, 3):

@@ -15,7 +15,7 @@ import qmodels
 from qmodels import variants
 from qmodels.backends import eager
 from qmodels.backends import registry as backends
-from qmodels.data import Dataset
+from qmodels.network import Network
 from qmodels.system import packages
 from qmodels.system.errors import Obstacle, Unavailable, UserError
 from qmodels.training.checkpoints import Checkpoint
@@ -69,18 +69,18 @@ def half_weights(model):
 RUN = """
 import json, sys
 import torch
-from qmodels import data, variants
+from qmodels import variants
 from qmodels.backends import registry
-from qmodels.training import checkpoints
+from qmodels.training import networks
 from qmodels.variants import artifact
 
-digits, checkpoint = data.load("digits"), checkpoints.named(sys.argv[1])
+network = networks.reopen(sys.argv[1])
 variant = variants.all_variants()["half-weights"]
-built = variants.build(variant, checkpoint, digits)
+built = variants.build(variant, network)
 opened = artifact.open_artifact(built.folder)
-forward, images = opened.load(), digits.normalize(digits.test.images[:24])
+forward, images = opened.load(), network.dataset.normalize(network.dataset.test.images[:24])
 with torch.inference_mode():
-    expected = checkpoints.load_model(checkpoint)(images)
+    expected = network.load()(images)
     difference = float((forward(images) - expected).abs().max() / expected.abs().max())
 print(json.dumps({
     "last": list(variants.all_variants())[-1],
@@ -215,7 +215,7 @@ def test_an_unknown_variant_is_refused_with_the_known_ones(names: str) -> None:
 
 
 def test_a_variant_without_its_runtime_says_what_to_install(
-    digits: Dataset, digits_checkpoint: Checkpoint
+    digits_network: Network,
 ) -> None:
     def runs_elsewhere(model: nn.Module) -> nn.Module:
         return model
@@ -229,7 +229,7 @@ def test_a_variant_without_its_runtime_says_what_to_install(
     )
     nobody = "a_package_that_nobody_has is not installed: pip install a_package_that_nobody_has"
     with pytest.raises(Unavailable, match=f"runs-elsewhere: {nobody}"):
-        variants.build(variant, digits_checkpoint, digits)
+        variants.build(variant, digits_network)
 
 
 def test_a_name_that_is_taken_is_refused() -> None:

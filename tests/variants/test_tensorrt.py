@@ -14,12 +14,11 @@ from qmodels import data, variants
 from qmodels.backends import cuda_graphs, onnxruntime, tensorrt
 from qmodels.backends.base import Runnable
 from qmodels.data import Dataset
-from qmodels.network import evaluation
+from qmodels.network import Network, evaluation
 from qmodels.network.resnet import Resnet34
 from qmodels.system import packages
 from qmodels.system.errors import Obstacle, UserError
 from qmodels.training import checkpoints, on_demand
-from qmodels.training.checkpoints import Checkpoint
 from qmodels.variants import registry
 
 onnx = pytest.importorskip("onnx", reason=f"graphs are onnx's: {packages.install('tensorrt')}")
@@ -236,12 +235,12 @@ def test_what_the_machine_cannot_run_is_not_worth_installing(
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
 def test_on_a_gpu_the_engine_is_as_accurate_as_its_graph(
-    digits: Dataset, digits_checkpoint: Checkpoint
+    digits: Dataset, digits_network: Network
 ) -> None:
     variant = variants.all_variants()["tensorrt-int8"]
     if variant.unavailable_reason():
         pytest.skip(str(variant.unavailable_reason()))
-    artifact = variants.build(variant, digits_checkpoint, digits)
+    artifact = variants.build(variant, digits_network)
     forward, expected = artifact.load(), artifact.reference_logits()
     assert expected is not None
     images = digits.normalize(digits.test.first(len(expected)).images)

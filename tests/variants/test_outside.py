@@ -1,0 +1,40 @@
+"""Any network is quantized as ResNet-34 is, of other images and by another package."""
+
+import pytest
+import torch
+
+from qmodels import variants
+from qmodels.network import evaluation
+from qmodels.system.errors import Unavailable
+from qmodels.variants.artifact import open_artifact
+from tests.variants import outside
+
+
+@pytest.mark.parametrize(
+    ("name", "int8"), [("fp32", 0.0), ("fx-int8", 1.0), ("onnx-int8", 1.0), ("openvino-int8", 1.0)]
+)
+def test_a_network_of_another_package_is_built_loaded_and_right(name: str, int8: float) -> None:
+    network, variant = outside.network(), variants.all_variants()[name]
+    reason = variant.unavailable_reason()
+    if reason:
+        pytest.skip(reason)
+    artifact = open_artifact(variants.build(variant, network).folder)
+    assert artifact.input_shape == (1, 20, 24)
+    forward, test = artifact.load(), network.dataset.test
+    logits = evaluation.predict(forward, network.dataset, test.images)
+    assert evaluation.accuracy(logits, test)[0] == 100
+    with torch.inference_mode():
+        ran = variant.backend.kernels(forward, artifact, artifact.example(1))
+    macs = sum(kernel.macs for kernel in ran)
+    assert macs == 20 * 24 * 8 * 25 + 16 * 2
+    assert sum(kernel.macs for kernel in ran if kernel.int8) == int8 * macs
+
+
+def test_what_a_network_lacks_is_one_line() -> None:
+    network, known = outside.network(), variants.all_variants()
+    with pytest.raises(Unavailable, match="sides has no quantization-aware sibling: choose"):
+        variants.build(known["qat-int8"], network)
+    with pytest.raises(
+        Unavailable, match="needs a network with QuantStub and DeQuantStub: choose fx"
+    ):
+        variants.build(known["static-int8"], network)
