@@ -11,7 +11,6 @@ from qmodels.harness.records import Record
 from qmodels.harness.session import BenchSession
 from qmodels.measure import cuda
 from qmodels.measure.replay import REPLAY
-from qmodels.system import machine
 from qmodels.variants import Artifact, Variant
 
 
@@ -43,5 +42,4 @@ def bench_cuda(
         cuda.metrics(speed, seconds[cuda.REFERENCE], memory),
         batch_size=batch_size,
         threads=0,
-        gpu=machine.gpu_name(),
     )

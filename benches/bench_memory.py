@@ -3,8 +3,6 @@
 Timed: the profiled forward's plain one. The table of the study is printed with -s.
 """
 
-from dataclasses import asdict
-
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
@@ -52,5 +50,5 @@ def bench_memory(
         batch_size=1,
         threads=threads,
         unmeasured=memory.unmeasured(),
-        profile=[asdict(row) for row in profiled.rows[: operators.RECORDED_ROWS]],
+        profile=profiled.rows[: operators.RECORDED_ROWS],
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from qmodels.gate.baseline import baseline_path
-from qmodels.gate.entry import COMPARABILITY_KEYS, Entry, Key, Provenance
+from qmodels.gate.entry import Entry, Key, Provenance
 from qmodels.gate.run import FORMAT, Run, ranks_path, read_run, times_path
 from qmodels.system import store
 from qmodels.system.errors import UserError
@@ -187,12 +187,7 @@ def as_record(entry: Entry) -> dict[str, Any]:
     """An entry as stored runs hold it: what it is about, then its metrics."""
     return {
         "about": {
-            **entry.key._asdict(),
-            **{key: entry.conditions[key] for key in COMPARABILITY_KEYS},
-            "arithmetic": entry.arithmetic,
-            "images": entry.images,
-            "int8_saturates": entry.int8_saturates,
-            "cpus": entry.cpus,
+            **entry.about(),
             "bench_id": entry.nodeid,
             "provenance": short_name(entry.provenance),
         },

@@ -1,7 +1,7 @@
 """One benchmark of a run as a value, read from pytest-benchmark's record of it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
 from qmodels.gate.ranks import Ranks
@@ -141,6 +141,34 @@ class Entry:
     def engine(self) -> str:
         """The engine that executed the variant."""
         return str(self.conditions["engine"])
+
+    def about(self) -> dict[str, Any]:
+        """What was measured, and under what, as all records hold it."""
+        return {
+            **self.key._asdict(),
+            **self.conditions,
+            "arithmetic": self.arithmetic,
+            "images": self.images,
+            "int8_saturates": self.int8_saturates,
+            "cpus": self.cpus,
+        }
+
+    def as_extra_info(self) -> dict[str, Any]:
+        """What pytest-benchmark's record of the benchmark holds for ``entry`` to read."""
+        info = {
+            **self.about(),
+            "machine_class": self.machine_class,
+            "provenance": self.provenance.as_record(),
+            "unmeasured": dict(self.unmeasured),
+            "metrics": {name: metric.as_record() for name, metric in self.metrics.items()},
+        }
+        if self.ranks is not None:
+            info["ranks"] = self.ranks.as_record()
+        if self.profile:
+            info["profile"] = [asdict(row) for row in self.profile]
+        if self.base is not None:
+            info["base"] = dict(self.base)
+        return info
 
 
 class MalformedEntry(UserError):

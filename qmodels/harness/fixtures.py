@@ -92,7 +92,7 @@ def qmodels_latencies(
 
     @cache
     def measured() -> dict[Case, Timings]:
-        entries = asked(request.session, qmodels_recorder)
+        entries = latency_entries(request.session, qmodels_recorder)
         status = Console(stderr=True).status("latencies, in turn")
         with exit_on_user_error(pytestconfig), status:
             return Latencies(qmodels_session, entries).measure()
@@ -110,7 +110,7 @@ def qmodels_latencies(
     return timings
 
 
-def asked(session: pytest.Session, recorder: Recorder) -> dict[Case, gate.Entry]:
+def latency_entries(session: pytest.Session, recorder: Recorder) -> dict[Case, gate.Entry]:
     """The benches of a session that will ask for latencies, without metrics, by case."""
     entries: dict[Case, gate.Entry] = {}
     for item in session.items:
@@ -121,14 +121,9 @@ def asked(session: pytest.Session, recorder: Recorder) -> dict[Case, gate.Entry]
         variant = variants.all_variants()[name]
         if variant.unavailable_reason():
             continue
-        about = recorder.describe(
-            variant,
-            item.originalname,
-            batch_size=batch_size,
-            threads=recorder.session.settings.threads,
+        entries[name, batch_size] = recorder.entry(
+            variant, item, batch_size=batch_size, threads=recorder.session.settings.threads
         )
-        record = {"fullname": item.nodeid, "name": item.name, "extra_info": about | {"metrics": {}}}
-        entries[name, batch_size] = gate.entry(record)
     return entries
 
 

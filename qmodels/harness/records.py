@@ -1,7 +1,7 @@
 """The record of a benchmark: what was measured, under what, by whom, and the verdict."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -18,6 +18,7 @@ from qmodels.gate.ranks import collect, least_visible
 from qmodels.harness.session import BenchSession, exit_on_user_error
 from qmodels.harness.settings import stored_by_base
 from qmodels.measure.metric import Metric
+from qmodels.measure.operators import Row
 from qmodels.system import machine, packages
 from qmodels.training import checkpoints
 from qmodels.variants import Variant
@@ -34,44 +35,56 @@ class Recorder:
     config: pytest.Config
 
     @cached_property
-    def provenance(self) -> dict[str, Any]:
+    def provenance(self) -> gate.Provenance:
         """Who makes this run's numbers."""
         commit = self.config.hook.pytest_benchmark_generate_commit_info(config=self.config)
         sha = str(commit.get("id", "unknown"))[:12]
-        return {
-            "date": datetime.now(UTC).isoformat(timespec="seconds"),
-            "commit": sha + ("-dirty" if commit.get("dirty") else ""),
-            "host": machine.host(),
-            "processor": machine.processor(),
-            "versions": machine.versions(),
-        }
+        return gate.Provenance(
+            date=datetime.now(UTC).isoformat(timespec="seconds"),
+            commit=sha + ("-dirty" if commit.get("dirty") else ""),
+            versions=machine.versions(),
+            host=machine.host(),
+            processor=machine.processor(),
+        )
 
-    def describe(
-        self, variant: Variant, bench: str, *, batch_size: int, threads: int | str
-    ) -> dict[str, Any]:
-        """What a benchmark was measured under, as in its ``extra_info``."""
+    def entry(
+        self,
+        variant: Variant,
+        item: pytest.Function,
+        *,
+        batch_size: int,
+        threads: int | str,
+        **measured: Any,
+    ) -> gate.Entry:
+        """A benchmark of this run.
+
+        Args:
+            measured: other attributes of the entry; without ``metrics`` it has none yet.
+        """
         settings, weights = self.session.settings, self.session.checkpoint
         if variant.quantization_aware:
             weights = checkpoints.find_quantization_aware(weights) or weights
-        return {
-            "network": settings.network,
-            "bench": bench,
-            "variant": variant.name,
-            "engine": variant.engine,
-            "arithmetic": variant.arithmetic,
-            "runtime": runtime(variant),
-            "int8_saturates": variant.probe().saturates,
-            "architecture": settings.architecture,
-            "width": settings.width,
-            "dataset": settings.dataset,
-            "machine_class": variant.backend.machine_class(),
-            "gpu": machine.gpu_name() if variant.on_gpu else None,
-            "threads": threads,
-            "batch_size": batch_size,
-            "checkpoint": weights.digest,
-            "versions": self.provenance["versions"],
-            "provenance": self.provenance,
-        }
+        return gate.Entry(
+            key=gate.Key(settings.network, item.originalname, variant.name, batch_size),
+            name=item.name,
+            nodeid=item.nodeid,
+            machine_class=variant.backend.machine_class(),
+            arithmetic=variant.arithmetic,
+            conditions={
+                "engine": variant.engine,
+                "runtime": runtime(variant),
+                "architecture": settings.architecture,
+                "width": settings.width,
+                "dataset": settings.dataset,
+                "checkpoint": weights.digest,
+                "threads": threads,
+                "batch_size": batch_size,
+                "gpu": machine.gpu_name() if variant.on_gpu else None,
+            },
+            provenance=self.provenance,
+            int8_saturates=variant.probe().saturates,
+            **{"metrics": {}, **measured},
+        )
 
     @cached_property
     def baseline(self) -> gate.Baseline | None:
@@ -125,6 +138,9 @@ class Record:
         threads: int | str,
         ranks: tuple[Split, Tensor] | None = None,
         unmeasured: Mapping[str, str] | None = None,
+        images: int | None = None,
+        cpus: int | None = None,
+        profile: Sequence[Row] = (),
         **details: object,
     ) -> None:
         """Write metrics into the run record, and compare them with the baseline.
@@ -132,6 +148,7 @@ class Record:
         Args:
             ranks: the images that were evaluated, and the ranks (N,) int64 of their right classes.
             unmeasured: metrics that this machine cannot measure, and why: they are excused.
+            images, cpus, profile: as in ``gate.Entry``.
             details: what else the record keeps.
         """
         session, excuses = self.recorder.session, unmeasured or {}
@@ -143,36 +160,35 @@ class Record:
             )
             for name, metric in metrics.items()
         }
-        extra_info = {
-            **self.recorder.describe(
-                variant, self.item.originalname, batch_size=batch_size, threads=threads
-            ),
-            **details,
-            "unmeasured": dict(excuses),
-            "metrics": {name: metric.as_record() for name, metric in limited.items()},
-        }
+        entry = self.recorder.entry(
+            variant,
+            self.item,
+            batch_size=batch_size,
+            threads=threads,
+            metrics=limited,
+            unmeasured=excuses,
+            images=images,
+            cpus=cpus,
+            profile=tuple(profile),
+            ranks=None if ranks is None else collect(session.dataset.test, *ranks),
+        )
         notes = [f"excused: {name} is not measured: {why}" for name, why in excuses.items()]
         if ranks is not None:
-            extra_info["ranks"] = collect(session.dataset.test, *ranks).as_record()
             notes += unseen(session, variant, len(ranks[0]))
-        record = {
-            "fullname": self.item.nodeid,
-            "name": self.item.name,
-            "extra_info": extra_info,
-        }
         findings: list[gate.Finding] = []
         if not settings.update_baseline:
             # In turn with a base, latency needs nothing else.
             baseline = None if "latency_change" in metrics else self.recorder.baseline
-            entry = gate.entry(record)
             if settings.base:
-                extra_info["base"] = base_values(entry, baseline)
+                entry = replace(entry, base=base_values(entry, baseline))
             findings = gate.compare(
                 entry,
                 baseline,
                 settings.tolerances,
                 self.recorder.accepted,
             )
+        extra_info = entry.as_extra_info() | details
+        record = {"fullname": entry.nodeid, "name": entry.name, "extra_info": extra_info}
         self.benchmark.extra_info.update(extra_info)
         # In plain types: pytest-xdist may send it to another process.
         self.item.stash[MEASURED] = json.loads(

@@ -242,7 +242,7 @@ def test_a_run_record_becomes_a_report(
         "machine_class",
         "threads",
         "batch_size",
-        "versions",
+        "provenance",
         "metrics",
     }
     assert named <= set(extra_info)
