@@ -17,7 +17,6 @@ from qmodels import data
 from qmodels.backends.base import Backend, Stored
 from qmodels.data import Dataset
 from qmodels.network import Network
-from qmodels.network.resnet import Resnet34
 from qmodels.training import checkpoints, networks, on_demand
 from qmodels.training.checkpoints import Checkpoint
 
@@ -77,7 +76,7 @@ def digits_network(digits: Dataset, digits_checkpoint: Checkpoint) -> Network:
 
 
 @pytest.fixture
-def digits_model(digits_checkpoint: Checkpoint) -> Resnet34:
+def digits_model(digits_checkpoint: Checkpoint) -> nn.Module:
     return checkpoints.load_model(digits_checkpoint)
 
 

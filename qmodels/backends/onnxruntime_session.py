@@ -24,7 +24,7 @@ def session(graph: str | bytes, threads: int, **options: Any) -> Any:
 
 
 def running(opened: Any) -> Callable[[NDArray[Any]], NDArray[Any]]:
-    """A session as what maps images (N, 3, 32, 32) to logits (N, classes), both float32."""
+    """A session as what maps images (N, C, H, W) to logits (N, classes), both float32."""
 
     def forward(images: NDArray[Any]) -> NDArray[Any]:
         logits: NDArray[Any] = opened.run(None, {INPUT: images})[0]

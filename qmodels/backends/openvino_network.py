@@ -38,7 +38,7 @@ def compiled(model: Any, threads: int, **options: Any) -> Any:
 
 
 def running(network: Any) -> Callable[[NDArray[Any]], NDArray[Any]]:
-    """A compiled graph as what maps images (N, 3, 32, 32) to logits (N, classes), both float32."""
+    """A compiled graph as what maps images (N, C, H, W) to logits (N, classes), both float32."""
     request = network.create_infer_request()
 
     def forward(images: NDArray[Any]) -> NDArray[Any]:

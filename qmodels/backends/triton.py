@@ -9,7 +9,7 @@ from qmodels.backends import cuda_graphs, eager
 from qmodels.backends.base import Backend, Kernel, Runnable, Stored
 from qmodels.backends.cuda_graphs import DEVICE
 from qmodels.network.integer import Arithmetic, Convolution
-from qmodels.network.integer_resnet import IntegerResnet
+from qmodels.network.integer_network import IntegerNetwork
 from qmodels.system.errors import Obstacle
 
 
@@ -26,7 +26,7 @@ class Triton(Backend):
         """Why Triton can't launch kernels here."""
         return cuda_graphs.no_compiler()
 
-    def save(self, model: IntegerResnet, folder: Path) -> None:
+    def save(self, model: IntegerNetwork, folder: Path) -> None:
         """Write the integers."""
         eager.save_state(model, folder)
 
@@ -44,7 +44,7 @@ class Triton(Backend):
 
         return launched(restored(artifact).to(DEVICE), triton_int8.TRITON, images.to(DEVICE))
 
-    def reference(self, model: IntegerResnet) -> Runnable:
+    def reference(self, model: IntegerNetwork) -> Runnable:
         """The network itself, which computes exactly on the CPU."""
         return model
 
@@ -56,14 +56,14 @@ class Triton(Backend):
 BACKEND = Triton()
 
 
-def restored(artifact: Stored) -> IntegerResnet:
+def restored(artifact: Stored) -> IntegerNetwork:
     """A stored network of integers, on the CPU, computing exactly."""
     network = eager.filled(artifact)
-    assert isinstance(network, IntegerResnet)
+    assert isinstance(network, IntegerNetwork)
     return network
 
 
-def launched(network: IntegerResnet, arithmetic: Arithmetic, images: Tensor) -> list[Kernel]:
+def launched(network: IntegerNetwork, arithmetic: Arithmetic, images: Tensor) -> list[Kernel]:
     """Convolutions that a forward asks an arithmetic for, and the linear layer after them."""
     names = {module: name for name, module in network.named_modules()}
     kernels: list[Kernel] = []

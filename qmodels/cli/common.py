@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from rich.console import Console
 
-from qmodels import data, gate, variants
+from qmodels import data, gate, network, variants
 from qmodels.data import Dataset, Split
 from qmodels.gate import Baseline, Run, Tolerances
-from qmodels.network import Network, resnet
+from qmodels.network import Network
 from qmodels.system.errors import NothingMeasured, UserError
 from qmodels.training import checkpoints, networks, on_demand
 from qmodels.training.checkpoints import Checkpoint
@@ -36,7 +36,7 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 def add_network(parser: argparse.ArgumentParser) -> None:
     """Add the options that `network_options` reads."""
     widths = ", ".join(f"{width} for {name}" for name, width in on_demand.DEFAULT_WIDTH.items())
-    default, *others = resnet.ARCHITECTURES
+    default, *others = network.ARCHITECTURES
     parser.add_argument("--dataset", help=f"{' or '.join(data.DATASETS)} (default: {data.DEFAULT})")
     parser.add_argument(
         "--architecture", help=f"{default} or {', '.join(others)} (default: {default})"
@@ -51,9 +51,9 @@ def network_options(arguments: argparse.Namespace) -> NetworkOptions:
         UserError: an unknown data set or architecture, or an impossible width.
     """
     dataset = data.check(arguments.dataset or data.DEFAULT)
-    architecture = arguments.architecture or resnet.ARCHITECTURES[0]
+    architecture = arguments.architecture or network.ARCHITECTURES[0]
     width = on_demand.DEFAULT_WIDTH[dataset] if arguments.width is None else arguments.width
-    resnet.check(architecture, width)
+    network.check(architecture, width)
     return NetworkOptions(dataset, architecture, width)
 
 

@@ -9,7 +9,7 @@ from qmodels.cli import common
 from qmodels.system.errors import UserError
 from qmodels.training import checkpoints, loop, on_demand
 from qmodels.training.checkpoints import Checkpoint
-from qmodels.training.loop import Job
+from qmodels.training.job import Job
 from qmodels.training.recipes import FINE_TUNING, RECIPES, Recipe
 
 EXAMPLE = "qmodels train --dataset digits --width 8"

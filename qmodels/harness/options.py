@@ -26,7 +26,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--qmodels-architecture",
         metavar="|".join(network.ARCHITECTURES),
-        help="resnet34 by default",
+        help=f"{network.ARCHITECTURES[0]} by default",
     )
     group.addoption(
         "--qmodels-width", type=int, help="channels of the stem: 8 for digits, 16 for CIFAR-100"

@@ -2,7 +2,6 @@
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
-from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,11 @@ import pytest
 from pytest_benchmark.utils import safe_dumps
 
 from qmodels import gate, report, variants
-from qmodels.base import checkouts
 from qmodels.gate.run import SECTION
+from qmodels.harness.missing import missing_entries, removed_variants
 from qmodels.harness.options import SETTINGS, is_worker
 from qmodels.harness.records import MEASURED
-from qmodels.harness.settings import Settings, stored_by_base
+from qmodels.harness.settings import Settings
 from qmodels.system import machine, store
 from qmodels.system.errors import UserError
 
@@ -103,7 +102,11 @@ class SessionResults:
             settings = config.stash[SETTINGS]
             if not self.measured:
                 self.problems.append("no bench was measured")
-            gone = vanished(config, settings, self)
+            measured = {entry.key for entry in self.entries}
+            gone, excuses = missing_entries(
+                config, settings, measured, self.failures, self.deselected
+            )
+            self.notes += excuses
             count = len({finding.key for finding in gone})
             if gone and (session.shouldfail or session.shouldstop):
                 self.notes.append(f"stopped early: {count} benches were not measured")
@@ -112,7 +115,7 @@ class SessionResults:
             else:
                 self.gone = gone
                 self.problems += gate.lines(gone)
-            self.problems += removed(settings)
+            self.problems += removed_variants(settings)
             plugin = config._benchmarksession  # type: ignore[attr-defined]
             plugin.save_json = partial(save_record, session)
         yield
@@ -169,96 +172,6 @@ def measures(config: pytest.Config) -> bool:
     """Whether this process runs benches and collects the results of all."""
     showing = any(getattr(config.option, name, None) for name in SHOWING)
     return SETTINGS in config.stash and not showing and not is_worker(config)
-
-
-def vanished(
-    config: pytest.Config, settings: Settings, results: SessionResults
-) -> list[gate.Finding]:
-    """Findings on stored entries that should have been measured and were not.
-
-    What this machine can't run is excused, and noted; what failed has told why, and what the
-    command line left out is not looked at.
-    """
-    if settings.baseline is None or settings.update_baseline:
-        return []
-    known = variants.all_variants()
-    measured = {entry.key for entry in results.entries}
-    findings, excuses = [], {}
-    for key, entry in settings.baseline.entries.items():
-        failed = entry.nodeid in results.failures
-        if key in measured or failed or is_left_out(entry, config, settings, results):
-            continue
-        obstacle = known[key.variant].obstacle() if key.variant in known else None
-        if obstacle and not obstacle.fixable:
-            excuses[key.variant] = obstacle.reason
-            continue
-        context = f"{entry.file} has it, and it was not measured"
-        if key.variant not in known:
-            context = (
-                f"{entry.file} has it, and there is no variant {key.variant} any more: restore it, "
-                "or drop its entries with --qmodels-update-baseline"
-            )
-        elif obstacle:
-            context += f": {obstacle.reason}"
-        findings += [
-            gate.Finding(key, entry.name, metric, "missing", metric, context)
-            for metric in entry.metrics
-            if gate.gates(settings.tolerances, metric, entry)
-        ]
-    results.notes += [f"excused: {name} can't run here: {why}" for name, why in excuses.items()]
-    return findings
-
-
-def is_left_out(
-    entry: gate.Entry, config: pytest.Config, settings: Settings, results: SessionResults
-) -> bool:
-    """Whether the command line left out the bench of a stored entry."""
-    option, variant = config.option, entry.variant
-    file = config.rootpath / entry.nodeid.partition("::")[0]
-    if settings.left_out and variant not in settings.variants:
-        return True
-    if entry.nodeid in results.deselected or not is_in_paths(entry, config):
-        return True
-    if any(entry.nodeid.startswith(prefix) for prefix in option.deselect or ()):
-        return True
-    ignored = [config.invocation_params.dir / path for path in option.ignore or ()]
-    if any(path.resolve() in (file, *file.parents) for path in ignored):
-        return True
-    return any(fnmatch(str(file), pattern) for pattern in option.ignore_glob or ())
-
-
-def is_in_paths(entry: gate.Entry, config: pytest.Config) -> bool:
-    """Whether a path of the command line leads to the bench of a stored entry."""
-    file, _, bench = entry.nodeid.partition("::")
-    for argument in config.args:
-        path, _, asked = argument.partition("::")
-        folder = (config.invocation_params.dir / path).resolve()
-        here = (config.rootpath / file).resolve()
-        if folder in (here, *here.parents) and bench.startswith(asked):
-            return True
-    return False
-
-
-def removed(settings: Settings) -> list[str]:
-    """A line for each variant that the base has and this code no longer has.
-
-    A removal is accepted where the stored runs of the base have the variant, and those of this code
-    have not. So it is where this machine class has a whole run without the variant.
-    """
-    if settings.base is None or settings.left_out:
-        return []
-    gone = set(checkouts.variants(settings.base)) - set(variants.all_variants())
-    before = stored_by_base(settings, settings.checkpoint) if gone else None
-    now = settings.baseline
-    if now is not None:
-        if machine.machine_class() not in now.partial_for:
-            return []
-        gone -= {entry.variant for entry in (before or {}).values()}
-    return [
-        f"{name}: the base has this variant, and this code has not: restore it, or accept that "
-        "with a whole run, `pytest benches --qmodels-update-baseline`"
-        for name in sorted(gone)
-    ]
 
 
 def save_record(session: pytest.Session, record: Mapping[str, Any]) -> None:

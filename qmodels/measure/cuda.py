@@ -136,7 +136,7 @@ def seconds_in_turn(
     """Seconds of a forward, (rounds,) of each model, all in turn.
 
     Args:
-        images: (N, 3, 32, 32) float32, normalized, on the GPU.
+        images: (N, C, H, W) float32, normalized, on the GPU.
         visit: gives the seconds of a forward; by events where it is not named.
     """
     visit = visit or seconds_by_events
@@ -177,7 +177,7 @@ def peak_bytes(load: Callable[[], Runnable], images: Tensor, allocator: Any = to
     takes more memory than running does. Forwards after that live in what the first captured.
 
     Args:
-        images: (N, 3, 32, 32) float32, on the GPU.
+        images: (N, C, H, W) float32, on the GPU.
         allocator: what counts; ``torch.cuda`` does.
     """
     load()(images)

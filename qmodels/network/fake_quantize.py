@@ -32,7 +32,7 @@ class FakeQuantize(eager_quantization.FusedMovingAvgObsFakeQuantize):
         return self.scale, self.zero_point
 
 
-def prepare(model: Resnet34) -> Resnet34:
+def prepare(model: nn.Module) -> nn.Module:
     """A copy of a float model that fake-quantizes weights, activations and residual sums.
 
     Weights: int8, symmetric, a scale for each output channel. Activations: uint8. Everything that

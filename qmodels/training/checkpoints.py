@@ -16,9 +16,10 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
-from qmodels.network import fake_quantize, resnet
+from qmodels import network
+from qmodels.network import fake_quantize
 from qmodels.system import store
 from qmodels.system.errors import UserError
 from qmodels.training.recipes import Recipe, from_record
@@ -215,15 +216,15 @@ def from_storage(stored: dict[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def structure(checkpoint: Checkpoint) -> resnet.Resnet34:
+def structure(checkpoint: Checkpoint) -> nn.Module:
     """A network of a checkpoint's structure, its weights random, in eval mode."""
-    model = resnet.build(checkpoint.architecture, checkpoint.width, checkpoint.classes)
+    model: nn.Module = network.build(checkpoint.architecture, checkpoint.width, checkpoint.classes)
     if checkpoint.quantization_aware:
         model = fake_quantize.prepare(model)
     return model.eval()
 
 
-def load_model(checkpoint: Checkpoint) -> resnet.Resnet34:
+def load_model(checkpoint: Checkpoint) -> nn.Module:
     """The trained network, fake-quantized where it was trained so: float32, CPU, eval mode.
 
     Raises:

@@ -28,20 +28,20 @@ class Workers:
     device: torch.device
 
     @property
-    def first(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this is the process that reads, writes and reports."""
         return self.rank == 0
 
-    def alone_or(self, refusal: str) -> None:
+    def require_single_process(self, refusal: str) -> None:
         """Refuse, in a line, what can't be done by several processes."""
         if self.count > 1:
             raise UserError(refusal)
 
-    def share(self, batch: Tensor) -> Tensor:
+    def shard(self, batch: Tensor) -> Tensor:
         """This process's part of a batch, along its first axis."""
         return batch[self.rank :: self.count]
 
-    def sum_gradients(self, model: nn.Module) -> None:
+    def all_reduce_gradients(self, model: nn.Module) -> None:
         """Replace every gradient by its sum over all processes."""
         if self.count == 1:
             return
@@ -52,13 +52,13 @@ class Workers:
         for gradient, part in zip(gradients, parts, strict=True):
             gradient.copy_(part.view_as(gradient))
 
-    def total(self, value: Tensor) -> Tensor:
+    def all_reduce(self, value: Tensor) -> Tensor:
         """The sum of a tensor over all processes."""
         if self.count > 1:
             distributed.all_reduce(value)
         return value
 
-    def from_first(self, value: Value) -> Value:
+    def broadcast_object(self, value: Value) -> Value:
         """The first process's value, whatever this one's is; it has to be picklable."""
         if self.count == 1:
             return value
@@ -66,7 +66,7 @@ class Workers:
         distributed.broadcast_object_list(values, src=0)
         return values[0]
 
-    def equalize(self, tensors: list[Tensor]) -> None:
+    def broadcast(self, tensors: list[Tensor]) -> None:
         """Overwrite tensors by those of the first process."""
         if self.count > 1:
             for tensor in tensors:
@@ -97,7 +97,7 @@ def joined() -> Iterator[Workers]:
         distributed.destroy_process_group()
 
 
-class TotalOverWorkers(torch.autograd.Function):
+class AllReduce(torch.autograd.Function):
     """The sum of a tensor over all processes, through which gradients flow."""
 
     @staticmethod
@@ -115,9 +115,9 @@ class TotalOverWorkers(torch.autograd.Function):
         return total
 
 
-def total_over_workers(value: Tensor) -> Tensor:
+def all_reduce_differentiable(value: Tensor) -> Tensor:
     """The sum of a tensor over all processes, through which gradients flow."""
-    total: Tensor = TotalOverWorkers.apply(value)
+    total: Tensor = AllReduce.apply(value)
     return total
 
 
@@ -133,9 +133,9 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
             return super().forward(x)
         exact = x.float()
         count = x.numel() // x.shape[1] * distributed.get_world_size()  # shares are equal
-        mean = total_over_workers(exact.sum(dim=(0, 2, 3))) / count
+        mean = all_reduce_differentiable(exact.sum(dim=(0, 2, 3))) / count
         centered = exact - mean[None, :, None, None]
-        variance = total_over_workers((centered * centered).sum(dim=(0, 2, 3))) / count
+        variance = all_reduce_differentiable((centered * centered).sum(dim=(0, 2, 3))) / count
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.num_batches_tracked is not None

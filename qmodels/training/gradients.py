@@ -34,7 +34,7 @@ class Accumulator:
         retried batch starts from the statistics and ranges as they were before it.
 
         Args:
-            loss: the summed loss of some images (M, 3, H, W) with their targets (M, classes).
+            loss: the summed loss of some images (M, C, H, W) with their targets (M, classes).
             limit: images that may pass at a time, where ``size`` is more; None for no limit.
 
         Raises:

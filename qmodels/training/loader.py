@@ -12,11 +12,11 @@ from qmodels.training.recipes import Recipe
 
 
 @dataclass(frozen=True)
-class Draws:
+class TrainLoader:
     """The whole training split on the device that trains, as uint8.
 
     Attributes:
-        images: (N, 3, 32, 32) uint8.
+        images: (N, C, H, W) uint8.
         labels: (N,) int64.
         memory_format: of the batches.
         mirrored_first: (N,) bool, on the CPU: which images an alternating recipe mirrors in its
@@ -30,26 +30,26 @@ class Draws:
     memory_format: torch.memory_format
     mirrored_first: Tensor
 
-    def pictures(self, chosen: Tensor, epoch: int, generator: Generator) -> Tensor:
-        """Augmented images (M, 3, H, W) float32 of positions (M,) int64, for an epoch from 0."""
+    def augment(self, chosen: Tensor, epoch: int, generator: Generator) -> Tensor:
+        """Augmented images (M, C, H, W) float32 of positions (M,) int64, for an epoch from 0."""
         if not self.dataset.mirrors:
             mirrored = torch.zeros(len(chosen), dtype=torch.bool)
         elif self.recipe.alternating_mirror:
             mirrored = self.mirrored_first[chosen] ^ (epoch % 2 == 1)
         else:
             mirrored = torch.rand(len(chosen), generator=generator) < 0.5
-        pictures = augmentation.crop_and_mirror(
+        images = augmentation.crop_and_mirror(
             self.images[chosen.to(self.images.device)],
             mirrored,
             self.recipe.crop_padding,
             generator,
         )
-        pictures = augmentation.resize(pictures, self.recipe.image_size(epoch))
-        return self.dataset.normalize(pictures).contiguous(memory_format=self.memory_format)
+        images = augmentation.resize(images, self.recipe.image_size(epoch))
+        return self.dataset.normalize(images).contiguous(memory_format=self.memory_format)
 
     def batch(self, chosen: Tensor, epoch: int, generator: Generator) -> tuple[Tensor, Tensor]:
         """Augmented images and their targets (M, classes) float32, mixed where the recipe mixes."""
-        pictures = self.pictures(chosen, epoch, generator)
+        images = self.augment(chosen, epoch, generator)
         labels = self.labels[chosen.to(self.labels.device)]
         targets = functional.one_hot(labels, self.dataset.classes).float()
         recipe = self.recipe
@@ -58,8 +58,8 @@ class Draws:
             and recipe.before(recipe.cutmix_until, epoch)
             and torch.rand((), generator=generator) < recipe.cutmix
         ):
-            return augmentation.cutmix(pictures, targets, generator)
-        return pictures, targets
+            return augmentation.cutmix(images, targets, generator)
+        return images, targets
 
 
 def load(
@@ -68,10 +68,10 @@ def load(
     seed: int,
     device: torch.device,
     memory_format: torch.memory_format = torch.channels_last,
-) -> Draws:
+) -> TrainLoader:
     """Put the training split on a device."""
     split = dataset.train
-    return Draws(
+    return TrainLoader(
         dataset,
         recipe,
         split.images.to(device),

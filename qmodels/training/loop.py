@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -11,85 +11,20 @@ from rich.console import Console
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
-from qmodels.data import Dataset
-from qmodels.network import fake_quantize, resnet
+from qmodels import network
+from qmodels.network import fake_quantize
 from qmodels.network.evaluation import accuracy, predict
 from qmodels.system import machine, store
 from qmodels.system.errors import UserError
 from qmodels.training import arithmetic, checkpoints, distributed, ema, loader, state
-from qmodels.training.arithmetic import Precision
 from qmodels.training.checkpoints import Checkpoint
 from qmodels.training.distributed import Workers
 from qmodels.training.gradients import Accumulator
-from qmodels.training.loader import Draws
+from qmodels.training.job import Job
+from qmodels.training.loader import TrainLoader
 from qmodels.training.progress import Reporter
 from qmodels.training.recipes import Recipe
 from qmodels.training.state import State
-
-
-@dataclass(frozen=True)
-class Job:
-    """What to train: all that decides the weights, but for the machine.
-
-    Attributes:
-        parent: the checkpoint to start from; None to start from scratch.
-        teacher: whose logits a recipe that distills follows; None for the parent.
-        quantization_aware: fake-quantize; needs a parent.
-        reduced_precision: whether to multiply in bfloat16; None to probe which is faster.
-    """
-
-    dataset: Dataset
-    architecture: str
-    width: int
-    recipe: Recipe
-    seed: int = 0
-    parent: Checkpoint | None = None
-    teacher: Checkpoint | None = None
-    quantization_aware: bool = False
-    reduced_precision: bool | None = None
-
-    @property
-    def name(self) -> str:
-        """As files are named."""
-        if self.parent is None:
-            first = f"{self.dataset.name}-{self.architecture}-w{self.width}-{self.recipe.name}"
-        else:
-            kind = "int8" if self.quantization_aware else "fp32"
-            first = f"{Path(self.parent.file).stem}-{self.recipe.name}-{kind}"
-        return f"{first}-s{self.seed}"
-
-    @property
-    def precision(self) -> Precision | None:
-        """What the job asks for; None where a probe decides."""
-        if self.reduced_precision is None:
-            return None
-        return self.bfloat16 if self.reduced_precision else "float32"
-
-    @property
-    def bfloat16(self) -> Precision:
-        """How bfloat16 is used: fine-tuning and its control share one arithmetic."""
-        return "bfloat16" if self.parent is None else "bfloat16-convolutions"
-
-    @property
-    def description(self) -> Checkpoint:
-        """The checkpoint to be, but for what training finds: weights, accuracy, precision."""
-        return Checkpoint(
-            file=f"{self.name}.safetensors",
-            architecture=self.architecture,
-            width=self.width,
-            dataset=self.dataset.name,
-            classes=self.dataset.classes,
-            recipe=self.recipe,
-            seed=self.seed,
-            precision=self.precision or "",
-            top1=0.0,
-            top5_error=0.0,
-            sha256="",
-            folder=store.cache_dir("checkpoints"),
-            parent=self.parent.sha256 if self.parent else None,
-            teacher=self.teacher.sha256 if self.teacher else None,
-            quantization_aware=self.quantization_aware,
-        )
 
 
 def train(job: Job, *, console: Console | None = None) -> Checkpoint:
@@ -106,15 +41,17 @@ def train(job: Job, *, console: Console | None = None) -> Checkpoint:
         UserError: unknown architecture or width, a batch that processes can't share, no memory, a
             loss that is no longer finite, no disk space.
     """
-    resnet.check(job.architecture, job.width)
-    with distributed.joined() as team, torch.random.fork_rng(devices=[]):
+    network.check(job.architecture, job.width)
+    with distributed.joined() as workers, torch.random.fork_rng(devices=[]):
         description = job.description
-        path = state_path(description, team)
-        with store.lock(path) if team.first else nullcontext():
-            finished = team.from_first(checkpoints.finished(description))
+        path = state_path(description, workers)
+        with store.lock(path) if workers.is_main else nullcontext():
+            finished = workers.broadcast_object(checkpoints.finished(description))
             if finished is None:
-                finished = fit(job, description, path, team, console if team.first else None)
-            elif console is not None and team.first:
+                finished = fit(
+                    job, description, path, workers, console if workers.is_main else None
+                )
+            elif console is not None and workers.is_main:
                 console.print(
                     f"trained before: delete {finished.path} to train again", soft_wrap=True
                 )
@@ -122,27 +59,30 @@ def train(job: Job, *, console: Console | None = None) -> Checkpoint:
 
 
 def fit(
-    job: Job, description: Checkpoint, path: Path, team: Workers, console: Console | None
+    job: Job, description: Checkpoint, path: Path, workers: Workers, console: Console | None
 ) -> Checkpoint:
     """Run all epochs that the state in ``path`` does not have, evaluate, and save."""
-    recipe, device = job.recipe, team.device
+    recipe, device = job.recipe, workers.device
     torch.manual_seed(job.seed)
     data = loader.load(job.dataset, recipe, job.seed, device, memory_format(job.width, device))
-    model, teacher = networks(job, team, data)
+    model, teacher = networks(job, workers, data)
     optimizer = sgd(model, recipe)
     steps = len(data.labels) // recipe.batch_size
     average = ema.start(model, recipe.averaging * steps) if recipe.averaging else None
     everything = State(model, optimizer, average)
-    done = team.from_first(state.restore(path, everything) if team.first else 0)
-    team.equalize(list(everything.tensors().values()))
+    done = workers.broadcast_object(state.restore(path, everything) if workers.is_main else 0)
+    workers.broadcast(list(everything.tensors().values()))
     # Fake-quantized modules and collectives inside batch norms break the graph.
-    compiles = machine.compilation_pays(device) and team.count == 1
+    compiles = machine.compilation_pays(device) and workers.count == 1
     forward = torch.compile(model) if compiles and not job.quantization_aware else model
     teach = torch.compile(teacher) if compiles and teacher is not None else teacher
-    precision = team.from_first(state.precision(path) if team.first else None) or job.precision
+    precision = (
+        workers.broadcast_object(state.precision(path) if workers.is_main else None)
+        or job.precision
+    )
     if precision is None:
         images = probe_images(data, job.seed)
-        precision = team.from_first(arithmetic.choose(model.train(), images, job.bfloat16))
+        precision = workers.broadcast_object(arithmetic.choose(model.train(), images, job.bfloat16))
     description = replace(description, precision=precision)
 
     def summed_loss(images: Tensor, targets: Tensor) -> Tensor:
@@ -158,16 +98,18 @@ def fit(
                 loss = recipe.distillation * divergence + (1 - recipe.distillation) * loss
         return loss / recipe.batch_size
 
-    log = path.with_suffix(".log") if team.first else None
+    log = path.with_suffix(".log") if workers.is_main else None
     with Reporter(job.name, recipe, steps, done, log=log, console=console) as reporter:
 
         def halved(size: int) -> None:
-            team.alone_or("out of GPU memory: start more processes, or choose a smaller --width")
+            workers.require_single_process(
+                "out of GPU memory: start more processes, or choose a smaller --width"
+            )
             seen = recipe.statistics_batch or recipe.batch_size
             caveat = f"; batch norm sees those instead of {seen}" if moving and size < seen else ""
             reporter.say(f"out of memory: going on with {size} images at a time{caveat}")
 
-        accumulator = Accumulator(recipe.batch_size // team.count, halved)
+        accumulator = Accumulator(recipe.batch_size // workers.count, halved)
         for epoch in range(done, recipe.epochs):
             # Seeded by epoch, so that a resumed run draws what an undisturbed one does.
             generator = Generator().manual_seed(job.seed * 100_003 + epoch)
@@ -183,28 +125,28 @@ def fit(
                 total_loss += accumulator.backward(
                     model,
                     summed_loss,
-                    team.share(images),
-                    team.share(targets),
+                    workers.shard(images),
+                    workers.shard(targets),
                     limit=recipe.statistics_batch if moving else None,
                 )
-                team.sum_gradients(model)
+                workers.all_reduce_gradients(model)
                 optimizer.step()
                 if average is not None:
                     average.update_parameters(model)
-                reporter.step(epoch, index + 1, total_loss * team.count)
-            mean_loss = float(team.total(total_loss)) / steps
+                reporter.step(epoch, index + 1, total_loss * workers.count)
+            mean_loss = float(workers.all_reduce(total_loss)) / steps
             if not math.isfinite(mean_loss):
                 raise UserError(
                     f"training {job.name}: the loss of epoch {epoch + 1} is {mean_loss}; "
                     f"epoch {epoch} is kept in {path}: train with another --seed or recipe"
                 )
-            if team.first:
+            if workers.is_main:
                 state.save(path, everything, epoch + 1, description.precision)
             reporter.end_epoch(epoch, mean_loss)
 
         if average is not None:
             model = ema.with_statistics(average, statistics_batches(data, job.seed))
-        if team.first:
+        if workers.is_main:
             description = finish(job, model, description)
             reporter.write(
                 f"top-1 {description.top1:.2f} %  top-5 error {description.top5_error:.2f} %"
@@ -212,7 +154,7 @@ def fit(
             if device.type == "cuda":
                 reporter.say(f"peak memory {torch.cuda.max_memory_allocated() / 1e9:.2f} GB")
             path.unlink(missing_ok=True)
-    return team.from_first(description)
+    return workers.broadcast_object(description)
 
 
 def memory_format(width: int, device: torch.device) -> torch.memory_format:
@@ -225,28 +167,31 @@ def memory_format(width: int, device: torch.device) -> torch.memory_format:
     return torch.contiguous_format if narrow else torch.channels_last
 
 
-def probe_images(data: Draws, seed: int) -> Tensor:
+def probe_images(data: TrainLoader, seed: int) -> Tensor:
     """Images of a step of the last epoch, for the probe of precisions."""
     chosen = torch.arange(min(arithmetic.PROBE_IMAGES, len(data.labels)))
-    return data.pictures(chosen, data.recipe.epochs - 1, Generator().manual_seed(seed))
+    return data.augment(chosen, data.recipe.epochs - 1, Generator().manual_seed(seed))
 
 
-def state_path(description: Checkpoint, team: Workers) -> Path:
+def state_path(description: Checkpoint, workers: Workers) -> Path:
     """Where the state of an unfinished job is kept; another device's rounding is another job's."""
     record = {**asdict(description), "top1": None, "top5_error": None, "folder": None}
-    digest = store.digest_value({**record, "device": team.device.type, "processes": team.count})
+    digest = store.digest_value(
+        {**record, "device": workers.device.type, "processes": workers.count}
+    )
     return store.cache_dir("training") / f"{Path(description.file).stem}-{digest[:12]}.safetensors"
 
 
-def networks(job: Job, team: Workers, data: Draws) -> tuple[nn.Module, nn.Module | None]:
-    """The network to train, and its teacher where the recipe distills, on the team's device."""
-    if job.recipe.batch_size % team.count:
+def networks(job: Job, workers: Workers, data: TrainLoader) -> tuple[nn.Module, nn.Module | None]:
+    """The network to train, and its teacher where the recipe distills, on the workers' device."""
+    if job.recipe.batch_size % workers.count:
         raise UserError(
-            f"{team.count} processes can't share batches of {job.recipe.batch_size}: "
+            f"{workers.count} processes can't share batches of {job.recipe.batch_size}: "
             "start a number that divides it"
         )
+    model: nn.Module
     if job.parent is None:
-        model = resnet.build(job.architecture, job.width, job.dataset.classes)
+        model = network.build(job.architecture, job.width, job.dataset.classes)
     else:
         model = checkpoints.load_model(job.parent)
     teacher = None
@@ -254,18 +199,20 @@ def networks(job: Job, team: Workers, data: Draws) -> tuple[nn.Module, nn.Module
         taught_by = job.teacher or job.parent
         assert taught_by is not None, "a recipe that distills has a teacher"
         teacher = checkpoints.load_model(taught_by)
-        teacher.to(team.device).to(memory_format=data.memory_format)
+        teacher.to(workers.device).to(memory_format=data.memory_format)
     if job.quantization_aware:
-        team.alone_or("quantization-aware training runs in one process: leave out torchrun")
+        workers.require_single_process(
+            "quantization-aware training runs in one process: leave out torchrun"
+        )
         model = fake_quantize.prepare(model)
-    model.to(team.device).to(memory_format=data.memory_format)
-    if team.count > 1:
+    model.to(workers.device).to(memory_format=data.memory_format)
+    if workers.count > 1:
         distributed.share_statistics(model)
     if job.quantization_aware:
         # Gives every range its shape and a first value.
         first = torch.arange(job.recipe.statistics_batch or job.recipe.batch_size)
         with torch.no_grad():
-            model(data.pictures(first, 0, Generator().manual_seed(job.seed)))
+            model(data.augment(first, 0, Generator().manual_seed(job.seed)))
     return model, teacher
 
 
@@ -306,13 +253,13 @@ def distillation_loss(logits: Tensor, teacher_logits: Tensor, temperature: float
     )
 
 
-def statistics_batches(data: Draws, seed: int) -> Iterator[Tensor]:
+def statistics_batches(data: TrainLoader, seed: int) -> Iterator[Tensor]:
     """Batches of augmented images, as the last epoch saw them but unmixed."""
     recipe = data.recipe
     generator = Generator().manual_seed(seed * 100_003 + recipe.epochs)
     order = torch.randperm(len(data.labels), generator=generator)
     for chosen in order.split(recipe.batch_size)[: ema.STATISTICS_BATCHES]:
-        yield data.pictures(chosen, recipe.epochs - 1, generator)
+        yield data.augment(chosen, recipe.epochs - 1, generator)
 
 
 def finish(job: Job, model: nn.Module, description: Checkpoint) -> Checkpoint:

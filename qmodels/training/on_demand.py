@@ -7,7 +7,8 @@ from qmodels.data import Dataset
 from qmodels.system.errors import Unavailable, UserError
 from qmodels.training import checkpoints
 from qmodels.training.checkpoints import Checkpoint
-from qmodels.training.loop import Job, train
+from qmodels.training.job import Job
+from qmodels.training.loop import train
 from qmodels.training.recipes import FINE_TUNING, RECIPES, Recipe
 
 # What is measured where no width is named: of each, a checkpoint is shipped.

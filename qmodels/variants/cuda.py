@@ -4,10 +4,10 @@ import torch
 from torch import Tensor, nn
 
 from qmodels.backends import cuda, triton
-from qmodels.network import integer_resnet
+from qmodels.network import integer_network
 from qmodels.network.calibration import post_activation
 from qmodels.network.fusion import fuse
-from qmodels.network.integer_resnet import IntegerResnet
+from qmodels.network.integer_network import IntegerNetwork
 from qmodels.network.precision import InPrecision
 from qmodels.variants.registry import variant
 
@@ -35,9 +35,9 @@ def in_precision(model: nn.Module, precision: torch.dtype) -> InPrecision:
     return InPrecision(fuse(model), precision, torch.channels_last).eval()
 
 
-def structure(model: nn.Module) -> IntegerResnet:
+def structure(model: nn.Module) -> IntegerNetwork:
     """The network of integers, its scales unset."""
-    return integer_resnet.structure(post_activation(fuse(model)))
+    return integer_network.structure(post_activation(fuse(model)))
 
 
 @variant(
@@ -47,6 +47,6 @@ def structure(model: nn.Module) -> IntegerResnet:
     int8_share=0.999,  # all but the linear layer
     structure=structure,
 )
-def cuda_int8(model: nn.Module, calibration: Tensor) -> IntegerResnet:
+def cuda_int8(model: nn.Module, calibration: Tensor) -> IntegerNetwork:
     """Integers from the image to the pooling: see ``network.integer``."""
-    return integer_resnet.quantized(post_activation(fuse(model)), calibration)
+    return integer_network.quantized(post_activation(fuse(model)), calibration)

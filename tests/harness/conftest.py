@@ -3,6 +3,7 @@
 import gc
 import multiprocessing
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -13,16 +14,18 @@ from qmodels import gate
 from qmodels.system import machine, store
 from qmodels.training import checkpoints
 from tests.harness.planting import (
-    COUNTED,
-    PARTIAL,
+    MEMORY_OF_PLANTED,
+    PLAIN,
     ROOT,
-    TAKEN,
+    SHORT,
     UPDATE,
-    VARIANTS,
     Result,
     Run,
-    edit,
+    plant,
 )
+
+# Modules that the copy keeps of the package's variants.
+KEPT = ("__init__", "artifact", "build_worker", "cuda", "registry")
 
 
 def run_pytest(
@@ -55,22 +58,35 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if checkpoint.dataset == "digits":
             shutil.copy(checkpoint.path, shipped)
     shutil.copy(ROOT / "baselines" / "checkpoints" / checkpoints.INDEX, shipped)
-    shutil.copy(ROOT / "baselines" / "tolerances.toml", folder / "baselines")
+    for path in (folder / "qmodels" / "variants").glob("*.py"):
+        if path.stem not in KEPT:
+            path.unlink()
+    plant(folder, PLAIN)
+    tolerances = (ROOT / "baselines" / "tolerances.toml").read_text()
+    (folder / "baselines" / "tolerances.toml").write_text(adapt(tolerances))
+    (folder / "short.py").write_text(SHORT)
     for name in ("conftest.py", "pyproject.toml"):
         shutil.copy(ROOT / name, folder)
-    # A few short processes are enough here.
-    edit(folder / "qmodels/measure/latency.py", "BUDGET_SECONDS = 1.0", "BUDGET_SECONDS = 0.2")
-    edit(folder / "qmodels/gate/latency.py", "STORED_PROCESSES = 12", "STORED_PROCESSES = 2")
-    sequential = folder / "qmodels/gate/sequential.py"
-    edit(sequential, "Stage(first=4, most=24", "Stage(first=1, most=1")
-    edit(sequential, "Stage(first=5, most=24", "Stage(first=1, most=1")
-    edit(folder / "qmodels/measure/timing.py", TAKEN, COUNTED)
     return folder
+
+
+def adapt(tolerances: str) -> str:
+    """Tolerances for the variants of the copy, and for latencies of a few short processes."""
+    others = re.compile(r"^\[\w+\.variants\.(?!fp32\])[^[]*", re.MULTILINE)
+    text = others.sub("", tolerances)
+    for table in ("latency_change", "latency_ratio", "probe_ratio.variants.fp32"):
+        head = f"[{table}]\n"
+        before, _, after = text.partition(head)
+        assert after
+        text = (
+            f"{before}{head}tolerance = 1.0\n\n{after[after.index('[') :] if '[' in after else ''}"
+        )
+    return text + MEMORY_OF_PLANTED
 
 
 @pytest.fixture(scope="session")
 def run(repository: Path, cache: Path) -> Run:
-    """Run `pytest` there on the digits, with a plugin where something is to be planted."""
+    """Run `pytest` there on the digits, with the variants and the plugin that a test plants."""
 
     # Each run is a fresh process, forked from one that has imported torch and nothing of ours.
     context = multiprocessing.get_context("forkserver")
@@ -78,10 +94,12 @@ def run(repository: Path, cache: Path) -> Run:
     others = ["scipy.special", "sklearn.datasets", "pytest", "hypothesis"]
     context.set_forkserver_preload([*torch_modules, *others])
 
-    def pytest_in_copy(*arguments: str, plugin: str | None = None, **environment: str) -> Result:
-        if plugin is not None:
-            (repository / "planted.py").write_text(plugin)
-            arguments = ("-p", "planted", *arguments)
+    def pytest_in_copy(
+        *arguments: str, planted: str = PLAIN, plugin: str = "", **environment: str
+    ) -> Result:
+        plant(repository, planted)
+        (repository / "own_plugin.py").write_text(plugin)
+        arguments = ("-p", "short", "-p", "own_plugin", *arguments)
         printed = repository / "printed"
         child = context.Process(
             target=run_pytest,
@@ -103,10 +121,9 @@ def baseline(repository: Path, run: Run, cache: Path) -> Path:
     stored = cache / "harness-baseline"
     with store.lock(stored):
         if not stored.exists():
-            stored_run = run("benches", VARIANTS, UPDATE)
+            stored_run = run("benches", UPDATE)
             assert stored_run.returncode == 0, stored_run.stdout
             assert "baseline updated" in stored_run.stdout
-            edit(path, PARTIAL, "")  # the other variants are none here
             shutil.copytree(path.parent, stored)
     shutil.copytree(stored, path.parent, dirs_exist_ok=True)
     return path

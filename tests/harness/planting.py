@@ -1,8 +1,8 @@
 """A copy of the repository to run `pytest benches` in, and faults to plant there."""
 
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,141 +10,138 @@ from qmodels.gate.run import ranks_path, times_path
 from qmodels.system import machine
 
 ROOT = Path(__file__).parents[2]
-VARIANTS = "--qmodels-variants=fp32,dynamic-int8"
+VARIANTS = "--qmodels-variants=fp32,planted"
 UPDATE = "--qmodels-update-baseline"
-PARTIAL = ' "partial": true,\n'
 SIZES = '"size_bytes": {"value": '
 
-# Plugins for pytest, each with a fault.
-PLANTED = """
-from dataclasses import replace
-from qmodels.variants import artifact, registry
-registry.all_variants()
+# A copy of the repository has these variants, in a module as a user adds one.
+VARIANTS_FILE = """
+import os
+import torch
+from qmodels.backends.eager import Eager
+from qmodels.system.errors import Obstacle
+from qmodels.variants.registry import variant
+
+
+class Planted(Eager):
+    name = "planted"
+{methods}
+
+
+def unfit():
+    return {obstacle}
+
+
+@variant(backend={reference}(), summary="the model itself")
+def fp32(model):
+    {quantize_reference}
+    return model
 """
-FATTER = (
-    PLANTED
-    + """
-fp32 = registry._VARIANTS["fp32"]
-class WithLabels(type(fp32.backend)):
+PLANTED_FUNCTION = """
+
+@variant(backend=Planted(), summary="the model itself, or a fault", unfit=unfit)
+def planted(model):
+    {quantize}
+    return model
+"""
+
+
+def variants_file(
+    methods: str = "",
+    *,
+    quantize: str = "pass",
+    quantize_reference: str = "pass",
+    reference: str = "Eager",
+    obstacle: str = "None",
+    names: Sequence[str] = ("planted",),
+) -> str:
+    """A module with fp32 and other variants, which behave as fp32 does but for a fault.
+
+    Args:
+        methods: of the backend of the others.
+        quantize, quantize_reference: the statement that each runs on its model.
+        reference: fp32's backend, ``Eager`` or ``Planted``.
+        obstacle: why the others can't run here, as an expression.
+        names: of the others.
+    """
+    parts = [
+        VARIANTS_FILE.format(
+            methods=methods,
+            obstacle=obstacle,
+            reference=reference,
+            quantize_reference=quantize_reference,
+        )
+    ]
+    for name in names:
+        parts.append(PLANTED_FUNCTION.replace("planted(model)", f"{name}(model)"))
+        parts[-1] = parts[-1].format(quantize=quantize)
+    return "".join(parts)
+
+
+def loading(body: str) -> str:
+    """A backend's method: ``body`` gives a forward from the right one."""
+    return f"""
+    def load(self, artifact):
+        forward = super().load(artifact)
+        {body}
+"""
+
+
+PLAIN = variants_file()
+GONE = variants_file(names=())
+FATTER = variants_file(
+    """
     def save(self, model, folder):
         super().save(model, folder)
         (folder / "labels.txt").write_text("a class\\n" * 1000)
-registry._VARIANTS["fp32"] = replace(fp32, backend=WithLabels().on(fp32.engine))
 """
 )
-# Each bench of fp32 measures, or ends, as the attempts say.
-ATTEMPTS = (
-    PLANTED
-    + """
-size = artifact.Artifact.size_bytes.fget
-attempts = list({attempts})
-def of_attempt(self):
-    attempt = attempts.pop(0) if attempts else "right"
-    if attempt == "broken":
-        raise ValueError("no such axis")
-    return size(self) + 10**9 * (attempt == "fatter")
-artifact.Artifact.size_bytes = property(of_attempt)
+COPYING = variants_file(loading("return lambda images: forward(images.clone())"))
+NOISE = "lambda images: (logits := forward(images)) + 5 * torch.randn_like(logits)"
+NOISY = variants_file(loading(f"torch.manual_seed(0); return {NOISE}"))
+BROKEN_NUMBERS = variants_file(
+    loading(
+        """
+        def run(images):
+            logits = forward(images).clone()
+            logits[-1, 3] = float("nan")
+            return logits
+        return run
 """
+    )
 )
-COPYING = (
-    PLANTED
-    + """
-load = artifact.Artifact.load
-def copying(self):
-    forward = load(self)
-    return lambda images: forward(images.clone())
-artifact.Artifact.load = copying
-"""
-)
-NOISY = (
-    PLANTED
-    + """
-import torch
-load = artifact.Artifact.load
-def noisy(self):
-    forward = load(self)
-    torch.manual_seed(0)
-    return lambda images: (logits := forward(images)) + 5 * torch.randn_like(logits)
-artifact.Artifact.load = noisy
-"""
-)
-BROKEN_NUMBERS = (
-    PLANTED
-    + """
-import torch
-load = artifact.Artifact.load
-def broken(self):
-    forward = load(self)
-    if self.variant.name == "fp32":
-        return forward
-    def run(images):
-        logits = forward(images).clone()
-        logits[-1, 3] = float("nan")
-        return logits
-    return run
-artifact.Artifact.load = broken
-"""
-)
-ALONE = (
-    PLANTED
-    + """
-for name in [name for name in registry._VARIANTS if name != "fp32"]:
-    del registry._VARIANTS[name]
-"""
-)
-GONE = PLANTED + "registry._VARIANTS.pop('dynamic-int8')\n"
-UNBUILDABLE = (
-    PLANTED
-    + """
-def dynamic_int8(model):
-    print("tried to build")
-    raise ValueError("no such axis")
-registry._VARIANTS["dynamic-int8"] = replace(
-    registry._VARIANTS["dynamic-int8"], quantize=dynamic_int8
-)
-"""
-)
-UNBUILDABLE_FP32 = (
-    PLANTED
-    + """
-def fp32(model):
-    raise ValueError("no such axis")
-registry._VARIANTS["fp32"] = replace(registry._VARIANTS["fp32"], quantize=fp32)
-"""
-)
-UNFIT = (
-    PLANTED
-    + """
-from qmodels.system.errors import Obstacle
-obstacle = Obstacle("it needs a harpsichord", fixable={fixable})
-registry._VARIANTS["dynamic-int8"] = replace(
-    registry._VARIANTS["dynamic-int8"], unfit=lambda: obstacle
-)
-"""
-)
+SLOWER = loading("return lambda images: [forward(images) for _ in range(5)][-1]")
+DYING = variants_file(loading("os.abort()"))
+FAILING = "raise ValueError('no such axis')"
+UNBUILDABLE = variants_file(quantize=f"print('tried to build'); {FAILING}")
+UNBUILDABLE_FP32 = variants_file(quantize_reference=FAILING)
+# Each attempt to load is as the list says, then right.
+ATTEMPTS = """
+    attempts = {attempts}
 
-# In a copy's own code, as a commit would: the processes that take times import it.
-FORWARD = "        return partial(forward, artifact.example(batch_size))"
-SLOWER = """        images = artifact.example(batch_size)
-        if artifact.variant.name in SLOWED:
-            return lambda: (forward(images), forward(images))
-        return partial(forward, images)"""
-OPENED = "    artifact = open_artifact(Path(folder))"
-DYING = """    artifact = open_artifact(Path(folder))
-    if artifact.variant.name == "dynamic-int8":
-        __import__("os").abort()"""
+    def load(self, artifact):
+        forward = super().load(artifact)
+        attempt = self.attempts.pop(0) if self.attempts else "right"
+        if attempt == "broken":
+            raise ValueError("no such axis")
+        return {noise} if attempt == "noisy" else forward
+"""
 
-TAKEN = """    started = time.perf_counter()
-    forward()
-    return time.perf_counter() - started"""
-# Seconds that no neighbour of this machine has a part in: by the calls of a forward.
-COUNTED = """    import sys
+MEMORY_OF_PLANTED = """
+[memory_bytes.variants.planted]
+tolerance = 0.03
+other_host = 0.20
+"""
 
-    calls: list[str] = []
-    sys.setprofile(lambda frame, event, argument: calls.append(event))
-    forward()
-    sys.setprofile(None)
-    return 0.001 * (1 + len(calls) / 1000)"""
+# A plugin for pytest: a few short processes are enough here.
+SHORT = """
+from qmodels.gate import latency as gated, sequential
+from qmodels.measure import latency
+latency.BUDGET_SECONDS = 0.2
+gated.STORED_PROCESSES = 2
+sequential.SCREEN = sequential.Stage(first=1, most=1, alpha=1 / 16)
+sequential.CONFIRM = sequential.Stage(first=1, most=1, alpha=1 / 32)
+"""
 
 
 @dataclass(frozen=True)
@@ -166,15 +163,9 @@ def assert_red(result: Result, *said: str) -> None:
     assert "Traceback" not in result.stdout
 
 
-def slowing(repository: Path, *names: str) -> AbstractContextManager[None]:
-    """Have models of the copy work twice as much for a while."""
-    worker = repository / "qmodels/measure/latency_worker.py"
-    return edited(worker, FORWARD, SLOWER.replace("SLOWED", repr(names)))
-
-
-def dying(repository: Path) -> AbstractContextManager[None]:
-    """Have the processes of a model of the copy end while they load it."""
-    return edited(repository / "qmodels/measure/latency_worker.py", OPENED, DYING)
+def plant(repository: Path, variants: str) -> None:
+    """Have a checkout of the copy's code define these variants."""
+    (repository / "qmodels" / "variants" / "planted.py").write_text(variants)
 
 
 def edit(path: Path, old: str, new: str) -> str:

@@ -1,6 +1,5 @@
 """Runs against a base revision: latency in turn, other metrics against its own."""
 
-import re
 import shutil
 from pathlib import Path
 
@@ -8,8 +7,12 @@ import pytest
 
 from qmodels import cli
 from tests.harness.planting import (
-    ALONE,
+    FAILING,
     FATTER,
+    GONE,
+    MEMORY_OF_PLANTED,
+    PLAIN,
+    SLOWER,
     UPDATE,
     VARIANTS,
     Run,
@@ -17,7 +20,8 @@ from tests.harness.planting import (
     edit,
     kept,
     of_another_class,
-    slowing,
+    plant,
+    variants_file,
 )
 
 
@@ -25,6 +29,7 @@ from tests.harness.planting import (
 def base(repository: Path, tmp_path: Path) -> Path:
     """Another checkout of the copy, with the benches that these tests run."""
     folder = tmp_path / "base"
+    plant(repository, PLAIN)
     shutil.copytree(repository, folder)
     for name in ("accuracy", "kernels", "memory"):
         (folder / "benches" / f"bench_{name}.py").unlink()
@@ -37,13 +42,13 @@ def test_a_change_against_a_base_is_reported_as_one(
     """How it passes once it is accepted is shown by the workflow's steps."""
     record = tmp_path / "run.json"
     result = run(
-        *("benches/bench_size.py", "--qmodels-variants=fp32", "--qmodels-base", str(base)),
+        *("benches/bench_size.py", VARIANTS, "--qmodels-base", str(base)),
         f"--benchmark-json={record}",
-        plugin=FATTER,
+        planted=FATTER,
         QMODELS_CACHE_DIR=str(tmp_path / "cache"),
         CI="true",
     )
-    line = "bench_size[fp32] regressed: size_bytes"
+    line = "bench_size[planted] regressed: size_bytes"
     assert_red(result, line, "base")
     with pytest.raises(SystemExit, match="^1$"):
         cli.main(["report", str(record)])
@@ -56,16 +61,16 @@ def test_a_change_against_a_base_is_reported_as_one(
 def test_a_stored_loss_is_accepted_unless_the_stored_run_of_the_base_cannot_be_read(
     run: Run, baseline: Path, base: Path
 ) -> None:
-    only = ("benches/bench_size.py", "--qmodels-variants=fp32")
+    only = ("benches/bench_size.py", VARIANTS)
     given = (*only, "--qmodels-base", str(base))
     with kept(baseline):
-        stored = run(*only, UPDATE, plugin=FATTER)
+        stored = run(*only, UPDATE, planted=FATTER)
         assert stored.returncode == 0, stored.stdout
-        accepted = run(*given, plugin=FATTER)
+        accepted = run(*given, planted=FATTER)
         of_a_later_format(base)
-        unreadable = run(*given, plugin=FATTER)
+        unreadable = run(*given, planted=FATTER)
     assert accepted.returncode == 0, accepted.stdout
-    assert_red(unreadable, "bench_size[fp32] regressed: size_bytes", "base")
+    assert_red(unreadable, "bench_size[planted] regressed: size_bytes", "base")
 
 
 def of_a_later_format(checkout: Path) -> None:
@@ -79,26 +84,25 @@ def test_a_variant_that_the_base_has_and_this_code_has_not_fails(
 ) -> None:
     base = tmp_path / "base"
     given = ("benches/bench_size.py", "--qmodels-base", str(base))
-    planted = {"plugin": ALONE, "CI": "true"}
     tolerances = repository / "baselines" / "tolerances.toml"
     whole = tolerances.read_text()
-    of_variants = re.compile(r"^\[\w+\.variants\.[^[]*", re.MULTILINE)
     request.addfinalizer(lambda: tolerances.write_text(whole))
-    tolerances.write_text(of_variants.sub("", whole))  # which names variants that are gone
+    tolerances.write_text(whole.replace(MEMORY_OF_PLANTED, ""))  # which names the variant
+    plant(repository, PLAIN)
     with of_another_class(baseline) as other:
         shutil.copytree(repository, base)
         content = other.read_bytes()
         other.unlink()
-        nothing_stored = run(*given, **planted)
+        nothing_stored = run(*given, planted=GONE, CI="true")
         other.write_bytes(content)
-    line = "FAILED dynamic-int8: the base has this variant, and this code has not"
+    line = "FAILED planted: the base has this variant, and this code has not"
     assert_red(nothing_stored, line)
     with kept(baseline):
-        stored = run("benches/bench_size.py", UPDATE, plugin=ALONE)
+        stored = run("benches/bench_size.py", UPDATE, planted=GONE)
         assert stored.returncode == 0, stored.stdout
-        accepted = run(*given, **planted)
+        accepted = run(*given, planted=GONE, CI="true")
         of_a_later_format(base)
-        unreadable = run(*given, **planted)
+        unreadable = run(*given, planted=GONE, CI="true")
     assert accepted.returncode == 0, accepted.stdout
     assert unreadable.returncode == 0, unreadable.stdout
 
@@ -106,27 +110,21 @@ def test_a_variant_that_the_base_has_and_this_code_has_not_fails(
 def test_what_the_base_does_not_know_or_failed_to_measure_is_new(
     run: Run, baseline: Path, base: Path, tmp_path: Path
 ) -> None:
-    dynamic = base / "qmodels" / "variants" / "dynamic.py"
-    failing = "def dynamic_fp16(*_):\n    raise ValueError('axis')\n\n\ndef d("
-    edit(dynamic, "def dynamic_fp16(", failing)
-    edit(dynamic, "def dynamic_int8(", "def dynamic_int7(")
-    some = "--qmodels-variants=fp32,dynamic-fp16,dynamic-int8"
-    given = ("benches/bench_size.py", some, "--qmodels-base", str(base))
-    result = run(*given, CI="true", QMODELS_CACHE_DIR=str(tmp_path / "cache"))
+    plant(base, variants_file(quantize=FAILING))
+    newer = variants_file(names=("planted", "newer"))
+    given = ("benches/bench_size.py", VARIANTS + ",newer", "--qmodels-base", str(base))
+    result = run(*given, planted=newer, CI="true", QMODELS_CACHE_DIR=str(tmp_path / "cache"))
     assert result.returncode == 0, result.stdout
     assert "1 ok, 0 regressed, 0 improved, 0 undecided, 2 new" in result.stdout
     assert not list((tmp_path / "cache" / "bases").glob("base-*")), "another time it may work"
-    assert "The base failed to measure it: dynamic-fp16 can't be built (ValueError: axis" in (
+    assert "The base failed to measure it: planted can't be built (ValueError: no such axis" in (
         result.stdout
     )
 
 
-def test_latency_is_held_against_a_base_in_turn(
-    run: Run, baseline: Path, repository: Path, base: Path
-) -> None:
-    with slowing(repository, "dynamic-int8"):
-        given = ("--qmodels-base", str(base), "-k", "b8")  # a folder, which pytest looks into too
-        result = run("benches", VARIANTS, *given)
-    assert_red(result, "bench_latency[dynamic-int8-b8] regressed: latency_change")
+def test_latency_is_held_against_a_base_in_turn(run: Run, baseline: Path, base: Path) -> None:
+    given = ("--qmodels-base", str(base), "-k", "b8")  # a folder, which pytest looks into too
+    result = run("benches", VARIANTS, *given, planted=variants_file(SLOWER))
+    assert_red(result, "bench_latency[planted-b8] regressed: latency_change")
     assert "bench_latency[fp32-b8] regressed" not in result.stdout, "it was not slowed"
     assert "x base" in result.stdout

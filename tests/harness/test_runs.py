@@ -9,7 +9,16 @@ import pytest
 import torch
 
 from qmodels import cli
-from tests.harness.planting import ATTEMPTS, SIZES, VARIANTS, Run, assert_red, edited
+from tests.harness.planting import (
+    ATTEMPTS,
+    NOISE,
+    SIZES,
+    VARIANTS,
+    Run,
+    assert_red,
+    edited,
+    variants_file,
+)
 
 
 def test_an_unchanged_run_is_green_and_prints_the_table(run: Run, baseline: Path) -> None:
@@ -26,7 +35,7 @@ def test_an_unchanged_run_is_green_and_prints_the_table(run: Run, baseline: Path
     # The stored run is another host's, where a process may hold more memory.
     verdicts = r"0 regressed, \d improved, 0 undecided, 0 new, 0 missing"
     assert re.search(verdicts, result.stdout), result.stdout
-    assert "| dynamic-int8 |" in result.stdout
+    assert "| planted |" in result.stdout
     assert "(NOW)" in result.stdout, "pytest-benchmark's own comparison"
     assert "qmodels: digits, resnet34 width 8" in result.stdout
     assert baseline.read_bytes() == before, "a run must not move the baseline"
@@ -50,8 +59,8 @@ def test_no_option_of_pytest_ends_in_an_internal_error(
 @pytest.mark.parametrize(
     ("attempts", "said"),
     [
-        (["broken", "right"], "gate: 2 ok, 0 regressed"),
-        (["fatter", "broken"], "gate: 1 ok, 0 regressed"),
+        (["broken", "right"], "gate: 5 ok, 0 regressed"),
+        (["noisy", "broken"], "gate: 2 ok, 0 regressed"),
     ],
 )
 def test_of_several_attempts_the_last_counts(
@@ -64,8 +73,9 @@ def test_of_several_attempts_the_last_counts(
 ) -> None:
     pytest.importorskip("pytest_rerunfailures")
     passes, record = attempts[-1] == "right", tmp_path / "run.json"
-    given = ("benches/bench_size.py", VARIANTS, "--reruns=1", f"--benchmark-json={record}")
-    result = run(*given, plugin=ATTEMPTS.format(attempts=attempts))
+    given = ("benches/bench_accuracy.py", VARIANTS, "--reruns=1", f"--benchmark-json={record}")
+    methods = ATTEMPTS.format(attempts=attempts, noise=NOISE)
+    result = run(*given, planted=variants_file(methods))
     assert (result.returncode == 0) == passes, result.stdout
     assert said in result.stdout
     assert "1 rerun" in result.stdout
@@ -169,7 +179,7 @@ def test_what_the_command_line_leaves_out_is_not_looked_at(run: Run, baseline: P
     result = run(
         *("benches", VARIANTS, "--ignore=benches/bench_latency.py", "--ignore-glob=*/bench_mem*"),
         *("--deselect=benches/bench_kernels.py", "--deselect", "benches/bench_accuracy.py"),
-        *("-k", "not cuda and not dynamic-int8"),
+        *("-k", "not cuda and not planted"),
         CI="true",
     )
     assert result.returncode == 0, result.stdout

@@ -1,16 +1,16 @@
 import pytest
+from torch import nn
 
 from qmodels import variants
 from qmodels.data import Dataset
 from qmodels.measure import layers
 from qmodels.network import Network
-from qmodels.network.resnet import Resnet34
 from qmodels.system.errors import UserError
 
 
 @pytest.mark.parametrize("name", ["static-int8", "static-int8-onednn"])
 def test_every_layer_has_its_noise(
-    name: str, digits: Dataset, digits_network: Network, digits_model: Resnet34
+    name: str, digits: Dataset, digits_network: Network, digits_model: nn.Module
 ) -> None:
     variant = variants.all_variants()[name]
     reason = variant.unavailable_reason()
@@ -28,7 +28,7 @@ def test_every_layer_has_its_noise(
 
 
 def test_float_variants_have_none(
-    digits: Dataset, digits_network: Network, digits_model: Resnet34
+    digits: Dataset, digits_network: Network, digits_model: nn.Module
 ) -> None:
     artifact = variants.build(variants.all_variants()["fp32"], digits_network)
     with pytest.raises(UserError, match="fp32 shows no quantized layers"):

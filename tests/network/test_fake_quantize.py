@@ -9,7 +9,6 @@ from qmodels.backends.torch_engine import default_engine
 from qmodels.data import Dataset
 from qmodels.measure import memory
 from qmodels.network import eager_quantization, evaluation, fake_quantize, resnet
-from qmodels.network.resnet import Resnet34
 from qmodels.training import checkpoints, loop, on_demand
 from qmodels.training.checkpoints import Checkpoint
 from qmodels.training.gradients import Accumulator
@@ -20,7 +19,7 @@ ENGINE = default_engine()
 
 
 @pytest.fixture(scope="module")
-def tuned(digits: Dataset, digits_checkpoint: Checkpoint) -> Resnet34:
+def tuned(digits: Dataset, digits_checkpoint: Checkpoint) -> nn.Module:
     """The shipped quantization-aware network, fake-quantized."""
     return checkpoints.load_model(on_demand.find_or_fine_tune(digits_checkpoint, digits))
 
@@ -44,7 +43,9 @@ def test_weights_activations_and_residual_sums_are_fake_quantized(architecture: 
         assert (rounding.quant_min, rounding.quant_max) == fake_quantize.WEIGHT_RANGE
 
 
-def test_it_starts_as_the_float_model_it_came_from(digits_model: Resnet34, digits: Dataset) -> None:
+def test_it_starts_as_the_float_model_it_came_from(
+    digits_model: nn.Module, digits: Dataset
+) -> None:
     images = digits.normalize(digits.test.images[:64])
     model = fake_quantize.prepare(digits_model)
     with torch.no_grad():
@@ -56,7 +57,7 @@ def test_it_starts_as_the_float_model_it_came_from(digits_model: Resnet34, digit
 
 
 def test_what_passes_a_convolution_is_on_the_grid_of_its_scale(
-    tuned: Resnet34, digits: Dataset
+    tuned: nn.Module, digits: Dataset
 ) -> None:
     seen: dict[str, Tensor] = {}
     convolution: Any = tuned.get_submodule("stages.1.0.conv1")
@@ -70,7 +71,7 @@ def test_what_passes_a_convolution_is_on_the_grid_of_its_scale(
 
 
 def test_the_converted_model_agrees_with_the_fake_quantized_one(
-    tuned: Resnet34, digits: Dataset
+    tuned: nn.Module, digits: Dataset
 ) -> None:
     """Not to the bit: one rounds float sums, the other integer ones, and a few fall elsewhere."""
     converted = fake_quantize.convert(tuned, ENGINE)
@@ -84,7 +85,7 @@ def test_the_converted_model_agrees_with_the_fake_quantized_one(
 
 
 def test_weights_are_converted_with_the_scales_that_they_were_trained_with(
-    tuned: Resnet34,
+    tuned: nn.Module,
 ) -> None:
     """torch's observer names others than its kernel uses: 63.5 steps instead of 63 or 64."""
     converted = fake_quantize.convert(tuned, ENGINE)
@@ -101,7 +102,7 @@ def test_weights_are_converted_with_the_scales_that_they_were_trained_with(
 
 
 def test_frozen_ranges_do_not_follow_what_passes_and_others_do(
-    tuned: Resnet34, digits: Dataset
+    tuned: nn.Module, digits: Dataset
 ) -> None:
     model = fake_quantize.prepare(resnet.build("resnet34", 4, 10))
     images = digits.normalize(digits.train.images[:16])
@@ -147,7 +148,7 @@ def test_a_step_at_the_studys_width_fits_many_times_into_its_sixteen_gigabytes(
     assert 4 * 3 * parameters < peak < limit
 
 
-def test_weights_stored_as_levels_compute_the_same(tuned: Resnet34, digits: Dataset) -> None:
+def test_weights_stored_as_levels_compute_the_same(tuned: nn.Module, digits: Dataset) -> None:
     model = copy.deepcopy(tuned)
     with torch.no_grad():
         model.get_parameter("stages.1.0.conv1.bn.weight")[0] *= -1  # batch norms may negate

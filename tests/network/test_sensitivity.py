@@ -2,12 +2,11 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from qmodels.data import Dataset
 from qmodels.network import sensitivity
 from qmodels.network.evaluation import sqnr_db
-from qmodels.network.resnet import Resnet34
 from qmodels.network.sensitivity import Simulation
 from qmodels.training import checkpoints
 from qmodels.training.checkpoints import Checkpoint
@@ -24,7 +23,7 @@ def simulation(digits_checkpoint: Checkpoint, images: Tensor) -> Simulation:
 
 
 def test_layers_have_the_names_of_the_float_network(
-    simulation: Simulation, digits_model: Resnet34
+    simulation: Simulation, digits_model: nn.Module
 ) -> None:
     modules = dict(digits_model.named_modules())
     assert len(simulation.layers) == 37
@@ -40,7 +39,7 @@ def test_a_layer_alone_costs_less_than_all_and_leaves_no_trace(simulation: Simul
 
 
 def test_a_layer_with_a_wild_channel_input_is_ranked_first(
-    digits_model: Resnet34, images: Tensor
+    digits_model: nn.Module, images: Tensor
 ) -> None:
     """One input in eight a thousand times the others takes all the levels there are."""
     from copy import deepcopy
@@ -62,7 +61,7 @@ def test_a_layer_with_a_wild_channel_input_is_ranked_first(
 
 
 def test_no_layer_is_left_in_float_where_nothing_is_lost(
-    digits_model: Resnet34, images: Tensor
+    digits_model: nn.Module, images: Tensor
 ) -> None:
     assert sensitivity.left_in_float(digits_model, images, most_points=100.0) == []
     simulation = Simulation(digits_model, images)

@@ -88,7 +88,7 @@ def test_an_edit_of_what_makes_no_artifact_builds_nothing_anew(copy: Path, keys:
         ("variants/onnxruntime.py", ONNX),
         ("variants/weight_only.py", {"weight-int4"}),
         ("network/sensitivity.py", {"mixed-int8"}),
-        ("network/integer_resnet.py", CUDA),
+        ("network/integer_network.py", CUDA),
     ],
 )
 def test_an_edit_of_a_runtime_or_a_family_builds_what_is_of_it(

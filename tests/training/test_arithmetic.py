@@ -14,7 +14,7 @@ from qmodels.system import machine
 from qmodels.training import arithmetic, loop
 from qmodels.training.arithmetic import Precision
 from qmodels.training.checkpoints import Checkpoint
-from qmodels.training.loop import Job
+from qmodels.training.job import Job
 from qmodels.training.recipes import FINE_TUNING
 from tests.training.conftest import QUICK
 
@@ -77,7 +77,7 @@ def test_gpus_that_multiply_bfloat16_do(
 
 @pytest.mark.parametrize("precision", arithmetic.PRECISIONS)
 def test_a_probe_leaves_the_model_as_it_was(precision: Precision) -> None:
-    model = resnet.build("resnet34", 4, 10).train()
+    model: nn.Module = resnet.build("resnet34", 4, 10).train()
     if precision == "bfloat16-convolutions":
         model = fake_quantize.prepare(model.eval()).train()
         model(resnet.random_images(2))

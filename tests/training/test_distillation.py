@@ -12,7 +12,7 @@ from qmodels.system import store
 from qmodels.training import checkpoints, loop
 from qmodels.training.checkpoints import Checkpoint
 from qmodels.training.distributed import Workers
-from qmodels.training.loop import Job
+from qmodels.training.job import Job
 from qmodels.training.recipes import FINE_TUNING, RECIPES
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -72,7 +72,7 @@ def predicted(checkpoint: Checkpoint, digits: Dataset) -> Tensor:
     return evaluation.predict(model, digits, digits.test.images).argmax(1)
 
 
-TEAM = Workers(0, 1, torch.device("cpu"))
+WORKERS = Workers(0, 1, torch.device("cpu"))
 # An epoch of digits is a sixtieth of one of the recipe's: smaller batches make more steps of it.
 DISTILLED = replace(RECIPES["distilled"].with_epochs(1), batch_size=16, peak_rate=0.05, cutmix=0.0)
 
@@ -116,4 +116,4 @@ def test_another_teacher_is_another_training(
         replace(job, teacher=teacher).description for teacher in (digits_checkpoint, mistaken)
     )
     assert expected != other
-    assert loop.state_path(expected, TEAM) != loop.state_path(other, TEAM)
+    assert loop.state_path(expected, WORKERS) != loop.state_path(other, WORKERS)

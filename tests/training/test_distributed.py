@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from qmodels import data
 from qmodels.training import checkpoints, loop
-from qmodels.training.loop import Job
+from qmodels.training.job import Job
 from qmodels.training.recipes import Recipe, Stage
 
 # From trained weights: from random ones, rounding alone changes the loss by a percent within five

@@ -26,7 +26,7 @@ class Memory:
 
 def network(*, quantized: bool) -> nn.Module:
     torch.manual_seed(0)
-    model = resnet.build("resnet34", 4, 10)
+    model: nn.Module = resnet.build("resnet34", 4, 10)
     model = fake_quantize.prepare(model) if quantized else model.train()
     with torch.no_grad():
         model(torch.randn(8, 3, 16, 16))

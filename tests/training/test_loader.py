@@ -6,7 +6,7 @@ from torch import Generator
 
 from qmodels.data import Dataset
 from qmodels.training import loader
-from qmodels.training.loader import Draws
+from qmodels.training.loader import TrainLoader
 from qmodels.training.recipes import Recipe, Stage
 
 PLAIN = Recipe("plain", (Stage(10, 32),), batch_size=16, peak_rate=0.1, crop_padding=0)
@@ -14,13 +14,13 @@ CPU = torch.device("cpu")
 CHOSEN = torch.arange(64)
 
 
-def load(dataset: Dataset, recipe: Recipe) -> Draws:
+def load(dataset: Dataset, recipe: Recipe) -> TrainLoader:
     return loader.load(replace(dataset, mirrors=True), recipe, 0, CPU)
 
 
-def mirrored(data: Draws, epoch: int) -> torch.Tensor:
+def mirrored(data: TrainLoader, epoch: int) -> torch.Tensor:
     """Which of the first images an epoch mirrors; crops are off."""
-    got = data.pictures(CHOSEN, epoch, Generator().manual_seed(epoch))
+    got = data.augment(CHOSEN, epoch, Generator().manual_seed(epoch))
     upright = data.dataset.normalize(data.images[CHOSEN])
     flipped = (got == upright.flip(3)).flatten(1).all(dim=1)
     assert bool((flipped | (got == upright).flatten(1).all(dim=1)).all())
@@ -47,7 +47,7 @@ def test_random_mirrors_are_drawn_for_each_epoch(digits: Dataset) -> None:
 def test_digits_are_never_mirrored(digits: Dataset, alternating: bool) -> None:
     data = loader.load(digits, replace(PLAIN, alternating_mirror=alternating), 0, CPU)
     for epoch in range(2):
-        got = data.pictures(CHOSEN, epoch, Generator())
+        got = data.augment(CHOSEN, epoch, Generator())
         assert torch.equal(got, digits.normalize(data.images[CHOSEN]))
 
 

@@ -19,7 +19,7 @@ from qmodels.system import store
 from qmodels.system.errors import UserError
 from qmodels.training import augmentation, checkpoints, distributed, loop, state
 from qmodels.training.checkpoints import Checkpoint
-from qmodels.training.loop import Job
+from qmodels.training.job import Job
 from qmodels.training.recipes import FINE_TUNING, RECIPES, Stage
 from tests.training.conftest import EVERYTHING, QUICK, losses, weights
 

@@ -11,7 +11,7 @@ from torch.nn import functional
 from qmodels.data import Dataset
 from qmodels.training import loop
 from qmodels.training.checkpoints import Checkpoint
-from qmodels.training.loop import Job
+from qmodels.training.job import Job
 from qmodels.training.recipes import FINE_TUNING, Stage
 from tests.training.conftest import QUICK, losses
 

@@ -7,8 +7,9 @@ import torch
 from qmodels.data import Dataset
 from qmodels.system import store
 from qmodels.system.errors import Unavailable, UserError
-from qmodels.training import checkpoints, loop, on_demand
+from qmodels.training import checkpoints, on_demand
 from qmodels.training.checkpoints import Checkpoint
+from qmodels.training.job import Job
 from qmodels.training.recipes import FINE_TUNING, RECIPES, Recipe, Stage
 
 QUICK = Recipe("quick", (Stage(1, 16),), batch_size=100, peak_rate=0.1, warmup=0.3)
@@ -45,7 +46,7 @@ def test_with_a_gpu_anything_is_trained_by_the_default_recipe(
     few: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The decision alone: no GPU is at hand."""
-    jobs: list[loop.Job] = []
+    jobs: list[Job] = []
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(on_demand, "train", lambda job, console: jobs.append(job))
     on_demand.find_or_train(replace(few, name="cifar100"), "resnet34", 48)

@@ -13,7 +13,7 @@ from qmodels import data
 from qmodels.data import Dataset
 from qmodels.training import checkpoints, loop
 from qmodels.training.checkpoints import Checkpoint
-from qmodels.training.loop import Job
+from qmodels.training.job import Job
 from tests.training.conftest import EVERYTHING, losses, weights
 
 pytestmark = pytest.mark.usefixtures("own_cache")

@@ -59,7 +59,7 @@ def test_everything_is_where_the_parameters_are(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(
         torch.distributed, "broadcast", lambda tensor, src: sent.append(tensor.device)
     )
-    Workers(1, 2, device).equalize(list(on_device.tensors().values()))
+    Workers(1, 2, device).broadcast(list(on_device.tensors().values()))
     assert len(sent) == len(on_device.tensors())
     assert set(sent) == {device}
 

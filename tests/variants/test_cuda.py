@@ -14,10 +14,9 @@ from qmodels import data, variants
 from qmodels.backends import cuda_graphs, triton
 from qmodels.backends.base import Runnable, Stored
 from qmodels.data import Dataset
-from qmodels.network import Network, calibration, evaluation, integer, integer_resnet, resnet
+from qmodels.network import Network, calibration, evaluation, integer, integer_network, resnet
 from qmodels.network.fusion import fuse
-from qmodels.network.integer_resnet import IntegerResnet
-from qmodels.network.resnet import Resnet34
+from qmodels.network.integer_network import IntegerNetwork
 from qmodels.system import machine
 from qmodels.system.errors import Unavailable
 from qmodels.training import checkpoints, on_demand
@@ -32,7 +31,7 @@ CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA
 
 
 @pytest.fixture(scope="module")
-def model(digits: Dataset) -> Resnet34:
+def model(digits: Dataset) -> nn.Module:
     return checkpoints.load_model(on_demand.find_or_train(digits, "resnet34", 8))
 
 
@@ -42,10 +41,10 @@ def images(digits: Dataset) -> Tensor:
 
 
 @pytest.fixture(scope="module")
-def integers(digits: Dataset, model: Resnet34) -> IntegerResnet:
+def integers(digits: Dataset, model: nn.Module) -> IntegerNetwork:
     calibrating = digits.normalize(data.stratified_subset(digits.train, 500).images)
     quantized = variants.all_variants()["cuda-int8"].quantize(model, calibrating)
-    assert isinstance(quantized, IntegerResnet)
+    assert isinstance(quantized, IntegerNetwork)
     return quantized
 
 
@@ -57,7 +56,7 @@ def on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cuda_graphs, "as_graphs", lambda forwards: forwards())
 
 
-def blank() -> Resnet34:
+def blank() -> nn.Module:
     return resnet.build("resnet34", 8, 10).eval()
 
 
@@ -72,7 +71,7 @@ def logits(forward: nn.Module | Runnable, images: Tensor) -> Tensor:
 
 
 def test_the_network_of_integers_is_as_accurate_as_fp32(
-    integers: IntegerResnet, model: Resnet34, digits: Dataset, images: Tensor
+    integers: IntegerNetwork, model: nn.Module, digits: Dataset, images: Tensor
 ) -> None:
     got, expected = logits(integers, images), logits(model, images)
     assert sqnr_db(got, expected) > 30
@@ -82,7 +81,7 @@ def test_the_network_of_integers_is_as_accurate_as_fp32(
 
 
 def test_the_network_of_integers_predicts_what_static_int8_does(
-    integers: IntegerResnet, model: Resnet34, digits: Dataset, images: Tensor
+    integers: IntegerNetwork, model: nn.Module, digits: Dataset, images: Tensor
 ) -> None:
     calibrating = digits.normalize(data.stratified_subset(digits.train, 500).images)
     static = variants.all_variants()["static-int8"].quantize(model, calibrating)
@@ -91,22 +90,22 @@ def test_the_network_of_integers_predicts_what_static_int8_does(
 
 
 def test_zero_points_are_worth_a_decibel(
-    model: Resnet34, digits: Dataset, images: Tensor, monkeypatch: pytest.MonkeyPatch
+    model: nn.Module, digits: Dataset, images: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What leaves a ReLU has no negative half to spend integers on."""
     calibrating = digits.normalize(data.stratified_subset(digits.train, 100).images)
-    fused, some = fuse(model), images[:50]
+    fused, some = calibration.post_activation(fuse(model)), images[:50]
     expected = logits(model, some)
-    affine = sqnr_db(logits(integer_resnet.quantized(fused, calibrating), some), expected)
+    affine = sqnr_db(logits(integer_network.quantized(fused, calibrating), some), expected)
     scales = calibration.scales
     monkeypatch.setattr(
         calibration, "scales", lambda *given, symmetric: scales(*given, symmetric=True)
     )
-    symmetric = sqnr_db(logits(integer_resnet.quantized(fused, calibrating), some), expected)
+    symmetric = sqnr_db(logits(integer_network.quantized(fused, calibrating), some), expected)
     assert affine > symmetric + 1
 
 
-def test_quantizing_leaves_the_model_as_it_was(model: Resnet34, images: Tensor) -> None:
+def test_quantizing_leaves_the_model_as_it_was(model: nn.Module, images: Tensor) -> None:
     before = {name: value.clone() for name, value in model.state_dict().items()}
     for name in ALL:
         variant = variants.all_variants()[name]
@@ -116,7 +115,7 @@ def test_quantizing_leaves_the_model_as_it_was(model: Resnet34, images: Tensor) 
 
 
 def test_an_image_gets_the_same_integers_alone_and_in_a_batch(
-    integers: IntegerResnet, images: Tensor
+    integers: IntegerNetwork, images: Tensor
 ) -> None:
     together = logits(integers, images[:7])
     alone = torch.cat([logits(integers, image[None]) for image in images[:7]])
@@ -125,7 +124,7 @@ def test_an_image_gets_the_same_integers_alone_and_in_a_batch(
 
 @pytest.mark.parametrize("name", FLOAT)
 def test_on_disk_are_the_fused_weights_in_their_precision(
-    name: str, model: Resnet34, images: Tensor, save: Callable[..., Stored], on_the_cpu: None
+    name: str, model: nn.Module, images: Tensor, save: Callable[..., Stored], on_the_cpu: None
 ) -> None:
     variant = variants.all_variants()[name]
     quantized = variant.quantize(model)
@@ -144,7 +143,7 @@ def test_on_disk_are_the_fused_weights_in_their_precision(
 
 
 def test_integers_are_a_quarter_on_disk_and_load_to_the_bit(
-    integers: IntegerResnet, model: Resnet34, images: Tensor, save: Callable[..., Stored]
+    integers: IntegerNetwork, model: nn.Module, images: Tensor, save: Callable[..., Stored]
 ) -> None:
     variant = variants.all_variants()["cuda-int8"]
     files = save(variant.backend, integers, lambda: variant.modules(blank()))
@@ -159,7 +158,7 @@ def test_integers_are_a_quarter_on_disk_and_load_to_the_bit(
 
 
 def test_all_but_the_linear_layer_is_launched_in_int8(
-    integers: IntegerResnet, model: Resnet34, images: Tensor
+    integers: IntegerNetwork, model: nn.Module, images: Tensor
 ) -> None:
     ran = triton.launched(integers, integer.EXACT, images[:1])
     integers.arithmetic = integer.EXACT
@@ -259,7 +258,7 @@ def test_listing_variants_imports_neither_triton_nor_tensorrt() -> None:
 @CUDA
 @pytest.mark.parametrize("name", ALL)
 def test_on_a_gpu_artifacts_give_logits_of_any_batch_size(
-    name: str, digits_network: Network, model: Resnet34, images: Tensor
+    name: str, digits_network: Network, model: nn.Module, images: Tensor
 ) -> None:
     variant = variants.all_variants()[name]
     if variant.unavailable_reason():
@@ -283,7 +282,7 @@ def test_on_a_gpu_artifacts_give_logits_of_any_batch_size(
 
 @CUDA
 def test_on_a_gpu_integers_are_those_of_the_reference(
-    integers: IntegerResnet, images: Tensor, save: Callable[..., Stored]
+    integers: IntegerNetwork, images: Tensor, save: Callable[..., Stored]
 ) -> None:
     """To the last bit before the linear layer, whose float32 sums have another order."""
     variant = variants.all_variants()["cuda-int8"]

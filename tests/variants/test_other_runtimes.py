@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from qmodels import variants
 from qmodels.backends import dispatch
@@ -16,7 +16,6 @@ from qmodels.measure import kernels
 from qmodels.network import evaluation, fake_quantize
 from qmodels.network.fusion import fuse
 from qmodels.network.precision import InPrecision
-from qmodels.network.resnet import Resnet34
 from qmodels.system import machine
 from qmodels.training import checkpoints, on_demand
 from qmodels.training.checkpoints import Checkpoint
@@ -40,7 +39,7 @@ def test_every_runtime_is_right_and_proves_its_kernels(
     build: Callable[[str], Artifact],
     digits: Dataset,
     digits_checkpoint: Checkpoint,
-    digits_model: Resnet34,
+    digits_model: nn.Module,
     whole: int,
 ) -> None:
     artifact = build(name)
@@ -124,7 +123,7 @@ def test_no_engine_changes_what_another_computes(
     )
 
 
-def test_bfloat16_stays_close_to_float32(digits: Dataset, digits_model: Resnet34) -> None:
+def test_bfloat16_stays_close_to_float32(digits: Dataset, digits_model: nn.Module) -> None:
     exported = InPrecision(fuse(digits_model), torch.bfloat16).eval()
     images = build_worker.reference_images(digits)
     with torch.inference_mode():

@@ -7,7 +7,7 @@ from qmodels import variants
 from qmodels.network import evaluation
 from qmodels.system.errors import Unavailable
 from qmodels.variants.artifact import open_artifact
-from tests.variants import outside
+from tests import outside
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,7 @@ from qmodels.system import packages
 from qmodels.system.errors import Obstacle, Unavailable, UserError
 from qmodels.training.checkpoints import Checkpoint
 from qmodels.variants import registry
+from tests.outside import RUNTIME, install
 
 WORKING = """
 from qmodels.backends import eager
@@ -30,42 +30,6 @@ def mine(model):
     return model
 """
 
-
-# A runtime of its own, asked and built in processes of their own, as those that are not torch's.
-RUNTIME = """
-import torch
-from qmodels.backends import dispatch
-from qmodels.backends.base import Backend
-from qmodels.variants import variant
-
-class Halves(Backend):
-    name = "halves"
-    requires = ("json",)
-
-    def save(self, model, folder):
-        state = {name: v.bfloat16() if v.dim() > 1 else v for name, v in model.state_dict().items()}
-        torch.save(state, folder / "model.pt")
-
-    def load(self, artifact):
-        model = artifact.modules()
-        model.load_state_dict(torch.load(artifact.folder / "model.pt", weights_only=True))
-        return model.eval()
-
-    def kernels(self, forward, artifact, images):
-        return dispatch.kernels(forward, images)
-
-    def reference(self, model):
-        return model
-
-    def saturates(self):
-        return None
-
-BACKEND = Halves()
-
-@variant(backend=BACKEND, summary="weights of 16 bits on disk")
-def half_weights(model):
-    return model
-"""
 RUN = """
 import json, sys
 import torch
@@ -100,18 +64,6 @@ def site(tmp_path: Path) -> Path:
     folder = tmp_path / "site"
     folder.mkdir()
     return folder
-
-
-def install(site: Path, package: str, module: str, backend: str | None = None) -> None:
-    """Put a package there, of one module, which an entry point names; another, its backend."""
-    (site / f"{package}.py").write_text(textwrap.dedent(module))
-    info = site / f"my_{package}-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: my-{package}\nVersion: 1.0\n")
-    points = f"[qmodels.variants]\npoint = {package}\n"
-    if backend is not None:
-        points += f"[qmodels.backends]\n{backend} = {package}:BACKEND\n"
-    (info / "entry_points.txt").write_text(points)
 
 
 def python(site: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

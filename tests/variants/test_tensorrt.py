@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from qmodels import data, variants
 from qmodels.backends import cuda_graphs, onnxruntime, tensorrt
 from qmodels.backends.base import Runnable
 from qmodels.data import Dataset
 from qmodels.network import Network, evaluation
-from qmodels.network.resnet import Resnet34
 from qmodels.system import packages
 from qmodels.system.errors import Obstacle, UserError
 from qmodels.training import checkpoints, on_demand
@@ -25,12 +24,12 @@ onnx = pytest.importorskip("onnx", reason=f"graphs are onnx's: {packages.install
 
 
 @pytest.fixture(scope="module")
-def model(digits: Dataset) -> Resnet34:
+def model(digits: Dataset) -> nn.Module:
     return checkpoints.load_model(on_demand.find_or_train(digits, "resnet34", 8))
 
 
 @pytest.fixture(scope="module")
-def graph(digits: Dataset, model: Resnet34) -> Any:
+def graph(digits: Dataset, model: nn.Module) -> Any:
     calibrating = digits.normalize(data.stratified_subset(digits.train, 500).images)
     return variants.all_variants()["tensorrt-int8"].quantize(model, calibrating)
 
@@ -141,7 +140,7 @@ def test_activations_are_symmetric_with_a_scale_of_their_own(
 
 
 def test_the_graph_is_as_accurate_as_fp32_in_onnxruntime(
-    graph: Any, model: Resnet34, digits: Dataset
+    graph: Any, model: nn.Module, digits: Dataset
 ) -> None:
     pytest.importorskip("onnxruntime")
     images, first = digits.normalize(digits.test.images[:300]), digits.test.first(300)

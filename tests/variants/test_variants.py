@@ -4,14 +4,13 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from qmodels import variants
 from qmodels.backends import dispatch
 from qmodels.data import Dataset
 from qmodels.measure import kernels, memory
 from qmodels.network import eager_quantization, evaluation, resnet
-from qmodels.network.resnet import Resnet34
 from qmodels.training import checkpoints, on_demand
 from qmodels.training.checkpoints import Checkpoint
 from qmodels.variants import Artifact, build_worker, weight_only
@@ -109,7 +108,7 @@ def test_a_profile_shows_the_kernels(name: str, build: Callable[[str], Artifact]
 
 @pytest.mark.parametrize("name", INT8)
 def test_int8_variants_are_what_they_claim(
-    name: str, build: Callable[[str], Artifact], digits: Dataset, digits_model: Resnet34
+    name: str, build: Callable[[str], Artifact], digits: Dataset, digits_model: nn.Module
 ) -> None:
     artifact = build(name)
     forward, images = artifact.load(), build_worker.reference_images(digits)
@@ -139,7 +138,7 @@ def test_four_bits_are_a_seventh_of_the_bytes(build: Callable[[str], Artifact]) 
 
 
 def test_rounding_for_the_inputs_is_better_than_to_the_nearest(
-    digits: Dataset, digits_model: Resnet34
+    digits: Dataset, digits_model: nn.Module
 ) -> None:
     weight = digits_model.get_parameter("stages.0.0.conv2.weight")
     generator = torch.Generator().manual_seed(0)

@@ -23,7 +23,7 @@ class IntegerBlock(nn.Module):
         self.shortcut = shortcut
 
 
-class IntegerResnet(nn.Module):
+class IntegerNetwork(nn.Module):
     """Post-activation ResNet-34: (N, 3, 32, 32) float32 images to (N, classes) float32 logits.
 
     The linear layer, a twenty-thousandth of the multiplications at width 64, is in float32: its
@@ -57,7 +57,7 @@ class IntegerResnet(nn.Module):
         return logits
 
 
-def quantized(fused: Resnet34, images: Tensor) -> IntegerResnet:
+def quantized(fused: Resnet34, images: Tensor) -> IntegerNetwork:
     """A fused float network in int8.
 
     Args:
@@ -70,7 +70,7 @@ def quantized(fused: Resnet34, images: Tensor) -> IntegerResnet:
     return with_scales(fused, calibration.scales(fused, images, symmetric=False))
 
 
-def structure(fused: Resnet34) -> IntegerResnet:
+def structure(fused: Resnet34) -> IntegerNetwork:
     """The network of integers that a fused float network gives, its scales unset.
 
     Raises:
@@ -79,7 +79,7 @@ def structure(fused: Resnet34) -> IntegerResnet:
     return with_scales(fused, dict.fromkeys(calibration.observed(fused), UNSET))
 
 
-def with_scales(fused: Resnet34, scales: dict[str, Scale]) -> IntegerResnet:
+def with_scales(fused: Resnet34, scales: dict[str, Scale]) -> IntegerNetwork:
     """A fused float network in int8, by the scales of all that is observed in it."""
     # Of a fused convolution with a ReLU, the convolution is the first part.
     stem = layer(fused.stem.conv[0], scales[IMAGE], scales[STEM], relu=True)  # type: ignore[index,arg-type]
@@ -88,7 +88,7 @@ def with_scales(fused: Resnet34, scales: dict[str, Scale]) -> IntegerResnet:
     for name, block in calibration.named_blocks(fused).items():
         blocks.append(quantized_block(name, block, x, scales))
         x = scales[name]
-    network = IntegerResnet(stem, blocks, head(fused.head.fc, x))  # type: ignore[arg-type]
+    network = IntegerNetwork(stem, blocks, head(fused.head.fc, x))  # type: ignore[arg-type]
     image = scales[IMAGE]
     network.steps.copy_(torch.tensor([1 / image.scale, image.zero_point + 0.5]))
     return network.eval()

@@ -1,0 +1,124 @@
+"""What other packages bring: a backend with a variant in one file, and a network."""
+
+import textwrap
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from qmodels.data import Dataset, Split
+from qmodels.network import Call, Network
+
+# A runtime of its own, asked and built in processes of their own, as those that are not torch's.
+RUNTIME = """
+import torch
+from qmodels.backends import dispatch
+from qmodels.backends.base import Backend
+from qmodels.variants import variant
+
+class Halves(Backend):
+    name = "halves"
+    requires = ("json",)
+
+    def save(self, model, folder):
+        state = {name: v.bfloat16() if v.dim() > 1 else v for name, v in model.state_dict().items()}
+        torch.save(state, folder / "model.pt")
+
+    def load(self, artifact):
+        model = artifact.modules()
+        model.load_state_dict(torch.load(artifact.folder / "model.pt", weights_only=True))
+        return model.eval()
+
+    def kernels(self, forward, artifact, images):
+        return dispatch.kernels(forward, images)
+
+    def reference(self, model):
+        return model
+
+    def saturates(self):
+        return None
+
+BACKEND = Halves()
+
+@variant(backend=BACKEND, summary="weights of 16 bits on disk")
+def half_weights(model):
+    return model
+"""
+
+
+def install(site: Path, package: str, module: str, backend: str | None = None) -> Path:
+    """Put a package of one module there; entry points name it, and its backend.
+
+    Returns:
+        The folder of its metadata.
+    """
+    (site / f"{package}.py").write_text(textwrap.dedent(module))
+    info = site / f"my_{package}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: my-{package}\nVersion: 1.0\n")
+    points = f"[qmodels.variants]\npoint = {package}\n"
+    if backend is not None:
+        points += f"[qmodels.backends]\n{backend} = {package}:BACKEND\n"
+    (info / "entry_points.txt").write_text(points)
+    return info
+
+
+class Sides(nn.Module):
+    """Which side of a grey image is brighter: no residuals, no quantization stubs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(1, 8, 5, padding=2), nn.ReLU())
+        self.pool = nn.AdaptiveAvgPool2d((1, 2))
+        self.classify = nn.Linear(16, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.classify(self.pool(self.features(x)).flatten(1))
+        return logits
+
+
+def structure() -> Sides:
+    return Sides().eval()
+
+
+def trained() -> Sides:
+    """Weights that need no training: each half's brightness is one logit."""
+    model = structure()
+    with torch.no_grad():
+        model.get_parameter("features.0.weight").abs_()
+        model.classify.weight.zero_()
+        for side in (0, 1):
+            model.classify.weight[side, side::2] = 1.0
+    return model.requires_grad_(False)
+
+
+def images(count: int) -> Split:
+    """Noise (count, 1, 20, 24), brighter on the left of class 0, on the right of class 1."""
+    generator = torch.Generator().manual_seed(count)
+    pixels = torch.randint(0, 128, (count, 1, 20, 24), generator=generator)
+    labels = torch.arange(count) % 2
+    pixels[labels == 0, :, :, :12] += 60
+    pixels[labels == 1, :, :, 12:] += 60
+    return Split(pixels.to(torch.uint8), labels)
+
+
+def network() -> Network:
+    dataset = Dataset(
+        name="sides",
+        classes=2,
+        test=images(120),
+        calibration=images(60),
+        load_train=lambda: images(60),
+        mean=(0.37,),
+        std=(0.2,),
+        mirrors=False,
+    )
+    return Network(
+        name="sides",
+        sha256="0" * 64,
+        dataset=dataset,
+        load=partial(trained),
+        structure=Call(f"{__name__}:structure", {}),
+        reopen=Call(f"{__name__}:network", {}),
+    )
