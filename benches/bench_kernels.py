@@ -32,18 +32,18 @@ def bench_kernels(
             forward, qmodels_artifact, qmodels_artifact.example(1)
         )
         logits = benchmark.pedantic(forward, args=(images,))  # type: ignore[no-untyped-call]
-        proof = kernels.proof(
+        report = kernels.report(
             ran,
             qmodels_session.macs,
             logits,
             qmodels_artifact.reference_logits(),
             qmodels_session.fp32(images),
         )
-    doubt = kernels.doubt(qmodels_variant, proof)
-    if doubt:
-        pytest.fail(doubt, pytrace=False)
+    failure = kernels.check(qmodels_variant, report)
+    if failure:
+        pytest.fail(failure, pytrace=False)
     qmodels_record(
-        proof.metrics(),
+        report.metrics(),
         batch_size=1,
         threads=threads,
         kernels=Counter(kernel.implementation for kernel in ran),

@@ -29,7 +29,7 @@ def bench_memory(
     if not qmodels_variant.backend.torch_allocates:
         forward = qmodels_artifact.load()
         benchmark.pedantic(forward, args=(images,), rounds=5)  # type: ignore[no-untyped-call]
-        held = memory.held(qmodels_artifact, threads)
+        held = memory.process_memory(qmodels_artifact, threads)
         qmodels_record(held, batch_size=1, threads=threads, unmeasured=memory.unmeasured())
         return
     with timing.timing_environment(threads):
@@ -46,7 +46,7 @@ def bench_memory(
             pytrace=False,
         )
     qmodels_record(
-        {**profiled.metrics(), **memory.held(qmodels_artifact, threads)},
+        {**profiled.metrics(), **memory.process_memory(qmodels_artifact, threads)},
         batch_size=1,
         threads=threads,
         unmeasured=memory.unmeasured(),

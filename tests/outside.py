@@ -112,7 +112,7 @@ def network() -> Network:
         load_train=lambda: images(60),
         mean=(0.37,),
         std=(0.2,),
-        mirrors=False,
+        hflip=False,
     )
     return Network(
         name="sides",

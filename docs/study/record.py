@@ -17,7 +17,7 @@ from qmodels.measure.latency import Arm, Seconds
 from qmodels.measure.latency_worker import PROBE
 from qmodels.system import store, worker
 from qmodels.system.errors import UserError
-from qmodels.system.worker import HERE
+from qmodels.system.worker import THIS_CHECKOUT
 from qmodels.variants import Artifact
 
 BATCH_SIZES = (1, 8)
@@ -181,7 +181,7 @@ def measure_pair(
 
 def arm(folders: Mapping[str, str], units: Mapping[str, Mapping[int, int]]) -> Arm:
     """A process with models of this code, slowed by ``units`` of work."""
-    return Arm(HERE, {"artifacts": dict(folders), "units": units}, COMMAND)
+    return Arm(THIS_CHECKOUT, {"artifacts": dict(folders), "units": units}, COMMAND)
 
 
 def measure(

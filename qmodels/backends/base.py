@@ -12,7 +12,7 @@ from qmodels.system import machine
 from qmodels.system.errors import Obstacle
 
 # Images (N, C, H, W) float32 to logits (N, classes) float32.
-Runnable = Callable[[Tensor], Tensor]
+ForwardFn = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -97,11 +97,11 @@ class Backend(ABC):
         """Write what a variant's function returned into an empty folder."""
 
     @abstractmethod
-    def load(self, artifact: Stored) -> Runnable:
+    def load(self, artifact: Stored) -> ForwardFn:
         """Read what ``save`` wrote."""
 
     @abstractmethod
-    def kernels(self, forward: Runnable, artifact: Stored, images: Tensor) -> list[Kernel]:
+    def kernels(self, forward: ForwardFn, artifact: Stored, images: Tensor) -> list[Kernel]:
         """The convolutions and linear layers that ran in a forward.
 
         Args:
@@ -110,7 +110,7 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    def reference(self, model: Any) -> Runnable:
+    def reference(self, model: Any) -> ForwardFn:
         """What a variant's function returned, in reference arithmetic.
 
         The same integers and scales, multiplied in floating point. The difference to it is the

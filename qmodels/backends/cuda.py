@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from qmodels.backends import cuda_graphs, dispatch, eager
-from qmodels.backends.base import Backend, Kernel, Runnable, Stored
+from qmodels.backends.base import Backend, ForwardFn, Kernel, Stored
 from qmodels.backends.cuda_graphs import DEVICE
 from qmodels.network.precision import InPrecision
 from qmodels.system.errors import Obstacle
@@ -33,7 +33,7 @@ class Cuda(Backend):
         """Write the weights."""
         eager.save_state(model, folder)
 
-    def load(self, artifact: Stored) -> Runnable:
+    def load(self, artifact: Stored) -> ForwardFn:
         """Read the weights and compile for the GPU when the first images come."""
         network = eager.filled(artifact)
         assert isinstance(network, InPrecision)
@@ -44,11 +44,11 @@ class Cuda(Backend):
 
         return cuda_graphs.as_graphs(lambda: forward)
 
-    def kernels(self, forward: Runnable, artifact: Stored, images: Tensor) -> list[Kernel]:
+    def kernels(self, forward: ForwardFn, artifact: Stored, images: Tensor) -> list[Kernel]:
         """The operators of the network uncompiled: what is compiled shows none."""
         return dispatch.kernels(eager.filled(artifact).to(DEVICE), images.to(DEVICE))
 
-    def reference(self, model: Any) -> Runnable:
+    def reference(self, model: Any) -> ForwardFn:
         """The network itself, which has no integers."""
         return dispatch.reference(model)
 

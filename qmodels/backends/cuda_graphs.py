@@ -12,7 +12,7 @@ from functools import cache, lru_cache
 import torch
 from torch import Tensor
 
-from qmodels.backends.base import Runnable
+from qmodels.backends.base import ForwardFn
 from qmodels.system import machine
 from qmodels.system.errors import Obstacle
 
@@ -58,7 +58,7 @@ class Graph:
     graph: torch.cuda.CUDAGraph
     images: Tensor
     logits: Tensor
-    forward: Runnable
+    forward: ForwardFn
 
     def replay(self, images: Tensor) -> Tensor:
         """Logits of other images of the same shape, on their device, in memory of their own."""
@@ -73,7 +73,7 @@ def side_stream() -> torch.cuda.Stream:
     return torch.cuda.Stream()
 
 
-def capture(forward: Runnable, shape: tuple[int, ...]) -> Graph:
+def capture(forward: ForwardFn, shape: tuple[int, ...]) -> Graph:
     """Capture a forward of images of a shape, float32.
 
     Args:
@@ -95,9 +95,9 @@ def capture(forward: Runnable, shape: tuple[int, ...]) -> Graph:
 
 
 def as_graphs(
-    forwards: Callable[[], Runnable],
-    captured: Callable[[Runnable, tuple[int, ...]], Graph] = capture,
-) -> Runnable:
+    forwards: Callable[[], ForwardFn],
+    captured: Callable[[ForwardFn, tuple[int, ...]], Graph] = capture,
+) -> ForwardFn:
     """A model that replays a graph for each shape of images, float32, on the CPU or the GPU.
 
     Args:

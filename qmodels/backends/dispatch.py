@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from qmodels.backends.base import Kernel, Runnable
+from qmodels.backends.base import ForwardFn, Kernel
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Product:
     integer: bool
 
 
-def kernels(forward: Runnable, images: Tensor) -> list[Kernel]:
+def kernels(forward: ForwardFn, images: Tensor) -> list[Kernel]:
     """The kernels of a forward, in their order; each layer is named by its place among them."""
     return [
         Kernel(str(place), product.operator, macs(product), product.integer)
@@ -45,7 +45,7 @@ def macs(product: Product) -> int:
     return product.output.numel() * product.weight[0].numel()
 
 
-def products(forward: Runnable, images: Tensor, *, exactly: bool = False) -> list[Product]:
+def products(forward: ForwardFn, images: Tensor, *, exactly: bool = False) -> list[Product]:
     """Every convolution and linear layer of a forward.
 
     Args:
@@ -70,7 +70,7 @@ def products(forward: Runnable, images: Tensor, *, exactly: bool = False) -> lis
     return recorded
 
 
-def reference(forward: Runnable) -> Runnable:
+def reference(forward: ForwardFn) -> ForwardFn:
     """A model whose quantized kernels are replaced by reference arithmetic on the same integers."""
 
     class Reference(TorchDispatchMode):

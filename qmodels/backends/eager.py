@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from qmodels.backends.base import Runnable, Stored
+from qmodels.backends.base import ForwardFn, Stored
 from qmodels.backends.torch_engine import TorchBackend
 from qmodels.system import store
 
@@ -30,7 +30,7 @@ class Eager(TorchBackend):
         """Write a state dictionary, quantized or not, as one safetensors file."""
         save_state(model, folder)
 
-    def read(self, artifact: Stored) -> Runnable:
+    def read(self, artifact: Stored) -> ForwardFn:
         """Fill the modules from the file."""
         return filled(artifact)
 

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from qmodels.backends import archive
-from qmodels.backends.base import Backend, Kernel, Runnable, Stored
+from qmodels.backends.base import Backend, ForwardFn, Kernel, Stored
 from qmodels.system import store
 from qmodels.system.errors import Obstacle, UserError, first_line
 
@@ -111,7 +111,7 @@ class Inductor(Backend):
                     package, folder / name, ".cpp", keep_names=NEEDS_NAME_OF_SOURCE
                 )
 
-    def load(self, artifact: Stored) -> Runnable:
+    def load(self, artifact: Stored) -> ForwardFn:
         """Load the packages, which run as many threads as torch does."""
         many = opened(artifact.folder / MANY)
         if not (artifact.folder / SINGLE).exists():
@@ -124,11 +124,11 @@ class Inductor(Backend):
 
         return forward
 
-    def kernels(self, forward: Runnable, artifact: Stored, images: Tensor) -> list[Kernel]:
+    def kernels(self, forward: ForwardFn, artifact: Stored, images: Tensor) -> list[Kernel]:
         """What oneDNN's log says that it executed."""
         return [kernel for line in verbose(forward, images) if (kernel := read(line)) is not None]
 
-    def reference(self, model: Exported) -> Runnable:
+    def reference(self, model: Exported) -> ForwardFn:
         """The quantized graph, operator by operator: its products are of dequantized values."""
         return model.eager
 
@@ -224,12 +224,12 @@ def wrapped_compiler(scratch: Path) -> Path:
     script = f'#!/bin/sh\nexec {shlex.quote(compiler() or "c++")} "$@" {shlex.join(options)}\n'
     path = scratch / f"c++-{store.digest_bytes(script.encode())[:12]}"
     if not path.exists():
-        with store.replacing(path, mode=0o755) as written:
+        with store.atomic_write(path, mode=0o755) as written:
             written.write_text(script)
     return path
 
 
-def opened(package: Path) -> Runnable:
+def opened(package: Path) -> ForwardFn:
     """A package as what maps images to logits.
 
     By the loader in C++: torch's own around it brings in the compiler, which takes three seconds
@@ -244,7 +244,7 @@ def opened(package: Path) -> Runnable:
     return forward
 
 
-def verbose(forward: Runnable, images: Tensor) -> list[str]:
+def verbose(forward: ForwardFn, images: Tensor) -> list[str]:
     """OneDNN's log of the second of two forwards: the first one sets up."""
     with torch.inference_mode():
         forward(images)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from qmodels.backends import onnxruntime_session
-from qmodels.backends.base import Backend, Kernel, LayerNoise, Runnable, Stored
+from qmodels.backends.base import Backend, ForwardFn, Kernel, LayerNoise, Stored
 from qmodels.backends.onnxruntime_session import FILE
 from qmodels.network import onnx_graph
 from qmodels.network.evaluation import sqnr_db
@@ -41,11 +41,11 @@ class OnnxRuntime(Backend):
         """Write a graph with its weights into one file."""
         (folder / FILE).write_bytes(model.SerializeToString())
 
-    def load(self, artifact: Stored) -> Runnable:
+    def load(self, artifact: Stored) -> ForwardFn:
         """Open a session."""
         return running(session(str(artifact.folder / FILE)))
 
-    def kernels(self, forward: Runnable, artifact: Stored, images: Tensor) -> list[Kernel]:
+    def kernels(self, forward: ForwardFn, artifact: Stored, images: Tensor) -> list[Kernel]:
         """What the profiler of a session says that it executed."""
         import onnx
 
@@ -64,7 +64,7 @@ class OnnxRuntime(Backend):
             and MULTIPLYING.search(event["args"]["op_name"])
         ]
 
-    def reference(self, model: "ModelProto") -> Runnable:
+    def reference(self, model: "ModelProto") -> ForwardFn:
         """The graph without optimizations: it dequantizes, multiplies in float32, quantizes."""
         return running(session(model.SerializeToString(), **unoptimized()))
 
@@ -114,7 +114,7 @@ def session(graph: str | bytes, **options: Any) -> Any:
     return onnxruntime_session.session(graph, torch.get_num_threads(), **options)
 
 
-def running(opened: Any) -> Runnable:
+def running(opened: Any) -> ForwardFn:
     """A session as what maps images to logits."""
     forward = onnxruntime_session.running(opened)
     return lambda images: torch.from_numpy(forward(images.numpy()))

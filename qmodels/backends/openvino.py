@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from qmodels.backends import openvino_network
-from qmodels.backends.base import Backend, Kernel, Runnable, Stored
+from qmodels.backends.base import Backend, ForwardFn, Kernel, Stored
 from qmodels.backends.openvino_network import FILE
 from qmodels.network import onnx_graph
 
@@ -34,11 +34,11 @@ class OpenVino(Backend):
 
         openvino.save_model(model, folder / FILE, compress_to_fp16=False)
 
-    def load(self, artifact: Stored) -> Runnable:
+    def load(self, artifact: Stored) -> ForwardFn:
         """Compile for this processor, for as many threads as torch has."""
         return running(compiled(artifact.folder / FILE))
 
-    def kernels(self, forward: Runnable, artifact: Stored, images: Tensor) -> list[Kernel]:
+    def kernels(self, forward: ForwardFn, artifact: Stored, images: Tensor) -> list[Kernel]:
         """What the execution graph says that a forward ran, with the weights that it ran on."""
         network = compiled(artifact.folder / FILE, PERF_COUNT=True)
         running(network)(images)
@@ -63,9 +63,9 @@ class OpenVino(Backend):
                 )
         return executed_kernels
 
-    def reference(self, model: Any) -> Runnable:
+    def reference(self, model: Any) -> ForwardFn:
         """The graph as it is written: products of fake-quantized values in float32."""
-        return running(compiled(multiplied_out(model), **UNLOWERED))
+        return running(compiled(dequantize_linear_weights(model), **UNLOWERED))
 
     def saturates(self) -> bool | None:
         """Whether its int8 convolution gives wrong sums at full range on this machine."""
@@ -85,13 +85,13 @@ def compiled(model: Any, **options: Any) -> Any:
     return openvino_network.compiled(model, torch.get_num_threads(), **options)
 
 
-def running(network: Any) -> Runnable:
+def running(network: Any) -> ForwardFn:
     """A compiled graph as what maps images to logits."""
     forward = openvino_network.running(network)
     return lambda images: torch.from_numpy(forward(images.numpy()))
 
 
-def multiplied_out(model: Any) -> Any:
+def dequantize_linear_weights(model: Any) -> Any:
     """A copy of a graph whose linear layers have float32 weights instead of int8 and scales.
 
     The plugin has no kernel for the latter on processors without AVX-512 that are told not to

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from qmodels.backends.base import Runnable, Stored
+from qmodels.backends.base import ForwardFn, Stored
 from qmodels.backends.torch_engine import TorchBackend
 from qmodels.system import store
 
@@ -52,7 +52,7 @@ class Packed(TorchBackend):
                 tensors[f"{name}.levels"] = levels.contiguous()
         save_file(tensors, folder / FILE, metadata={"shapes": json.dumps(shapes)})
 
-    def read(self, artifact: Stored) -> Runnable:
+    def read(self, artifact: Stored) -> ForwardFn:
         """Fill the modules, with weights multiplied out."""
         tensors, metadata = store.read_safetensors(artifact.folder / FILE)
         shapes = json.loads(metadata["shapes"])

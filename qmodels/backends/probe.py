@@ -1,4 +1,4 @@
-"""Ask a backend whether it works here, and whether its int8 kernels saturate.
+"""Probe whether a backend works here, and whether its int8 kernels saturate.
 
 A runtime other than torch is probed in a process of its own. If it is broken, even by an illegal
 instruction, only its own variants are lost.
@@ -19,12 +19,12 @@ from qmodels.system import machine, packages, sources, store, worker
 from qmodels.system.errors import UserError
 
 SECONDS = 120.0
-VERDICT_FILE = "verdict.json"
+STATUS_FILE = "status.json"
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What came of asking a backend.
+class BackendStatus:
+    """What a probe of a backend gave.
 
     Attributes:
         broken: why it does not work, in part of a line; None where it does.
@@ -35,15 +35,15 @@ class Verdict:
     saturates: bool | None
 
 
-class Broken(UserError):
+class BackendBroken(UserError):
     """A runtime is installed and does not work; the text says why, in part of a line."""
 
 
 @cache
-def ask(backend: Backend, modules: tuple[str, ...]) -> Verdict:
+def probe_backend(backend: Backend, modules: tuple[str, ...]) -> BackendStatus:
     """Whether a backend works together with modules that a variant needs, and saturates."""
     if not (backend.isolated and modules):
-        return Verdict(None, backend.saturates())
+        return BackendStatus(None, backend.saturates())
     inputs = {
         "backend": backend.name,
         "modules": {module: packages.installed(module) for module in modules},
@@ -51,34 +51,34 @@ def ask(backend: Backend, modules: tuple[str, ...]) -> Verdict:
         "versions": machine.versions(),
         # Variables that hide instructions from a kernel library.
         "isa": {name: value for name, value in os.environ.items() if name.endswith("_ISA")},
-        "sources": sources.import_digests([ask, type(backend)]),
+        "sources": sources.import_digests([probe_backend, type(backend)]),
     }
 
     def write(folder: Path) -> None:
-        verdict = in_a_process(backend.name, modules)
-        store.write_text(folder / VERDICT_FILE, json.dumps(asdict(verdict)))
+        status = probe_in_subprocess(backend.name, modules)
+        store.write_text(folder / STATUS_FILE, json.dumps(asdict(status)))
 
     try:
-        folder = store.build_folder(
+        folder = store.get_or_build(
             f"{backend.name}-probe", inputs, write, root=store.cache_dir("probes")
         )
-    except Broken as error:
-        return Verdict(str(error), None)
-    return Verdict(**json.loads((folder / VERDICT_FILE).read_text(encoding="utf-8")))
+    except BackendBroken as error:
+        return BackendStatus(str(error), None)
+    return BackendStatus(**json.loads((folder / STATUS_FILE).read_text(encoding="utf-8")))
 
 
-def in_a_process(name: str, modules: tuple[str, ...]) -> Verdict:
+def probe_in_subprocess(name: str, modules: tuple[str, ...]) -> BackendStatus:
     """What a fresh process answers.
 
     Raises:
-        Broken: it gave no answer.
+        BackendBroken: it gave no answer.
     """
     try:
         with worker.start("qmodels.backends.probe") as process:
             request = {"backend": name, "modules": modules}
-            return Verdict(**process.request(request, limit=SECONDS))
+            return BackendStatus(**process.request(request, limit=SECONDS))
     except UserError as error:
-        raise Broken(str(error)) from None
+        raise BackendBroken(str(error)) from None
 
 
 def answer(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
     """
     for module in request["modules"]:
         import_module(module)
-    return asdict(Verdict(None, registry.find(request["backend"]).saturates()))
+    return asdict(BackendStatus(None, registry.find(request["backend"]).saturates()))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from qmodels.backends import cuda_graphs
-from qmodels.backends.base import Backend, Kernel, Runnable, Stored
+from qmodels.backends.base import Backend, ForwardFn, Kernel, Stored
 from qmodels.network.onnx_graph import INPUT, OUTPUT
 from qmodels.system.errors import Obstacle, UserError
 
@@ -46,7 +46,7 @@ class TensorRt(Backend):
         """
         (folder / FILE).write_bytes(build(model.SerializeToString()))
 
-    def load(self, artifact: Stored) -> Runnable:
+    def load(self, artifact: Stored) -> ForwardFn:
         """Read an engine, and capture each batch size when it first comes.
 
         Raises:
@@ -61,7 +61,7 @@ class TensorRt(Backend):
 
         return forward
 
-    def kernels(self, forward: Runnable, artifact: Stored, images: Tensor) -> list[Kernel]:
+    def kernels(self, forward: ForwardFn, artifact: Stored, images: Tensor) -> list[Kernel]:
         """What the engine's inspector says of the layers that it runs for a batch size."""
         import tensorrt
 
@@ -75,7 +75,7 @@ class TensorRt(Backend):
         told = inspector.get_engine_information(tensorrt.LayerInformationFormat.JSON)
         return inspected(told)
 
-    def reference(self, model: "ModelProto") -> Runnable:
+    def reference(self, model: "ModelProto") -> ForwardFn:
         """The graph as it is written, on the CPU: products of rounded values in float32."""
         from onnx.reference import ReferenceEvaluator
 
@@ -183,7 +183,7 @@ def torch_allocator() -> Any:
     return Allocator()
 
 
-def running(engine: Any) -> Runnable:
+def running(engine: Any) -> ForwardFn:
     """An engine as what maps images on the GPU to logits there.
 
     Of a context of its own: one that was captured for a shape must not see another. The context

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from qmodels.backends import dispatch
-from qmodels.backends.base import Backend, Kernel, LayerNoise, Runnable, Stored
+from qmodels.backends.base import Backend, ForwardFn, Kernel, LayerNoise, Stored
 from qmodels.network import eager_quantization
 from qmodels.network.evaluation import sqnr_db
 from qmodels.network.fusion import fuse
@@ -81,20 +81,20 @@ class TorchBackend(Backend):
             fixable=True,
         )
 
-    def load(self, artifact: Stored) -> Runnable:
+    def load(self, artifact: Stored) -> ForwardFn:
         """Read what was saved, to run on the engine whatever torch's global choice is."""
         with eager_quantization.quantized_engine(self.engine):
             return eager_quantization.on_engine(self.engine, self.read(artifact))
 
     @abstractmethod
-    def read(self, artifact: Stored) -> Runnable:
+    def read(self, artifact: Stored) -> ForwardFn:
         """Read what was saved, with weights packed for the engine that is chosen."""
 
-    def kernels(self, forward: Runnable, artifact: Stored, images: Tensor) -> list[Kernel]:
+    def kernels(self, forward: ForwardFn, artifact: Stored, images: Tensor) -> list[Kernel]:
         """The operators that torch dispatched."""
         return dispatch.kernels(forward, images)
 
-    def reference(self, model: Any) -> Runnable:
+    def reference(self, model: Any) -> ForwardFn:
         """The model with quantized operators replaced by float ones on the same integers."""
         return eager_quantization.on_engine(self.engine, dispatch.reference(model))
 

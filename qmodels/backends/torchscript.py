@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from qmodels.backends import archive
-from qmodels.backends.base import Runnable, Stored
+from qmodels.backends.base import ForwardFn, Stored
 from qmodels.backends.torch_engine import TorchBackend
 from qmodels.network import eager_quantization
 
@@ -27,10 +27,10 @@ class TorchScript(TorchBackend):
             torch.jit.save(model, archive_bytes)
         archive.copy_without(archive_bytes, folder / FILE, ".debug_pkl")
 
-    def read(self, artifact: Stored) -> Runnable:
+    def read(self, artifact: Stored) -> ForwardFn:
         """Read an archive, which holds its own structure."""
         with eager_quantization.suppress_deprecations():
-            script: Runnable = torch.jit.load(artifact.folder / FILE)
+            script: ForwardFn = torch.jit.load(artifact.folder / FILE)
         return script
 
 

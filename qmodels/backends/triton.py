@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from qmodels.backends import cuda_graphs, eager
-from qmodels.backends.base import Backend, Kernel, Runnable, Stored
+from qmodels.backends.base import Backend, ForwardFn, Kernel, Stored
 from qmodels.backends.cuda_graphs import DEVICE
 from qmodels.network.integer import Arithmetic, Convolution
 from qmodels.network.integer_network import IntegerNetwork
@@ -30,7 +30,7 @@ class Triton(Backend):
         """Write the integers."""
         eager.save_state(model, folder)
 
-    def load(self, artifact: Stored) -> Runnable:
+    def load(self, artifact: Stored) -> ForwardFn:
         """Read the integers, for the kernels."""
         from qmodels.backends import triton_int8
 
@@ -38,13 +38,13 @@ class Triton(Backend):
         network.arithmetic = triton_int8.TRITON
         return cuda_graphs.as_graphs(lambda: network)
 
-    def kernels(self, forward: Runnable, artifact: Stored, images: Tensor) -> list[Kernel]:
+    def kernels(self, forward: ForwardFn, artifact: Stored, images: Tensor) -> list[Kernel]:
         """The kernels that a forward launches, run once more without a graph."""
         from qmodels.backends import triton_int8
 
         return launched(restored(artifact).to(DEVICE), triton_int8.TRITON, images.to(DEVICE))
 
-    def reference(self, model: IntegerNetwork) -> Runnable:
+    def reference(self, model: IntegerNetwork) -> ForwardFn:
         """The network itself, which computes exactly on the CPU."""
         return model
 

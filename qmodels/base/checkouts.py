@@ -15,8 +15,8 @@ from pathlib import Path
 from qmodels.gate import Run, read_run
 from qmodels.system import store, worker
 from qmodels.system.errors import UserError
-from qmodels.system.protocol import PROTOCOL, Hello, conversation
-from qmodels.system.worker import HERE, Checkout
+from qmodels.system.protocol import PROTOCOL, Hello, connect
+from qmodels.system.worker import THIS_CHECKOUT, Checkout
 from qmodels.training.checkpoints import Checkpoint
 
 # What a revision's benches need, and its stored runs.
@@ -98,7 +98,7 @@ def revision(name: str) -> Path:
             archive.extractall(folder, filter="data")
 
     inputs = {"commit": sha, "parts": PARTS}
-    return store.build_folder("checkout", inputs, write, root=store.cache_dir("checkouts"))
+    return store.get_or_build("checkout", inputs, write, root=store.cache_dir("checkouts"))
 
 
 def git(*arguments: str) -> bytes:
@@ -112,14 +112,14 @@ def git(*arguments: str) -> bytes:
     environment = {name: value for name, value in os.environ.items() if name[:4] != "GIT_"}
     try:
         finished = worker.run(
-            "git", *arguments, limit=GIT_SECONDS, folder=HERE.root, environment=environment
+            "git", *arguments, limit=GIT_SECONDS, folder=THIS_CHECKOUT.root, environment=environment
         )
     except OSError as error:
         raise UserError(f"git can't be run ({error.strerror}): install it") from None
     if finished.status:
         lines = finished.stderr.decode(errors="replace").splitlines()
         reason = next((line for line in lines if line.startswith("fatal:")), finished.reason)
-        raise GitError(f"git {arguments[0]} failed in {HERE.root}: {reason}")
+        raise GitError(f"git {arguments[0]} failed in {THIS_CHECKOUT.root}: {reason}")
     return finished.stdout
 
 
@@ -130,7 +130,7 @@ def hello(checkout: Checkout) -> Hello:
     Raises:
         UserError: it does not speak this code's protocol.
     """
-    with conversation(checkout) as (_, greeting):
+    with connect(checkout) as (_, greeting):
         return greeting
 
 
@@ -152,7 +152,7 @@ def build(checkout: Checkout, checkpoint: Checkpoint, names: Sequence[str]) -> B
     if not known:
         return BuildResult({}, {})
     request = {"request": "build", "checkpoint": str(checkpoint.path.resolve()), "variants": known}
-    with conversation(checkout) as (process, _):
+    with connect(checkout) as (process, _):
         return BuildResult(**process.request(request, limit=BUILD_SECONDS))
 
 
@@ -194,14 +194,14 @@ def measure(
             "file": str(folder / RECORD),
             **options,
         }
-        with conversation(checkout) as (process, _):
+        with connect(checkout) as (process, _):
             process.request(request, limit=MEASURE_SECONDS)
         run = read_run(folder / RECORD)
         if run.failures:
             raise NotKept(run)
 
     try:
-        folder = store.build_folder("base", inputs, write, root=store.cache_dir("bases"))
+        folder = store.get_or_build("base", inputs, write, root=store.cache_dir("bases"))
     except NotKept as failed:
         return failed.run
     return read_run(folder / RECORD)

@@ -16,7 +16,7 @@ from qmodels.measure.latency_worker import Loader, ModelProcesses
 from qmodels.system import forked, machine, packages, worker
 from qmodels.system.errors import UserError, failure_line
 from qmodels.system.protocol import PROTOCOL
-from qmodels.system.worker import HERE
+from qmodels.system.worker import THIS_CHECKOUT
 from qmodels.training import checkpoints, networks
 
 HELLO_SECONDS = 600.0
@@ -30,7 +30,7 @@ def hello() -> dict[str, Any]:
     return {
         "protocol": PROTOCOL,
         "version": __version__,
-        "root": str(HERE.root.resolve()),
+        "root": str(THIS_CHECKOUT.root.resolve()),
         "variants": list(known),
         "conditions": {
             "machine_class": machine.machine_class(),
@@ -86,7 +86,7 @@ def measure(request: Mapping[str, Any]) -> None:
     # The pytest that asks, if it is one, has variables that are not for this one.
     environment = {
         name: value
-        for name, value in HERE.environment().items()
+        for name, value in THIS_CHECKOUT.environment().items()
         if name != "CI" and not name.startswith("PYTEST_")
     }
     finished = worker.run(
@@ -94,7 +94,7 @@ def measure(request: Mapping[str, Any]) -> None:
         *("-p", "no:cacheprovider"),  # writes nothing into the checkout
         *(f"{name}={value}" for name, value in options.items() if value is not None),
         limit=BENCHES_SECONDS,
-        folder=HERE.root,
+        folder=THIS_CHECKOUT.root,
         environment=environment,
     )
     if not Path(request["file"]).exists():

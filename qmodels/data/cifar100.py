@@ -44,7 +44,7 @@ def load() -> Dataset:
         load_train=load_train,
         mean=(0.5071, 0.4865, 0.4409),
         std=(0.2673, 0.2564, 0.2762),
-        mirrors=True,
+        hflip=True,
     )
 
 

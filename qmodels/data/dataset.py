@@ -40,7 +40,7 @@ class Dataset:
         load_train: reads the training split, which only training needs.
         mean: of each channel over the training split, in units where white is 1.
         std: likewise.
-        mirrors: whether a mirrored image is still one of its class (a digit is not).
+        hflip: whether a mirrored image is still one of its class (a digit is not).
     """
 
     name: str
@@ -50,7 +50,7 @@ class Dataset:
     load_train: Callable[[], Split]
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    mirrors: bool
+    hflip: bool
 
     @cached_property
     def train(self) -> Split:

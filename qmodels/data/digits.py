@@ -35,5 +35,5 @@ def load() -> Dataset:
         load_train=lambda: train,
         mean=(0.3047,) * 3,
         std=(0.3234,) * 3,
-        mirrors=False,
+        hflip=False,
     )

@@ -30,10 +30,10 @@ def tile(images: Tensor, columns: int) -> NDArray[np.uint8]:
 
 def write(name: str, split: Split, columns: int) -> None:
     """Write a split into the package."""
-    with store.replacing(cifar100.PACKAGED / f"{name}.webp") as scratch:
+    with store.atomic_write(cifar100.PACKAGED / f"{name}.webp") as scratch:
         picture = Image.fromarray(tile(split.images, columns))
         picture.save(scratch, "webp", lossless=True, quality=100, method=6)
-    with store.replacing(cifar100.PACKAGED / f"{name}.labels") as scratch:
+    with store.atomic_write(cifar100.PACKAGED / f"{name}.labels") as scratch:
         scratch.write_bytes(split.labels.to(torch.uint8).numpy().tobytes())
 
 

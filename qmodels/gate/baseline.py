@@ -16,7 +16,7 @@ class Baseline:
 
     Attributes:
         path: of the first file; of a base, of its code.
-        beside: whether a base measured it on this machine just now.
+        from_base: whether a base measured it on this machine just now.
         partial_for: machine classes of which no whole run is stored. An absent entry of such a
             class is new. An absent entry of another class is missing.
         failures: of a base, why benches failed there, by name.
@@ -24,7 +24,7 @@ class Baseline:
 
     path: Path
     entries: Mapping[Key, Entry]
-    beside: bool = False
+    from_base: bool = False
     partial_for: frozenset[str] = frozenset()
     failures: Mapping[str, str] = field(default_factory=dict)
 

@@ -37,10 +37,10 @@ class StoredChanges:
             old = measured if stored.machine_class == now.machine_class else None
         if old is None:
             return 0.0
-        loss = worse_by(stored.metrics[name], old)
+        loss = worsening(stored.metrics[name], old)
         return loss if loss > old.slack(tolerance) else 0.0
 
 
-def worse_by(now: Metric, before: Metric) -> float:
+def worsening(now: Metric, before: Metric) -> float:
     """How much worse a metric is than before, in its unit."""
     return now.value - before.value if now.better == "lower" else before.value - now.value

@@ -63,24 +63,24 @@ def of_one_processor(now: Entry, before: Entry) -> bool:
     return first.host == second.host or first.processor == second.processor != "unknown"
 
 
-def unlike(now: Entry, before: Entry, *, beside: bool = False) -> str | None:
+def incompatibility(now: Entry, before: Entry, *, from_base: bool = False) -> str | None:
     """Why two entries can't be compared, with the remedy; None where they can.
 
     Args:
-        beside: the one before is a base's, whose packages may be other ones.
+        from_base: the one before is a base's, whose packages may be other ones.
     """
     for condition in COMPARABILITY_KEYS:
         then, here = before.conditions[condition], now.conditions[condition]
         if condition == "runtime":
             then, here = public_versions(then), public_versions(here)
-            if then != here and not beside:
+            if then != here and not from_base:
                 return f"{then}, and this run has {here}: {PINNED}"
         elif then != here:
             return f"{condition} {then}, and this run has {here}: leave that as it was"
     then, here = (
         public_versions(entry.provenance.versions.get("torch")) for entry in (before, now)
     )
-    if then != here and not beside:
+    if then != here and not from_base:
         return f"torch {then}, and this run has {here}, so it is stale: {PINNED}"
     if now.ranks and before.ranks and now.ranks.images != before.ranks.images:
         return "other test images: restore the data set"

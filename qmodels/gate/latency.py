@@ -8,7 +8,7 @@ import numpy as np
 
 from qmodels.gate import sequential
 from qmodels.gate.baseline import Baseline
-from qmodels.gate.comparable import limit, unlike
+from qmodels.gate.comparable import incompatibility, limit
 from qmodels.gate.entry import Entry
 from qmodels.gate.intervals import (
     Interval,
@@ -191,7 +191,7 @@ def rule_stored(now: Entry, baseline: Baseline | None, tolerances: Tolerances) -
         now: the conditions of this run; it has no metrics yet.
     """
     before = baseline.entries.get(now.key) if baseline else None
-    if before is None or unlike(now, before):
+    if before is None or incompatibility(now, before):
         return None
     name = "probe_ratio" if now.variant == REFERENCE else "latency_ratio"
     tolerance = limit(tolerances, name, now, before)

@@ -30,7 +30,7 @@ class Stage:
 SCREEN = Stage(first=4, most=24, alpha=1 / 16)
 CONFIRM = Stage(first=5, most=24, alpha=1 / 32)
 # Samples are drawn until a slowdown of so many tolerances is excluded.
-CAUGHT = 2.0
+DETECTABLE_RATIO = 2.0
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def answer(interval: Interval, tolerance: float) -> Answer:
         return "slower"
     if interval.high < -tolerance:
         return "faster"
-    if interval.high > CAUGHT * tolerance:
+    if interval.high > DETECTABLE_RATIO * tolerance:
         return "inconclusive"
     return "same"
 

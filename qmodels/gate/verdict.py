@@ -9,8 +9,8 @@ from collections.abc import Mapping
 
 from qmodels.gate import ranks, sequential
 from qmodels.gate.baseline import Baseline
-from qmodels.gate.changes import LATENCIES, StoredChanges, worse_by
-from qmodels.gate.comparable import limit, origin_of, unlike
+from qmodels.gate.changes import LATENCIES, StoredChanges, worsening
+from qmodels.gate.comparable import incompatibility, limit, origin_of
 from qmodels.gate.entry import Entry
 from qmodels.gate.finding import Finding, Verdict
 from qmodels.gate.intervals import rank_sum_interval, signed_rank_interval
@@ -20,7 +20,7 @@ from qmodels.measure.metric import Metric
 
 ACCEPT = "accept it with --qmodels-update-baseline"
 ACCEPT_LATENCY = "raise its tolerance in baselines/tolerances.toml"
-OF_ANSWERS: Mapping[sequential.Answer, Verdict] = {
+VERDICT_BY_ANSWER: Mapping[sequential.Answer, Verdict] = {
     "slower": "regressed",
     "faster": "improved",
     "same": "ok",
@@ -57,10 +57,10 @@ def compare(
         lacks = f"{baseline.shown} has no {now.name}"
         if now.name in baseline.failures:
             lacks = f"The base failed to measure it: {baseline.failures[now.name]}"
-        if baseline.beside or now.machine_class in baseline.partial_for:
+        if baseline.from_base or now.machine_class in baseline.partial_for:
             return without_baseline("new", lacks)
         return without_baseline("missing", f"{lacks}: {ACCEPT}")
-    reason = unlike(now, before, beside=baseline.beside)
+    reason = incompatibility(now, before, from_base=baseline.from_base)
     if reason:
         return without_baseline(
             "missing", f"{baseline.shown} was measured with {reason}, or {ACCEPT}"
@@ -150,7 +150,7 @@ def advice(verdict: Verdict, acceptance: str = ACCEPT) -> str:
 
 def by_value(now: Metric, before: Metric, slack: float) -> Verdict:
     """Worse than tolerated, better by as much, or neither."""
-    worse = worse_by(now, before)
+    worse = worsening(now, before)
     if worse > slack:
         return "regressed"
     return "improved" if worse < -slack else "ok"
@@ -171,7 +171,7 @@ def by_samples(now: Metric, before: Metric, tolerance: float) -> Verdict:
         lambda samples, alpha: rank_sum_interval(samples, before.samples, alpha),
         math.log1p(tolerance),
     )
-    return OF_ANSWERS[answer]
+    return VERDICT_BY_ANSWER[answer]
 
 
 def in_turn(now: Entry, name: str, tolerances: Tolerances) -> Finding:
@@ -182,7 +182,7 @@ def in_turn(now: Entry, name: str, tolerances: Tolerances) -> Finding:
     answer = sequential.conclude(
         Samples(metric.samples, metric.confirmation), signed_rank_interval, math.log1p(tolerance)
     )
-    verdict = OF_ANSWERS[answer]
+    verdict = VERDICT_BY_ANSWER[answer]
     pairs = len(metric.samples) + len(metric.confirmation)
     change = (
         f"{name} {readable(metric.value, metric.unit)} "

@@ -12,7 +12,7 @@ from qmodels.harness.session import BenchSession
 from qmodels.measure import ceiling
 from qmodels.measure.latency import Arm
 from qmodels.system.errors import UserError
-from qmodels.system.worker import HERE
+from qmodels.system.worker import THIS_CHECKOUT
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Latencies:
         cases = [case for case in self.entries if case[0] in folders]
         paired = [case for case in cases if case[0] in base_folders]
         alone = [case for case in cases if case[0] not in base_folders]  # new ones have no base
-        head = Arm(HERE, {"artifacts": folders})
+        head = Arm(THIS_CHECKOUT, {"artifacts": folders})
         timings: dict[Case, Timings] = {}
         if settings.base and paired:
             base = Arm(settings.base, {"artifacts": base_folders})
@@ -65,20 +65,20 @@ class Latencies:
             cases,
             head,
             base,
-            self.rules(cases, beside=base is not None),
+            self.rules(cases, with_base=base is not None),
             settings.threads,
             limits=self.limits(cases),
             to_store=settings.update_baseline,
         )
 
-    def rules(self, cases: Iterable[Case], *, beside: bool) -> dict[Case, Rule]:
+    def rules(self, cases: Iterable[Case], *, with_base: bool) -> dict[Case, Rule]:
         """How each case is judged, where there is something to compare it with."""
         settings = self.session.settings
         stored = None if settings.base else settings.baseline
         rules = {}
         for case in cases:
             entry = self.entries[case]
-            if beside:
+            if with_base:
                 rule = latency.rule_beside(entry.variant, entry.arithmetic, settings.tolerances)
             else:
                 rule = latency.rule_stored(entry, stored, settings.tolerances)

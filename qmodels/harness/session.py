@@ -13,7 +13,7 @@ from torch import Tensor
 
 from qmodels import data, variants
 from qmodels.backends import dispatch
-from qmodels.backends.base import Runnable
+from qmodels.backends.base import ForwardFn
 from qmodels.data import Dataset, Split
 from qmodels.harness.settings import Settings
 from qmodels.network import Network, evaluation
@@ -64,7 +64,7 @@ class BenchSession:
         return sum(kernel.macs for kernel in dispatch.kernels(model, image))
 
     @cached_property
-    def fp32(self) -> Runnable:
+    def fp32(self) -> ForwardFn:
         """The float model that ratios and drops are against."""
         return self.build(variants.registry.REFERENCE).load()
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from qmodels.backends.base import Runnable
+from qmodels.backends.base import ForwardFn
 from qmodels.backends.torch_engine import ENGINES, default_engine
 from qmodels.network import eager_quantization
 from qmodels.system import machine
@@ -28,12 +28,12 @@ def name(arithmetic: str) -> str:
     return f"ceiling-{arithmetic}"
 
 
-def limits() -> dict[str, Callable[[], Runnable]]:
+def limits() -> dict[str, Callable[[], ForwardFn]]:
     """What makes the convolution of each arithmetic that this machine has, by its name.
 
     They take images, as models do, and ignore them.
     """
-    makers: dict[str, Callable[[], Runnable]] = {"float32": lambda: floating(torch.float32)}
+    makers: dict[str, Callable[[], ForwardFn]] = {"float32": lambda: floating(torch.float32)}
     if machine.multiplies_bfloat16():
         makers["bfloat16"] = lambda: floating(torch.bfloat16)
     if default_engine() != "none":
@@ -41,7 +41,7 @@ def limits() -> dict[str, Callable[[], Runnable]]:
     return {name(arithmetic): make for arithmetic, make in makers.items()}
 
 
-def floating(dtype: torch.dtype) -> Runnable:
+def floating(dtype: torch.dtype) -> ForwardFn:
     """By oneDNN, weights laid out ahead."""
     image = torch.randn(IMAGES, CHANNELS, SIDE, SIDE).to(dtype)
     image = image.contiguous(memory_format=torch.channels_last)
@@ -56,13 +56,13 @@ def floating(dtype: torch.dtype) -> Runnable:
     return run
 
 
-def int8() -> Runnable:
+def int8() -> ForwardFn:
     """By the fastest of torch's engines."""
     known = [name for name in ENGINES if name in torch.backends.quantized.supported_engines]
     return min((convolution(engine) for engine in known), key=fastest)
 
 
-def convolution(engine: str) -> Runnable:
+def convolution(engine: str) -> ForwardFn:
     """By one engine, activations uint8 and weights int8."""
     image = torch.quantize_per_tensor(
         torch.randn(IMAGES, CHANNELS, SIDE, SIDE), 0.05, 64, torch.quint8
@@ -78,7 +78,7 @@ def convolution(engine: str) -> Runnable:
     return eager_quantization.on_engine(engine, run)
 
 
-def fastest(run: Runnable) -> float:
+def fastest(run: ForwardFn) -> float:
     """Seconds of the fastest of some calls."""
     nothing = torch.empty(0)
     seconds = []

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from qmodels.backends.base import Runnable
+from qmodels.backends.base import ForwardFn
 from qmodels.measure.metric import Metric, measured
 from qmodels.system import machine
 
@@ -127,11 +127,11 @@ def peak(gpu: Card, multiplied: Multiplied) -> float | None:
 
 
 def seconds_in_turn(
-    models: Mapping[str, Runnable],
+    models: Mapping[str, ForwardFn],
     images: Tensor,
     *,
     rounds: int = ROUNDS,
-    visit: Callable[[Runnable, Tensor], float] | None = None,
+    visit: Callable[[ForwardFn, Tensor], float] | None = None,
 ) -> dict[str, NDArray[np.float64]]:
     """Seconds of a forward, (rounds,) of each model, all in turn.
 
@@ -152,7 +152,7 @@ def seconds_in_turn(
 
 
 def seconds_by_events(
-    forward: Runnable, images: Tensor, event: Callable[..., Any] = torch.cuda.Event
+    forward: ForwardFn, images: Tensor, event: Callable[..., Any] = torch.cuda.Event
 ) -> float:
     """Mean seconds of the timed forwards of a visit, after some that are not."""
     for _ in range(UNTIMED_FORWARDS):
@@ -167,7 +167,7 @@ def seconds_by_events(
     return milliseconds / 1000 / TIMED_FORWARDS
 
 
-def peak_bytes(load: Callable[[], Runnable], images: Tensor, allocator: Any = torch.cuda) -> int:
+def peak_bytes(load: Callable[[], ForwardFn], images: Tensor, allocator: Any = torch.cuda) -> int:
     """The most bytes that a model takes at a time, from loading it to its first logits.
 
     Counted is what torch's allocator gives away: weights, all that lies between layers, and

@@ -1,7 +1,7 @@
 """Proof that a variant is what it claims: its int8 kernels ran, and they computed right.
 
 What a build returns proves nothing: a graph that lost its int8 patterns runs as well, in float.
-And int8 kernels that saturate give wrong sums without a word (see ``machine.int8_saturates``).
+And int8 kernels can saturate silently (see ``torch_engine.int8_saturates``).
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ MARGIN_DB = 3.0
 
 
 @dataclass(frozen=True)
-class Proof:
+class KernelReport:
     """What a forward showed.
 
     Attributes:
@@ -44,9 +44,9 @@ class Proof:
         return metrics
 
 
-def proof(
+def report(
     ran: Sequence[Kernel], macs: int, logits: Tensor, reference: Tensor | None, fp32: Tensor
-) -> Proof:
+) -> KernelReport:
     """What a forward of one image ran, and what one of more images gave.
 
     Args:
@@ -56,7 +56,7 @@ def proof(
         reference: of the same model in reference arithmetic, for the same images.
         fp32: of the float model.
     """
-    return Proof(
+    return KernelReport(
         int8_fraction=sum(kernel.macs for kernel in ran if kernel.int8) / macs,
         not_finite=not_finite(logits),
         runtime_sqnr_db=None if reference is None else sqnr_db(logits, reference),
@@ -64,16 +64,16 @@ def proof(
     )
 
 
-def doubt(variant: Variant, shown: Proof) -> str | None:
+def check(variant: Variant, report: KernelReport) -> str | None:
     """Why a variant is not what it claims to be, in a line; None where it is."""
-    if shown.not_finite:
-        return f"{variant.name}: {shown.not_finite}"
-    if shown.int8_fraction < variant.int8_share:
+    if report.not_finite:
+        return f"{variant.name}: {report.not_finite}"
+    if report.int8_fraction < variant.int8_share:
         return (
-            f"{variant.name} ran {100 * shown.int8_fraction:.1f} % of its multiply-accumulates in "
+            f"{variant.name} ran {100 * report.int8_fraction:.1f} % of its multiply-accumulates in "
             f"int8 and claims {100 * variant.int8_share:.0f} %: its kernels fell back to float"
         )
-    runtime, quantization = shown.runtime_sqnr_db, shown.quantization_sqnr_db
+    runtime, quantization = report.runtime_sqnr_db, report.quantization_sqnr_db
     if runtime is None or quantization is None or runtime >= quantization - MARGIN_DB:
         return None
     return (

@@ -123,7 +123,7 @@ def measure(arms: Sequence[Arm], models: Mapping[int, Sequence[str]], threads: i
     with ExitStack() as stack:
         workers = [
             stack.enter_context(
-                protocol.conversation(arm.checkout, command=arm.command, environment=STEADY_HEAP)
+                protocol.connect(arm.checkout, command=arm.command, environment=STEADY_HEAP)
             )[0]
             for arm in arms
         ]

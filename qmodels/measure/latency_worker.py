@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from qmodels.backends.base import Runnable
+from qmodels.backends.base import ForwardFn
 from qmodels.measure import ceiling, timing
 from qmodels.measure.probe import probe
 from qmodels.system import forked
@@ -57,7 +57,7 @@ def load_artifact(folder: str) -> Forwards:
     return forward_of
 
 
-def without_images(make: Callable[[], Runnable]) -> Forwards:
+def without_images(make: Callable[[], ForwardFn]) -> Forwards:
     """A model that looks at no images: its forwards are the same for every batch size."""
     forward = partial(make(), torch.empty(0))
     return lambda batch_size: forward

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qmodels.backends.base import Runnable
+from qmodels.backends.base import ForwardFn
 from qmodels.measure import footprint
 from qmodels.measure.metric import Metric, measured
 from qmodels.measure.operators import Row
@@ -46,7 +46,7 @@ class Profile:
         }
 
 
-def profile(forward: Runnable, images: Tensor) -> Profile:
+def profile(forward: ForwardFn, images: Tensor) -> Profile:
     """Profile one forward with ``torch.profiler``, after warm-up.
 
     Args:
@@ -93,7 +93,7 @@ def totals(profiler: torch.profiler.profile) -> tuple[int, int]:
     return allocated, peak
 
 
-def held(artifact: Artifact, threads: int) -> dict[str, Metric]:
+def process_memory(artifact: Artifact, threads: int) -> dict[str, Metric]:
     """``memory_bytes`` that a fresh process holds for an artifact, and ``rss_bytes``, its peak.
 
     There is no ``memory_bytes`` where ``unmeasured`` says so.

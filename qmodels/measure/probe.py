@@ -7,7 +7,7 @@ constants here and from nothing of the networks.
 import torch
 from torch import Tensor, nn
 
-from qmodels.backends.base import Runnable
+from qmodels.backends.base import ForwardFn
 from qmodels.backends.torch_engine import default_engine
 from qmodels.network import eager_quantization
 
@@ -16,7 +16,7 @@ from qmodels.network import eager_quantization
 SHAPES = ((8, 48), (16, 32), (24, 24), (32, 24), (48, 16), (64, 16), (96, 8), (128, 8))
 
 
-def probe() -> Runnable:
+def probe() -> ForwardFn:
     """3x3 convolutions of many shapes, each in float32 and in int8, about a millisecond in all.
 
     It takes images, as models do, and ignores them.
@@ -31,12 +31,12 @@ def probe() -> Runnable:
     return run
 
 
-def convolutions(channels: int, size: int) -> list[Runnable]:
+def convolutions(channels: int, size: int) -> list[ForwardFn]:
     """A convolution in float32, and in int8 where this torch has an engine for it."""
     generator = torch.Generator().manual_seed(channels)
     image = torch.randn(1, channels, size, size, generator=generator)
     weight = torch.randn(channels, channels, 3, 3, generator=generator)
-    kernels: list[Runnable] = [lambda images: nn.functional.conv2d(image, weight, padding=1)]
+    kernels: list[ForwardFn] = [lambda images: nn.functional.conv2d(image, weight, padding=1)]
     engine = default_engine()
     if engine != "none":
         with eager_quantization.quantized_engine(engine):

@@ -33,6 +33,6 @@ def axes(path: Path, *, size: tuple[float, float]) -> Iterator[Any]:
     with mpl.rc_context({"svg.hashsalt": "qmodels", "font.size": 9}):
         figure, drawn = pyplot.subplots(figsize=size)
         yield drawn
-        with store.replacing(path) as scratch:
+        with store.atomic_write(path) as scratch:
             figure.savefig(scratch, format="svg", bbox_inches="tight", metadata={"Date": None})
         pyplot.close(figure)

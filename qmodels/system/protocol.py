@@ -52,7 +52,7 @@ def greet(process: Worker) -> Hello:
 
 
 @contextmanager
-def conversation(
+def connect(
     checkout: Checkout,
     *,
     command: tuple[str, ...] = COMMAND,

@@ -73,7 +73,7 @@ def digest_value(value: Mapping[str, Any]) -> str:
 
 
 @contextmanager
-def replacing(path: Path, mode: int = 0o644) -> Iterator[Path]:
+def atomic_write(path: Path, mode: int = 0o644) -> Iterator[Path]:
     """A temporary name to write to; renamed to ``path`` when the block ends without an error.
 
     A device or a pipe is written to as it is.
@@ -112,7 +112,7 @@ def replacing(path: Path, mode: int = 0o644) -> Iterator[Path]:
 
 def write_text(path: Path, text: str) -> None:
     """Write a whole text file atomically."""
-    with replacing(path) as scratch:
+    with atomic_write(path) as scratch:
         scratch.write_text(text, encoding="utf-8")
 
 
@@ -157,7 +157,7 @@ def lock(path: Path) -> FileLock:
     return FileLock(path.with_name(f".{path.name}.lock"))
 
 
-def build_folder(
+def get_or_build(
     name: str, inputs: Mapping[str, Any], build: Callable[[Path], None], *, root: Path | None = None
 ) -> Path:
     """The folder that ``build`` fills, made once for each distinct ``inputs``.

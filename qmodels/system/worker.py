@@ -59,7 +59,7 @@ class Checkout:
         return {**os.environ, **folders, "PYTHONPATH": path}
 
 
-HERE = Checkout(Path(__file__).parents[2], Path(sys.executable))
+THIS_CHECKOUT = Checkout(Path(__file__).parents[2], Path(sys.executable))
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class Worker:
 
 @contextmanager
 def start(
-    *command: str, checkout: Checkout = HERE, environment: Mapping[str, str] | None = None
+    *command: str, checkout: Checkout = THIS_CHECKOUT, environment: Mapping[str, str] | None = None
 ) -> Iterator[Worker]:
     """Run ``python -m command`` while the block lasts, with a temporary directory of its own.
 

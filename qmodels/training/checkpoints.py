@@ -185,7 +185,7 @@ def save(state: dict[str, Tensor], description: Checkpoint) -> Checkpoint:
         state: the model's state dictionary, its weights float32.
         description: everything but the digest, which is filled in.
     """
-    with store.replacing(description.path) as scratch:
+    with store.atomic_write(description.path) as scratch:
         save_file(to_storage(state), scratch)
         checkpoint = replace(description, sha256=store.digest_file(scratch))
     with store.lock(checkpoint.folder / INDEX):

@@ -32,7 +32,7 @@ class TrainLoader:
 
     def augment(self, chosen: Tensor, epoch: int, generator: Generator) -> Tensor:
         """Augmented images (M, C, H, W) float32 of positions (M,) int64, for an epoch from 0."""
-        if not self.dataset.mirrors:
+        if not self.dataset.hflip:
             mirrored = torch.zeros(len(chosen), dtype=torch.bool)
         elif self.recipe.alternating_mirror:
             mirrored = self.mirrored_first[chosen] ^ (epoch % 2 == 1)

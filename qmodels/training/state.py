@@ -41,7 +41,7 @@ def save(path: Path, state: State, epochs: int, precision: str) -> None:
     tensors = {
         name: value.detach().cpu().contiguous().clone() for name, value in state.tensors().items()
     }
-    with store.replacing(path) as scratch:
+    with store.atomic_write(path) as scratch:
         save_file(tensors, scratch, metadata={"epochs": str(epochs), "precision": precision})
 
 

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from qmodels import data
-from qmodels.backends.base import Runnable
+from qmodels.backends.base import ForwardFn
 from qmodels.data import Dataset
 from qmodels.network import Call, Network
 from qmodels.system import machine, packages, sources, store, worker
@@ -57,7 +57,7 @@ class Artifact:
         """Modules of its structure in eval mode, with random weights."""
         return self.variant.modules(Call(**self.inputs["structure"])().eval())
 
-    def load(self) -> Runnable:
+    def load(self) -> ForwardFn:
         """Load from disk; the outputs are bit for bit those of what was saved.
 
         Raises:
@@ -213,7 +213,7 @@ def build(variant: Variant, network: Network, *, console: Console | None = None)
             build_worker.build(variant, network, folder)
 
     name = f"{network.name}-{variant.name}"
-    return Artifact(variant, store.build_folder(name, inputs(variant, network), write))
+    return Artifact(variant, store.get_or_build(name, inputs(variant, network), write))
 
 
 def build_apart(variant: Variant, network: Network, folder: Path) -> None:

@@ -96,9 +96,9 @@ class Variant:
         modules: nn.Module = make(model)
         return modules
 
-    def probe(self) -> probe.Verdict:
+    def probe(self) -> probe.BackendStatus:
         """What its backend answers, asked together with the modules that the variant requires."""
-        return probe.ask(self.backend, self.requires)
+        return probe.probe_backend(self.backend, self.requires)
 
     def obstacle(self) -> Obstacle | None:
         """Why this variant can't run here; None where it can.

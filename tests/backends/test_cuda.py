@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from qmodels.backends import cuda, cuda_graphs
-from qmodels.backends.base import Runnable, Stored
+from qmodels.backends.base import ForwardFn, Stored
 from qmodels.network.precision import InPrecision
 
 PRECISIONS = (torch.float32, torch.float16, torch.bfloat16)
@@ -21,7 +21,7 @@ PRECISIONS = (torch.float32, torch.float16, torch.bfloat16)
 class Captured:
     """As a graph does: computes for one shape only, always into the same memory."""
 
-    forward: Runnable
+    forward: ForwardFn
     shape: tuple[int, ...]
 
     def replay(self, images: Tensor) -> Tensor:
@@ -33,12 +33,12 @@ def test_each_batch_size_is_captured_once_and_from_a_forward_of_its_own() -> Non
     captured: list[tuple[int, ...]] = []
     opened: list[int] = []
 
-    def forwards() -> Runnable:
+    def forwards() -> ForwardFn:
         opened.append(len(opened))
         place = opened[-1]
         return lambda images: images.sum((1, 2, 3)) + 100 * place
 
-    def capture(forward: Runnable, shape: tuple[int, ...]) -> Captured:
+    def capture(forward: ForwardFn, shape: tuple[int, ...]) -> Captured:
         captured.append(shape)
         return Captured(forward, shape)
 
@@ -53,7 +53,7 @@ def test_each_batch_size_is_captured_once_and_from_a_forward_of_its_own() -> Non
 def test_only_the_latest_graphs_keep_their_memory() -> None:
     captured: list[int] = []
 
-    def capture(forward: Runnable, shape: tuple[int, ...]) -> Captured:
+    def capture(forward: ForwardFn, shape: tuple[int, ...]) -> Captured:
         captured.append(shape[0])
         return Captured(forward, shape)
 
@@ -111,7 +111,7 @@ def test_a_graph_keeps_alive_what_it_captured_and_no_longer(gpu: Any) -> None:
 def test_so_does_a_model_for_each_of_its_graphs(gpu: Any) -> None:
     owned: list[weakref.ref[Tensor]] = []
 
-    def forwards() -> Runnable:
+    def forwards() -> ForwardFn:
         forward = Doubling(gpu)
         owned.append(weakref.ref(forward.factor))
         return forward

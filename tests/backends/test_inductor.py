@@ -127,8 +127,8 @@ def test_a_graph_that_runs_in_float_is_caught(packages: Stored) -> None:
         logits = forward(images)
     ran = inductor.BACKEND.kernels(forward, packages, images)
     macs = 16 * 3 * 9 * 32 * 32 + 16 * 4
-    doubt = kernels.doubt(
-        all_variants()["pt2e-int8"], kernels.proof(ran, macs, logits, None, logits)
+    doubt = kernels.check(
+        all_variants()["pt2e-int8"], kernels.report(ran, macs, logits, None, logits)
     )
     assert "pt2e-int8 ran 0.0 % of its multiply-accumulates in int8" in str(doubt)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from qmodels.backends import openvino_network
-from qmodels.backends.openvino import compiled, multiplied_out
+from qmodels.backends.openvino import compiled, dequantize_linear_weights
 from qmodels.system import worker
 
 openvino = pytest.importorskip("openvino")
@@ -23,7 +23,7 @@ def test_weights_of_linear_layers_are_multiplied_out_in_a_copy() -> None:
     )
     product = opset13.matmul(images, weights, transpose_a=False, transpose_b=True)
     model = openvino.Model([product], [images], "linear")
-    copy = multiplied_out(model)
+    copy = dequantize_linear_weights(model)
     kinds = [[node.get_type_name() for node in graph.get_ordered_ops()] for graph in (model, copy)]
     assert "Convert" in kinds[0]
     assert "Convert" not in kinds[1]

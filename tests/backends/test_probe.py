@@ -37,13 +37,13 @@ def broken_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 class Failing:
     """A function that fails at first."""
 
-    def __init__(self, function: Callable[..., probe.Verdict]) -> None:
+    def __init__(self, function: Callable[..., probe.BackendStatus]) -> None:
         self.function = function
         self.fails = True
 
-    def __call__(self, *arguments: Any) -> probe.Verdict:
+    def __call__(self, *arguments: Any) -> probe.BackendStatus:
         if self.fails:
-            raise probe.Broken("no answer")
+            raise probe.BackendBroken("no answer")
         return self.function(*arguments)
 
 
@@ -55,8 +55,8 @@ def test_what_kills_a_runtime_is_told_and_kills_nothing_else(
     how: str, said: str, broken_module: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOW", how)
-    probe.ask.cache_clear()
-    verdict = probe.ask(inductor.BACKEND, (broken_module,))
+    probe.probe_backend.cache_clear()
+    verdict = probe.probe_backend(inductor.BACKEND, (broken_module,))
     assert said in str(verdict.broken)
     assert "\n" not in str(verdict.broken)
 
@@ -64,20 +64,20 @@ def test_what_kills_a_runtime_is_told_and_kills_nothing_else(
 def test_a_runtime_that_was_mended_is_asked_again(
     broken_module: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(probe, "in_a_process", failing := Failing(probe.in_a_process))
-    probe.ask.cache_clear()
-    assert probe.ask(inductor.BACKEND, (broken_module,)).broken == "no answer"
+    monkeypatch.setattr(probe, "in_a_process", failing := Failing(probe.probe_in_subprocess))
+    probe.probe_backend.cache_clear()
+    assert probe.probe_backend(inductor.BACKEND, (broken_module,)).broken == "no answer"
     failing.fails = False
     monkeypatch.setenv("HOW", "works")
-    probe.ask.cache_clear()
-    assert probe.ask(inductor.BACKEND, (broken_module,)).broken is None
+    probe.probe_backend.cache_clear()
+    assert probe.probe_backend(inductor.BACKEND, (broken_module,)).broken is None
 
 
 def test_a_variant_of_a_broken_runtime_is_missing_with_the_remedy(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(
-        probe, "ask", lambda backend, modules: probe.Verdict("it died of SIGILL", None)
+        probe, "ask", lambda backend, modules: probe.BackendStatus("it died of SIGILL", None)
     )
     variant = variants.all_variants()["onnx-fp32"]
     monkeypatch.setattr("qmodels.variants.registry.find_spec", lambda module: object())
@@ -89,5 +89,5 @@ def test_a_variant_of_a_broken_runtime_is_missing_with_the_remedy(
 
 
 def test_eager_has_nothing_to_saturate() -> None:
-    assert probe.ask(eager.BACKEND, ()) == probe.Verdict(None, None)
+    assert probe.probe_backend(eager.BACKEND, ()) == probe.BackendStatus(None, None)
     assert eager.BACKEND.weight_range() == (-128, 127)

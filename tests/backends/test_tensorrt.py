@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from qmodels.backends import tensorrt
-from qmodels.backends.base import Runnable, Stored
+from qmodels.backends.base import ForwardFn, Stored
 from qmodels.measure.cuda import peak_bytes
 from qmodels.network.resnet import random_images
 from qmodels.system.errors import UserError
@@ -112,7 +112,7 @@ def engines(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> list[weakref.ref[Engin
 
 
 @pytest.fixture
-def load(save: Callable[..., Stored], monkeypatch: pytest.MonkeyPatch) -> Callable[[], Runnable]:
+def load(save: Callable[..., Stored], monkeypatch: pytest.MonkeyPatch) -> Callable[[], ForwardFn]:
     monkeypatch.setattr(tensorrt, "build", lambda graph: b"plan")
     graph = SimpleNamespace(SerializeToString=bytes)
     files = save(tensorrt.BACKEND, graph)
@@ -120,7 +120,7 @@ def load(save: Callable[..., Stored], monkeypatch: pytest.MonkeyPatch) -> Callab
 
 
 def test_contexts_live_as_long_as_the_model_and_no_longer(
-    gpu: Any, engines: list[weakref.ref[Engine]], load: Callable[[], Runnable]
+    gpu: Any, engines: list[weakref.ref[Engine]], load: Callable[[], ForwardFn]
 ) -> None:
     forward = load()
     for count in (1, 3, 1, 300):
@@ -136,7 +136,7 @@ def test_contexts_live_as_long_as_the_model_and_no_longer(
 
 
 def test_peak_memory_counts_weights_and_what_lies_between_the_layers(
-    gpu: Any, engines: list[weakref.ref[Engine]], load: Callable[[], Runnable]
+    gpu: Any, engines: list[weakref.ref[Engine]], load: Callable[[], ForwardFn]
 ) -> None:
     kept = load()  # of a model that was there before, nothing counts
     kept(random_images(1))
@@ -145,7 +145,7 @@ def test_peak_memory_counts_weights_and_what_lies_between_the_layers(
 
 def test_no_memory_for_a_context_is_one_line(
     engines: list[weakref.ref[Engine]],
-    load: Callable[[], Runnable],
+    load: Callable[[], ForwardFn],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(Engine, "create_execution_context", lambda engine: None)

@@ -11,7 +11,7 @@ from torch import nn
 
 from qmodels.base import checkouts
 from qmodels.system.errors import UserError
-from qmodels.system.worker import HERE, Checkout
+from qmodels.system.worker import THIS_CHECKOUT, Checkout
 from qmodels.training import checkpoints
 from qmodels.training.checkpoints import Checkpoint
 
@@ -59,7 +59,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A repository with a commit that answers and an older one that does not."""
     folder = tmp_path / "repository"
     folder.mkdir()
-    monkeypatch.setattr(checkouts, "HERE", Checkout(folder, Path(sys.executable)))
+    monkeypatch.setattr(checkouts, "THIS_CHECKOUT", Checkout(folder, Path(sys.executable)))
     monkeypatch.setenv("ASKED", str(tmp_path / "asked"))
     (tmp_path / "asked").touch()
     git(folder, "init", "-b", "main")
@@ -203,7 +203,7 @@ def test_a_build_is_of_the_checkpoint_of_this_code(
     state["head.fc.bias"] += 1
     other = checkpoints.save(state, replace(digits_checkpoint, folder=tmp_path))
     assert other.sha256 != digits_checkpoint.sha256
-    built = checkouts.build(HERE, other, ["fp32", "cuda-fp32"])
+    built = checkouts.build(THIS_CHECKOUT, other, ["fp32", "cuda-fp32"])
     manifest = json.loads(Path(built.folders["fp32"], "manifest.json").read_text())
     assert manifest["inputs"]["checkpoint"] == other.sha256
     assert set(built.folders) | set(built.failures) == {"fp32", "cuda-fp32"}
@@ -211,7 +211,9 @@ def test_a_build_is_of_the_checkpoint_of_this_code(
 
 
 def test_the_benches_of_a_checkout_are_run_without_latency(digits_checkpoint: Checkpoint) -> None:
-    run = checkouts.measure(HERE, digits_checkpoint, ["fp32"], threads=1, accuracy_images="100")
+    run = checkouts.measure(
+        THIS_CHECKOUT, digits_checkpoint, ["fp32"], threads=1, accuracy_images="100"
+    )
     entries = {entry.name: entry for entry in run.entries.values()}
     assert {"bench_accuracy[fp32]", "bench_size[fp32]", "bench_kernels[fp32]"} <= set(entries)
     assert not any("latency" in name for name in entries)

@@ -65,8 +65,8 @@ def entry(**metrics: Metric) -> Entry:
     )
 
 
-def holding(before: Entry, *, beside: bool = False) -> Baseline:
-    return Baseline(Path("baselines/file.json"), {KEY: before}, beside)
+def holding(before: Entry, *, from_base: bool = False) -> Baseline:
+    return Baseline(Path("baselines/file.json"), {KEY: before}, from_base)
 
 
 def stored(**metrics: Metric) -> Baseline:

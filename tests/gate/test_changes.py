@@ -25,7 +25,7 @@ def test_a_loss_that_the_stored_run_accepts_passes_beside_a_base(
     stored: int, now: int, verdict: str
 ) -> None:
     accepted = changes(entry(size_bytes=size(stored)), entry(size_bytes=size(1000)))
-    beside = holding(entry(size_bytes=size(100)), beside=True)
+    beside = holding(entry(size_bytes=size(100)), from_base=True)
     (finding,) = gate.compare(entry(size_bytes=size(now)), beside, TOLERANCES, accepted)
     assert finding.verdict == verdict
     assert ("0.5 kB more accepted" in line(finding)) == (stored == 1500)
@@ -36,7 +36,7 @@ def test_where_the_base_stores_none_of_this_class_its_own_measurement_counts(
     now: int, verdict: str
 ) -> None:
     elsewhere = replace(entry(size_bytes=size(90)), machine_class=OTHER)
-    beside = holding(entry(size_bytes=size(100)), beside=True)
+    beside = holding(entry(size_bytes=size(100)), from_base=True)
     for base in (None, elsewhere):
         accepted = changes(entry(size_bytes=size(150)), base)
         (finding,) = gate.compare(entry(size_bytes=size(now)), beside, TOLERANCES, accepted)
@@ -46,7 +46,7 @@ def test_where_the_base_stores_none_of_this_class_its_own_measurement_counts(
 
 def test_an_entry_of_another_class_accepts_nothing_that_the_base_does_not_have() -> None:
     elsewhere = replace(entry(size_bytes=size(150)), machine_class=OTHER)
-    beside = holding(entry(size_bytes=size(100)), beside=True)
+    beside = holding(entry(size_bytes=size(100)), from_base=True)
     (finding,) = gate.compare(
         entry(size_bytes=size(150)), beside, TOLERANCES, changes(elsewhere, None)
     )

@@ -126,11 +126,11 @@ def test_beside_a_base_other_packages_are_compared_and_other_weights_are_not() -
     older = replace(PROVENANCE, versions={"python": "3.11.7", "torch": "2.14.0"})
     now = entry(size_bytes=size(2))
     (finding,) = compare(
-        now, holding(replace(entry(size_bytes=size(1)), provenance=older), beside=True)
+        now, holding(replace(entry(size_bytes=size(1)), provenance=older), from_base=True)
     )
     assert finding.verdict == "regressed"
     others = replace(entry(size_bytes=size(1)), conditions={**HERE, "checkpoint": "others"})
-    (finding,) = compare(now, holding(others, beside=True))
+    (finding,) = compare(now, holding(others, from_base=True))
     assert finding.verdict == "missing"
 
 

@@ -11,7 +11,7 @@ from qmodels.gate.intervals import Interval
 from qmodels.gate.latency import Limit, Timings
 from qmodels.gate.sequential import Rule
 from qmodels.measure.latency import Arm
-from qmodels.system.worker import HERE, Checkout
+from qmodels.system.worker import THIS_CHECKOUT, Checkout
 
 CASES: list[sequential.Case] = [("fp32", 1), ("dynamic-int8", 1)]
 SECONDS = {"probe": 0.001, "fp32": 0.010, "dynamic-int8": 0.008, "ceiling-float32": 0.002}
@@ -48,7 +48,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkout:
     (tmp_path / "clock.py").write_text(textwrap.dedent(CLOCK))
-    monkeypatch.setenv("PYTHONPATH", str(HERE.root))
+    monkeypatch.setenv("PYTHONPATH", str(THIS_CHECKOUT.root))
     return Checkout(tmp_path, Path(sys.executable))
 
 

@@ -110,9 +110,9 @@ def test_a_metric_that_the_stored_entry_lacks_is_new() -> None:
 
 
 @pytest.mark.parametrize("beside", [False, True])
-def test_a_metric_that_is_no_longer_measured_is_missing(beside: bool) -> None:
+def test_a_metric_that_is_no_longer_measured_is_missing(from_base: bool) -> None:
     before = entry(size_bytes=size(1), memory_bytes=measured("memory_bytes", 1))
-    findings = compare(entry(size_bytes=size(1)), holding(before, beside=beside))
+    findings = compare(entry(size_bytes=size(1)), holding(before, from_base=from_base))
     assert [(finding.metric, finding.verdict) for finding in findings] == [
         ("size_bytes", "ok"),
         ("memory_bytes", "missing"),
@@ -125,7 +125,7 @@ def test_a_metric_that_this_machine_cannot_measure_is_excused() -> None:
 
 
 def test_what_a_base_does_not_know_is_new() -> None:
-    (finding,) = compare(entry(size_bytes=size(1)), Baseline(Path("base"), {}, beside=True))
+    (finding,) = compare(entry(size_bytes=size(1)), Baseline(Path("base"), {}, from_base=True))
     assert finding.verdict == "new"
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from qmodels.backends.base import Runnable
+from qmodels.backends.base import ForwardFn
 from qmodels.measure import cuda
 from qmodels.measure.cuda import Card, Multiplied, Speed
 from qmodels.system import machine
@@ -62,7 +62,7 @@ def test_models_take_turns_in_an_order_that_is_turned_round() -> None:
     warmed: list[str] = []
     names = ("a", "b", "c")
 
-    def model(name: str) -> Runnable:
+    def model(name: str) -> ForwardFn:
         def forward(images: Tensor) -> Tensor:
             warmed.append(name)
             return images
@@ -70,7 +70,7 @@ def test_models_take_turns_in_an_order_that_is_turned_round() -> None:
         forward.name = name  # type: ignore[attr-defined]
         return forward
 
-    def visit(forward: Runnable, images: Tensor) -> float:
+    def visit(forward: ForwardFn, images: Tensor) -> float:
         assert images is IMAGES
         visited.append(forward.name)  # type: ignore[attr-defined]
         return float(len(visited))
@@ -137,7 +137,7 @@ def test_peak_memory_counts_the_second_load_from_where_it_began() -> None:
     allocator = Allocator()
     scratch = iter((10_000, 7))  # tuning takes much the first time
 
-    def load() -> Runnable:
+    def load() -> ForwardFn:
         weights = 100
         allocator.allocate(weights)
 

@@ -17,10 +17,10 @@ def noisy(decibels: float, logits: torch.Tensor = FP32) -> torch.Tensor:
     return logits + amplitude * noise
 
 
-def shown(int8: int, runtime_db: float) -> kernels.Proof:
+def shown(int8: int, runtime_db: float) -> kernels.KernelReport:
     reference = noisy(25)
     ran = [Kernel("a", "int8", int8, True), Kernel("b", "float", 100 - int8, False)]
-    return kernels.proof(ran, 100, noisy(runtime_db, reference), reference, FP32)
+    return kernels.report(ran, 100, noisy(runtime_db, reference), reference, FP32)
 
 
 def test_a_proof_tells_the_share_and_both_noises() -> None:
@@ -32,25 +32,25 @@ def test_a_proof_tells_the_share_and_both_noises() -> None:
 
 
 def test_what_claims_int8_and_runs_float_is_doubted() -> None:
-    said = kernels.doubt(STATIC, shown(0, 40))
+    said = kernels.check(STATIC, shown(0, 40))
     assert said is not None
     assert "static-int8 ran 0.0 % of its multiply-accumulates in int8 and claims 100 %" in said
-    assert kernels.doubt(replace(STATIC, int8_share=0.0), shown(0, 40)) is None
-    assert kernels.doubt(STATIC, shown(100, 40)) is None
+    assert kernels.check(replace(STATIC, int8_share=0.0), shown(0, 40)) is None
+    assert kernels.check(STATIC, shown(100, 40)) is None
 
 
 def test_logits_that_are_not_finite_are_doubted() -> None:
     logits = FP32.clone()
     logits[:3, 5] = torch.nan
-    said = kernels.doubt(
-        STATIC, kernels.proof([Kernel("a", "int8", 100, True)], 100, logits, FP32, FP32)
+    said = kernels.check(
+        STATIC, kernels.report([Kernel("a", "int8", 100, True)], 100, logits, FP32, FP32)
     )
     assert said == "static-int8: 3 of 50 images have logits that are not finite"
 
 
 def test_a_runtime_that_adds_more_noise_than_quantization_is_doubted() -> None:
-    assert kernels.doubt(STATIC, shown(100, 24)) is None, "within the margin"
-    said = kernels.doubt(STATIC, shown(100, 12))
+    assert kernels.check(STATIC, shown(100, 24)) is None, "within the margin"
+    said = kernels.check(STATIC, shown(100, 12))
     assert said is not None
     assert "they saturate" in said
     assert "\n" not in said

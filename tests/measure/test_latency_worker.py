@@ -85,7 +85,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkout:
     (tmp_path / "serve.py").write_text(textwrap.dedent(SERVE))
     (tmp_path / "pids").mkdir()
     monkeypatch.setenv("PIDS", str(tmp_path / "pids"))
-    monkeypatch.setenv("PYTHONPATH", str(worker.HERE.root))
+    monkeypatch.setenv("PYTHONPATH", str(worker.THIS_CHECKOUT.root))
     return Checkout(tmp_path, Path(sys.executable))
 
 

@@ -140,11 +140,11 @@ def test_a_second_copy_of_the_weights_is_too_much(
     monkeypatch.setenv("SERVED_BY", memory.request(artifact, threads=1)["module"])
     monkeypatch.setenv("COPIED", str(second_copy(artifact.variant, digits_model)))
 
-    stored = memory.held(artifact, threads=1)["memory_bytes"]
+    stored = memory.process_memory(artifact, threads=1)["memory_bytes"]
     allowed = stored.slack(
         TOLERANCES.tolerance("memory_bytes", name, artifact.variant.arithmetic) or 0.0
     )
-    doubled = memory.held(served_by(artifact, "planted"), threads=1)["memory_bytes"]
+    doubled = memory.process_memory(served_by(artifact, "planted"), threads=1)["memory_bytes"]
     assert doubled.value > stored.value + allowed
 
 
@@ -159,7 +159,7 @@ def test_the_tolerance_is_well_below_a_second_copy(name: str, digits_model: nn.M
 @needs_smaps
 def test_what_is_held_repeats_within_the_tolerance(digits_network: Network) -> None:
     artifact = built("onnx-int8", digits_network)
-    first, second = (memory.held(artifact, threads=1)["memory_bytes"] for _ in range(2))
+    first, second = (memory.process_memory(artifact, threads=1)["memory_bytes"] for _ in range(2))
     allowed = first.slack(TOLERANCES.tolerance("memory_bytes", "onnx-int8", "int8") or 0.0)
     assert abs(second.value - first.value) <= allowed
 
@@ -278,7 +278,7 @@ def serving(module: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Artif
 def test_memory_of_this_process_does_not_count(digits_network: Network) -> None:
     artifact = built("static-int8", digits_network)
     ballast = torch.ones(500_000_000, dtype=torch.uint8)  # in this process, not in that one
-    assert 50e6 < memory.held(artifact, threads=1)["rss_bytes"].value < 1e9
+    assert 50e6 < memory.process_memory(artifact, threads=1)["rss_bytes"].value < 1e9
     assert int(ballast[0]) == 1
 
 
@@ -300,11 +300,11 @@ def test_where_the_system_does_not_tell_only_resident_memory_is_known(
     nothing = {"used": None, "mapped": None, "resident": 1, "torch": False}
     monkeypatch.setattr(memory, "ask", lambda artifact, threads: nothing)
     artifact = built("fp32", digits_network)
-    assert set(memory.held(artifact, threads=1)) == {"rss_bytes"}
+    assert set(memory.process_memory(artifact, threads=1)) == {"rss_bytes"}
 
 
 def test_a_process_that_fails_is_one_line(tmp_path: Path) -> None:
     nowhere = Artifact(variants.all_variants()["fp32"], tmp_path / "nowhere")
     with pytest.raises(UserError, match="nowhere is damaged: delete it") as caught:
-        memory.held(nowhere, threads=1)
+        memory.process_memory(nowhere, threads=1)
     assert "\n" not in str(caught.value)

@@ -25,7 +25,7 @@ def test_nothing_of_the_networks_is_in_it() -> None:
         "torch",
         "Tensor",
         "nn",
-        "Runnable",
+        "ForwardFn",
         "default_engine",
         "eager_quantization",
     }

@@ -20,7 +20,7 @@ def slow_build(folder: Path) -> None:
 
 
 def build_slowly(root: Path) -> None:
-    store.build_folder("thing", {"of": 1}, slow_build, root=root)
+    store.get_or_build("thing", {"of": 1}, slow_build, root=root)
 
 
 def test_lines_are_added_and_a_folder_in_the_way_is_one_line(tmp_path: Path) -> None:
@@ -38,11 +38,11 @@ def test_what_is_built_once_is_found_again(tmp_path: Path) -> None:
     def never(folder: Path) -> None:
         raise AssertionError("built twice")
 
-    first = store.build_folder("thing", {"a": 1, "b": 2}, build, root=tmp_path)
-    again = store.build_folder("thing", {"b": 2, "a": 1}, never, root=tmp_path)
+    first = store.get_or_build("thing", {"a": 1, "b": 2}, build, root=tmp_path)
+    again = store.get_or_build("thing", {"b": 2, "a": 1}, never, root=tmp_path)
     assert first == again
     assert (first / "file").read_text() == "content"
-    assert store.build_folder("thing", {"a": 2}, build, root=tmp_path) != first
+    assert store.get_or_build("thing", {"a": 2}, build, root=tmp_path) != first
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_what_is_damaged_is_built_again(tmp_path: Path, damage: str) -> None:
     def build(folder: Path) -> None:
         (folder / "file").write_text("content")
 
-    folder = store.build_folder("thing", {}, build, root=tmp_path)
+    folder = store.get_or_build("thing", {}, build, root=tmp_path)
     if damage == "changed":
         (folder / "file").write_text("contenT")
     elif damage == "truncated":
@@ -68,7 +68,7 @@ def test_what_is_damaged_is_built_again(tmp_path: Path, damage: str) -> None:
         (folder / store.MANIFEST).write_text(json.dumps({**manifest, **newer}))
     assert store.damaged_file(folder) is not None
     with pytest.warns(UserWarning, match="damaged: building thing again"):
-        again = store.build_folder("thing", {}, build, root=tmp_path)
+        again = store.get_or_build("thing", {}, build, root=tmp_path)
     assert (again / "file").read_text() == "content"
     assert store.damaged_file(again) is None
 
@@ -79,9 +79,9 @@ def test_manifests_of_another_format_have_folders_of_their_own(
     def build(folder: Path) -> None:
         (folder / "file").write_text("content")
 
-    first = store.build_folder("thing", {}, build, root=tmp_path)
+    first = store.get_or_build("thing", {}, build, root=tmp_path)
     monkeypatch.setattr(store, "FORMAT", store.FORMAT + 1)
-    assert store.build_folder("thing", {}, build, root=tmp_path) != first
+    assert store.get_or_build("thing", {}, build, root=tmp_path) != first
     assert store.damaged_file(first) == first / store.MANIFEST
 
 
@@ -91,7 +91,7 @@ def test_a_build_that_fails_leaves_nothing(tmp_path: Path) -> None:
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        store.build_folder("thing", {}, build, root=tmp_path)
+        store.get_or_build("thing", {}, build, root=tmp_path)
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == []
 
 
@@ -127,7 +127,7 @@ def test_replacing_keeps_the_old_file_when_the_writer_fails(tmp_path: Path) -> N
     path.write_text("old")
 
     def half() -> None:
-        with store.replacing(path) as scratch:
+        with store.atomic_write(path) as scratch:
             scratch.write_text("ne")
             raise KeyboardInterrupt
 

@@ -15,7 +15,7 @@ CHOSEN = torch.arange(64)
 
 
 def load(dataset: Dataset, recipe: Recipe) -> TrainLoader:
-    return loader.load(replace(dataset, mirrors=True), recipe, 0, CPU)
+    return loader.load(replace(dataset, hflip=True), recipe, 0, CPU)
 
 
 def mirrored(data: TrainLoader, epoch: int) -> torch.Tensor:

@@ -64,7 +64,7 @@ def test_a_variant_that_saturates_is_caught(digits_checkpoint: Checkpoint, tmp_p
             reference = load_file(folder / build_worker.REFERENCE_FILE)["logits"]
             ran = variant.backend.kernels(forward, artifact, images[:1])
             whole = sum(kernel.macs for kernel in ran)
-            return kernels.doubt(variant, kernels.proof(ran, whole, logits, reference, fp32))
+            return kernels.check(variant, kernels.report(ran, whole, logits, reference, fp32))
 
         print("guarded:", doubt())
         TorchScript.weight_range = lambda self: (-128, 127)
@@ -114,7 +114,7 @@ def test_an_artifact_without_the_guard_is_refused_where_it_would_saturate(
     manifest = json.loads((artifact.folder / store.MANIFEST).read_text())
     if manifest["inputs"]["saturates"]:
         pytest.skip("this machine saturates, so it has the guard")
-    monkeypatch.setattr(probe, "ask", lambda backend, modules: probe.Verdict(None, True))
+    monkeypatch.setattr(probe, "ask", lambda backend, modules: probe.BackendStatus(None, True))
     with pytest.raises(UserError, match="has weights of eight bits, and x86 saturates here"):
         artifact.load()
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from qmodels import data, variants
 from qmodels.backends import cuda_graphs, triton
-from qmodels.backends.base import Runnable, Stored
+from qmodels.backends.base import ForwardFn, Stored
 from qmodels.data import Dataset
 from qmodels.network import Network, calibration, evaluation, integer, integer_network, resnet
 from qmodels.network.fusion import fuse
@@ -65,7 +65,7 @@ def sqnr_db(values: Tensor, reference: Tensor) -> float:
     return -10 * float(noise.log10())
 
 
-def logits(forward: nn.Module | Runnable, images: Tensor) -> Tensor:
+def logits(forward: nn.Module | ForwardFn, images: Tensor) -> Tensor:
     with torch.inference_mode():
         return forward(images)
 

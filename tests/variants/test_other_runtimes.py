@@ -53,8 +53,8 @@ def test_every_runtime_is_right_and_proves_its_kernels(
             assert evaluation.sqnr_db(some, logits[:count]) > 35
     ran = artifact.variant.backend.kernels(forward, artifact, images[:1])
     assert sum(kernel.macs for kernel in ran) == whole
-    shown = kernels.proof(ran, whole, logits, artifact.reference_logits(), fp32)
-    assert kernels.doubt(artifact.variant, shown) is None
+    shown = kernels.report(ran, whole, logits, artifact.reference_logits(), fp32)
+    assert kernels.check(artifact.variant, shown) is None
     assert shown.int8_fraction == artifact.variant.int8_share
     assert evaluation.sqnr_db(logits, fp32) > 15
     accuracy, _ = evaluation.accuracy(

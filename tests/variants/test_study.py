@@ -9,7 +9,7 @@ from torch import Tensor
 
 from qmodels import variants
 from qmodels.backends import eager, torchscript
-from qmodels.backends.base import Runnable
+from qmodels.backends.base import ForwardFn
 from qmodels.measure import memory, operators, timing
 from qmodels.network import resnet
 from qmodels.variants import static
@@ -22,7 +22,7 @@ CONVOLUTION = (
 )
 
 
-def rows(forward: Runnable, images: Tensor) -> dict[str, operators.Row]:
+def rows(forward: ForwardFn, images: Tensor) -> dict[str, operators.Row]:
     with timing.timing_environment(1):
         return {row.name: row for row in memory.profile(forward, images).rows}
 

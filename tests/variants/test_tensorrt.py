@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from qmodels import data, variants
 from qmodels.backends import cuda_graphs, onnxruntime, tensorrt
-from qmodels.backends.base import Runnable
+from qmodels.backends.base import ForwardFn
 from qmodels.data import Dataset
 from qmodels.network import Network, evaluation
 from qmodels.system import packages
@@ -171,7 +171,7 @@ def test_more_images_than_the_engine_takes_go_in_several_batches(
 ) -> None:
     sizes: list[int] = []
 
-    def running(engine: object) -> Runnable:
+    def running(engine: object) -> ForwardFn:
         def forward(images: Tensor) -> Tensor:
             sizes.append(len(images))
             return images.mean((2, 3))

@@ -116,8 +116,8 @@ def test_int8_variants_are_what_they_claim(
     ran = artifact.variant.backend.kernels(forward, artifact, images[:1])
     with torch.inference_mode():
         logits, fp32 = forward(images), digits_model(images)
-    shown = kernels.proof(ran, whole, logits, artifact.reference_logits(), fp32)
-    assert kernels.doubt(artifact.variant, shown) is None
+    shown = kernels.report(ran, whole, logits, artifact.reference_logits(), fp32)
+    assert kernels.check(artifact.variant, shown) is None
     assert shown.int8_fraction <= 1
     assert sum(kernel.macs for kernel in ran) == whole
     assert (artifact.folder / build_worker.REFERENCE_FILE).stat().st_size > 1000
