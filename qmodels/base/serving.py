@@ -103,7 +103,7 @@ def measure(request: Mapping[str, Any]) -> None:
 
 
 def main(load: Callable[[Mapping[str, Any]], Mapping[str, Loader]] = latency_worker.load) -> None:
-    """Serve one conversation.
+    """Serve one connection.
 
     Args:
         load: maps a ``load`` request to the models that ``visit`` requests then name.

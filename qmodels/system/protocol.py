@@ -1,6 +1,6 @@
 """How this code asks another state of itself: `qmodels serve`, in lines of JSON.
 
-A conversation begins with a hello, in which both sides name their protocol. Each later request
+A connection begins with a hello, in which both sides name their protocol. Each later request
 has a name, as ``{"request": "build", ...}``; ``base.serving`` documents what each takes and
 answers.
 """
@@ -37,7 +37,7 @@ class Hello:
 
 
 def greet(process: Worker) -> Hello:
-    """Begin a conversation.
+    """Begin a connection.
 
     Raises:
         UserError: the other side speaks another protocol or none, or is not of its checkout.

@@ -122,7 +122,7 @@ def test_two_processes_wait_for_one_build(tmp_path: Path) -> None:
     assert (tmp_path / "builds").read_text() == "built\n"
 
 
-def test_replacing_keeps_the_old_file_when_the_writer_fails(tmp_path: Path) -> None:
+def test_an_atomic_write_keeps_the_old_file_when_the_writer_fails(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("old")
 
