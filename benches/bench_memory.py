@@ -30,7 +30,7 @@ def bench_memory(
         forward = qmodels_artifact.load()
         benchmark.pedantic(forward, args=(images,), rounds=5)  # type: ignore[no-untyped-call]
         held = memory.process_memory(qmodels_artifact, threads)
-        qmodels_record(held, batch_size=1, threads=threads, unmeasured=memory.unmeasured())
+        qmodels_record(held, batch_size=1, threads=threads, unmeasured=memory.missing_metrics())
         return
     with timing.timing_environment(threads):
         forward = qmodels_artifact.load()
@@ -49,6 +49,6 @@ def bench_memory(
         {**profiled.metrics(), **memory.process_memory(qmodels_artifact, threads)},
         batch_size=1,
         threads=threads,
-        unmeasured=memory.unmeasured(),
+        unmeasured=memory.missing_metrics(),
         profile=profiled.rows[: operators.RECORDED_ROWS],
     )

@@ -7,7 +7,7 @@ from torch import Tensor
 from qmodels.harness.records import Record
 from qmodels.harness.session import BenchSession
 from qmodels.measure import timing
-from qmodels.measure.metric import measured
+from qmodels.measure.metric import make_metric
 from qmodels.variants import Artifact
 
 
@@ -27,7 +27,7 @@ def bench_size(
     with timing.timing_environment(threads):
         benchmark.pedantic(load_and_run, rounds=3)  # type: ignore[no-untyped-call]
     qmodels_record(
-        {"size_bytes": measured("size_bytes", qmodels_artifact.size_bytes)},
+        {"size_bytes": make_metric("size_bytes", qmodels_artifact.size_bytes)},
         batch_size=1,
         threads=threads,
     )

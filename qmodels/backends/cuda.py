@@ -35,18 +35,18 @@ class Cuda(Backend):
 
     def load(self, artifact: Stored) -> ForwardFn:
         """Read the weights and compile for the GPU when the first images come."""
-        network = eager.filled(artifact)
+        network = eager.load_modules(artifact)
         assert isinstance(network, InPrecision)
         network.to(DEVICE)
 
         def forward(images: Tensor) -> Tensor:
-            return compiled(network.precision, tuple(images.shape))(network, images)
+            return compile_forward(network.precision, tuple(images.shape))(network, images)
 
         return cuda_graphs.as_graphs(lambda: forward)
 
     def kernels(self, forward: ForwardFn, artifact: Stored, images: Tensor) -> list[Kernel]:
         """The operators of the network uncompiled: what is compiled shows none."""
-        return dispatch.kernels(eager.filled(artifact).to(DEVICE), images.to(DEVICE))
+        return dispatch.kernels(eager.load_modules(artifact).to(DEVICE), images.to(DEVICE))
 
     def reference(self, model: Any) -> ForwardFn:
         """The network itself, which has no integers."""
@@ -61,7 +61,7 @@ BACKEND = Cuda()
 
 
 @cache
-def compiled(
+def compile_forward(
     precision: torch.dtype, shape: tuple[int, ...]
 ) -> Callable[[nn.Module, Tensor], Tensor]:
     """A compiled forward, of a network in a precision and images of one shape.

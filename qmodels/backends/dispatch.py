@@ -93,7 +93,7 @@ def exact(name: str, args: Any) -> Tensor:
     return torch.quantize_per_tensor(value, scale, zero_point, torch.quint8)
 
 
-def convolved(x: Tensor, packed: Any) -> Tensor:
+def convolve_exactly(x: Tensor, packed: Any) -> Tensor:
     """A quantized convolution's float32 result before it is rounded."""
     weight, bias = torch.ops.quantized.conv2d_unpack(packed)
     ops = torch.ops.quantized
@@ -116,11 +116,15 @@ def linear(x: Tensor, packed: Any) -> Tensor:
 
 # By operator: its float32 result, and the scale and zero point that it rounds to.
 EXACT: dict[str, Callable[[Any], tuple[Tensor, float, int]]] = {
-    "quantized::conv2d": lambda a: (convolved(a[0], a[1]), a[2], a[3]),
-    "quantized::conv2d_relu": lambda a: (convolved(a[0], a[1]).relu(), a[2], a[3]),
-    "quantized::conv2d_add": lambda a: (convolved(a[0], a[2]) + a[1].dequantize(), a[3], a[4]),
+    "quantized::conv2d": lambda a: (convolve_exactly(a[0], a[1]), a[2], a[3]),
+    "quantized::conv2d_relu": lambda a: (convolve_exactly(a[0], a[1]).relu(), a[2], a[3]),
+    "quantized::conv2d_add": lambda a: (
+        convolve_exactly(a[0], a[2]) + a[1].dequantize(),
+        a[3],
+        a[4],
+    ),
     "quantized::conv2d_add_relu": lambda a: (
-        (convolved(a[0], a[2]) + a[1].dequantize()).relu(),
+        (convolve_exactly(a[0], a[2]) + a[1].dequantize()).relu(),
         a[3],
         a[4],
     ),
@@ -134,7 +138,7 @@ EXACT: dict[str, Callable[[Any], tuple[Tensor, float, int]]] = {
 }
 
 
-def unpacked(packed: Any) -> Tensor:
+def unpack_weight(packed: Any) -> Tensor:
     """The weight of a quantized convolution, float32."""
     weight: Tensor = torch.ops.quantized.conv2d_unpack(packed)[0]
     return weight.dequantize()
@@ -142,10 +146,10 @@ def unpacked(packed: Any) -> Tensor:
 
 # By operator that multiplies: its weight, float32.
 WEIGHTS: dict[str, Callable[[Any], Tensor]] = {
-    "quantized::conv2d": lambda a: unpacked(a[1]),
-    "quantized::conv2d_relu": lambda a: unpacked(a[1]),
-    "quantized::conv2d_add": lambda a: unpacked(a[2]),
-    "quantized::conv2d_add_relu": lambda a: unpacked(a[2]),
+    "quantized::conv2d": lambda a: unpack_weight(a[1]),
+    "quantized::conv2d_relu": lambda a: unpack_weight(a[1]),
+    "quantized::conv2d_add": lambda a: unpack_weight(a[2]),
+    "quantized::conv2d_add_relu": lambda a: unpack_weight(a[2]),
     "quantized::linear": lambda a: torch.ops.quantized.linear_unpack(a[1])[0].dequantize(),
     "quantized::linear_dynamic": lambda a: a[1].unpack()[0].dequantize(),
     "quantized::linear_dynamic_fp16": lambda a: a[1].unpack()[0],

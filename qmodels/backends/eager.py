@@ -32,7 +32,7 @@ class Eager(TorchBackend):
 
     def read(self, artifact: Stored) -> ForwardFn:
         """Fill the modules from the file."""
-        return filled(artifact)
+        return load_modules(artifact)
 
 
 BACKEND = Eager()
@@ -51,7 +51,7 @@ def save_state(model: nn.Module, folder: Path) -> None:
     save_file(tensors, folder / FILE, metadata={"layout": json.dumps(layout)})
 
 
-def filled(artifact: Stored) -> nn.Module:
+def load_modules(artifact: Stored) -> nn.Module:
     """An artifact's modules with the stored state, in eval mode."""
     tensors, metadata = store.read_safetensors(artifact.folder / FILE)
     model = artifact.modules()

@@ -113,10 +113,10 @@ class Inductor(Backend):
 
     def load(self, artifact: Stored) -> ForwardFn:
         """Load the packages, which run as many threads as torch does."""
-        many = opened(artifact.folder / MANY)
+        many = open_package(artifact.folder / MANY)
         if not (artifact.folder / SINGLE).exists():
             return many
-        single = opened(artifact.folder / SINGLE)
+        single = open_package(artifact.folder / SINGLE)
 
         def forward(images: Tensor) -> Tensor:
             logits: Tensor = single(images) if len(images) == 1 else many(images)
@@ -229,7 +229,7 @@ def wrapped_compiler(scratch: Path) -> Path:
     return path
 
 
-def opened(package: Path) -> ForwardFn:
+def open_package(package: Path) -> ForwardFn:
     """A package as what maps images to logits.
 
     By the loader in C++: torch's own around it brings in the compiler, which takes three seconds

@@ -43,7 +43,7 @@ class OnnxRuntime(Backend):
 
     def load(self, artifact: Stored) -> ForwardFn:
         """Open a session."""
-        return running(session(str(artifact.folder / FILE)))
+        return as_forward(session(str(artifact.folder / FILE)))
 
     def kernels(self, forward: ForwardFn, artifact: Stored, images: Tensor) -> list[Kernel]:
         """What the profiler of a session says that it executed."""
@@ -54,7 +54,7 @@ class OnnxRuntime(Backend):
         with tempfile.TemporaryDirectory() as scratch:
             prefix = str(Path(scratch, "profile"))
             opened = session(str(path), enable_profiling=True, profile_file_prefix=prefix)
-            running(opened)(images)
+            as_forward(opened)(images)
             events = json.loads(Path(opened.end_profiling()).read_text(encoding="utf-8"))
         return [
             kernel(event, shapes)
@@ -66,13 +66,13 @@ class OnnxRuntime(Backend):
 
     def reference(self, model: "ModelProto") -> ForwardFn:
         """The graph without optimizations: it dequantizes, multiplies in float32, quantizes."""
-        return running(session(model.SerializeToString(), **unoptimized()))
+        return as_forward(session(model.SerializeToString(), **unoptimized_options()))
 
     def saturates(self) -> bool | None:
         """Whether its int8 convolution gives wrong sums at full range on this machine."""
         opened = session(onnx_graph.saturation_probe().SerializeToString())
         (sums,) = opened.run(None, {"images": np.full((1, 64, 8, 8), 255, np.float32)})
-        return onnx_graph.saturated(sums)
+        return onnx_graph.is_saturated(sums)
 
     def layer_noise(
         self, artifact: Stored, model: nn.Module, images: Tensor
@@ -95,9 +95,9 @@ class OnnxRuntime(Backend):
             if f"{node.output[0]}_DequantizeLinear_Output" in names
         }
         wanted = [f"{name}_DequantizeLinear_Output" for name in activations]
-        of_float = collected(before, list(activations), images)
-        of_reference = collected(quantized, wanted, images, **unoptimized())
-        of_runtime = collected(quantized, wanted, images)
+        of_float = collect_outputs(before, list(activations), images)
+        of_reference = collect_outputs(quantized, wanted, images, **unoptimized_options())
+        of_runtime = collect_outputs(quantized, wanted, images)
         return [
             LayerNoise(layer, sqnr_db(exact, expected), sqnr_db(runtime, exact))
             for layer, expected, exact, runtime in zip(
@@ -114,9 +114,9 @@ def session(graph: str | bytes, **options: Any) -> Any:
     return onnxruntime_session.session(graph, torch.get_num_threads(), **options)
 
 
-def running(opened: Any) -> ForwardFn:
+def as_forward(opened: Any) -> ForwardFn:
     """A session as what maps images to logits."""
-    forward = onnxruntime_session.running(opened)
+    forward = onnxruntime_session.as_forward(opened)
     return lambda images: torch.from_numpy(forward(images.numpy()))
 
 
@@ -147,14 +147,14 @@ def positions(output: list[int], channels: int, *, integer: bool) -> int:
     return images * prod(others[:-1] if last else others[1:])
 
 
-def unoptimized() -> dict[str, Any]:
+def unoptimized_options() -> dict[str, Any]:
     """Options of a session that computes a graph node by node, as it is written."""
     import onnxruntime
 
     return {"graph_optimization_level": onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL}
 
 
-def collected(
+def collect_outputs(
     graph: "ModelProto", names: list[str], images: Tensor, **options: Any
 ) -> list[Tensor]:
     """What a graph computes under some names."""

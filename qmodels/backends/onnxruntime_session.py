@@ -23,7 +23,7 @@ def session(graph: str | bytes, threads: int, **options: Any) -> Any:
     return onnxruntime.InferenceSession(graph, chosen, providers=["CPUExecutionProvider"])
 
 
-def running(opened: Any) -> Callable[[NDArray[Any]], NDArray[Any]]:
+def as_forward(opened: Any) -> Callable[[NDArray[Any]], NDArray[Any]]:
     """A session as what maps images (N, C, H, W) to logits (N, classes), both float32."""
 
     def forward(images: NDArray[Any]) -> NDArray[Any]:
@@ -39,4 +39,4 @@ def loader(
     """What loads an artifact; see ``format.Format.served_by``."""
     import onnxruntime  # noqa: F401  # the runtime is no part of an artifact
 
-    return lambda: running(session(str(folder / FILE), threads))
+    return lambda: as_forward(session(str(folder / FILE), threads))

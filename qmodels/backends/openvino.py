@@ -36,12 +36,12 @@ class OpenVino(Backend):
 
     def load(self, artifact: Stored) -> ForwardFn:
         """Compile for this processor, for as many threads as torch has."""
-        return running(compiled(artifact.folder / FILE))
+        return as_forward(compile_network(artifact.folder / FILE))
 
     def kernels(self, forward: ForwardFn, artifact: Stored, images: Tensor) -> list[Kernel]:
         """What the execution graph says that a forward ran, with the weights that it ran on."""
-        network = compiled(artifact.folder / FILE, PERF_COUNT=True)
-        running(network)(images)
+        network = compile_network(artifact.folder / FILE, PERF_COUNT=True)
+        as_forward(network)(images)
         executed_kernels = []
         for node in network.get_runtime_model().get_ordered_ops():
             facts = {name: str(value.value) for name, value in node.get_rt_info().items()}
@@ -65,29 +65,29 @@ class OpenVino(Backend):
 
     def reference(self, model: Any) -> ForwardFn:
         """The graph as it is written: products of fake-quantized values in float32."""
-        return running(compiled(dequantize_linear_weights(model), **UNLOWERED))
+        return as_forward(compile_network(dequantize_linear_weights(model), **UNLOWERED))
 
     def saturates(self) -> bool | None:
         """Whether its int8 convolution gives wrong sums at full range on this machine."""
         model = openvino_network.core().read_model(
             onnx_graph.saturation_probe().SerializeToString()
         )
-        request = compiled(model).create_infer_request()
+        request = compile_network(model).create_infer_request()
         sums = request.infer([np.full((1, 64, 8, 8), 255, np.float32)])[0]
-        return onnx_graph.saturated(sums)
+        return onnx_graph.is_saturated(sums)
 
 
 BACKEND = OpenVino()
 
 
-def compiled(model: Any, **options: Any) -> Any:
+def compile_network(model: Any, **options: Any) -> Any:
     """A graph, in a file or memory, compiled for as many threads as torch has."""
-    return openvino_network.compiled(model, torch.get_num_threads(), **options)
+    return openvino_network.compile_network(model, torch.get_num_threads(), **options)
 
 
-def running(network: Any) -> ForwardFn:
+def as_forward(network: Any) -> ForwardFn:
     """A compiled graph as what maps images to logits."""
-    forward = openvino_network.running(network)
+    forward = openvino_network.as_forward(network)
     return lambda images: torch.from_numpy(forward(images.numpy()))
 
 
@@ -104,7 +104,7 @@ def dequantize_linear_weights(model: Any) -> Any:
     for node in copy.get_ordered_ops():
         if node.get_type_name() == "MatMul":
             weights = openvino.Model([node.input(1).get_source_output()], [])
-            (values,) = compiled(weights)([]).values()
+            (values,) = compile_network(weights)([]).values()
             constant = opset13.constant(np.array(values))
             node.input(1).replace_source_output(constant.output(0))
     return copy

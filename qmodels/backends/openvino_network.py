@@ -22,7 +22,7 @@ def core() -> Any:
     return openvino.Core()
 
 
-def compiled(model: Any, threads: int, **options: Any) -> Any:
+def compile_network(model: Any, threads: int, **options: Any) -> Any:
     """A graph, in a file or memory, compiled for one request at a time.
 
     Precision is asked for: by default the plugin computes in bfloat16 where the processor can.
@@ -37,7 +37,7 @@ def compiled(model: Any, threads: int, **options: Any) -> Any:
     return core().compile_model(model, "CPU", chosen)
 
 
-def running(network: Any) -> Callable[[NDArray[Any]], NDArray[Any]]:
+def as_forward(network: Any) -> Callable[[NDArray[Any]], NDArray[Any]]:
     """A compiled graph as what maps images (N, C, H, W) to logits (N, classes), both float32."""
     request = network.create_infer_request()
 
@@ -60,5 +60,5 @@ def loader(
 
     value = opset13.parameter([1, 1], np.float32)
     smallest = openvino.Model([opset13.relu(value)], [value], "smallest")
-    running(compiled(smallest, threads))(np.zeros((1, 1), np.float32))
-    return lambda: running(compiled(folder / FILE, threads))
+    as_forward(compile_network(smallest, threads))(np.zeros((1, 1), np.float32))
+    return lambda: as_forward(compile_network(folder / FILE, threads))

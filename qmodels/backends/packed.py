@@ -64,7 +64,7 @@ class Packed(TorchBackend):
                 stored = tensors.get(f"{name}.levels")
                 levels = unpack(nibbles, shapes[name]) if nibbles is not None else stored
                 assert levels is not None
-                state[name] = multiplied(levels, tensors[f"{name}.scale"])
+                state[name] = dequantize(levels, tensors[f"{name}.scale"])
             else:
                 state[name] = tensors[name]
         network.load_state_dict(state)
@@ -74,7 +74,7 @@ class Packed(TorchBackend):
 BACKEND = Packed()
 
 
-def multiplied(levels: Tensor, scales: Tensor) -> Tensor:
+def dequantize(levels: Tensor, scales: Tensor) -> Tensor:
     """Weights float32 of levels (out, ...) int8 and scales (out,) float16."""
     return levels.float() * scales.float().view(-1, *[1] * (levels.dim() - 1))
 

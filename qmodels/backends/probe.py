@@ -46,7 +46,7 @@ def probe_backend(backend: Backend, modules: tuple[str, ...]) -> BackendStatus:
         return BackendStatus(None, backend.saturates())
     inputs = {
         "backend": backend.name,
-        "modules": {module: packages.installed(module) for module in modules},
+        "modules": {module: packages.installation(module) for module in modules},
         "machine_class": machine.machine_class(),
         "versions": machine.versions(),
         # Variables that hide instructions from a kernel library.

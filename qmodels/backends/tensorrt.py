@@ -52,8 +52,8 @@ class TensorRt(Backend):
         Raises:
             UserError: it is for another GPU or another version of TensorRT.
         """
-        engine = deserialized(artifact.folder / FILE)
-        replayed = cuda_graphs.as_graphs(lambda: running(engine))
+        engine = deserialize(artifact.folder / FILE)
+        replayed = cuda_graphs.as_graphs(lambda: as_forward(engine))
 
         def forward(images: Tensor) -> Tensor:
             # More images than the engine takes at a time go through it in several batches.
@@ -65,7 +65,7 @@ class TensorRt(Backend):
         """What the engine's inspector says of the layers that it runs for a batch size."""
         import tensorrt
 
-        engine = deserialized(artifact.folder / FILE)
+        engine = deserialize(artifact.folder / FILE)
         context = engine.create_execution_context()
         stream = torch.cuda.current_stream().cuda_stream
         context.set_optimization_profile_async(profile_of(len(images)), stream)
@@ -73,7 +73,7 @@ class TensorRt(Backend):
         inspector = engine.create_engine_inspector()
         inspector.execution_context = context
         told = inspector.get_engine_information(tensorrt.LayerInformationFormat.JSON)
-        return inspected(told)
+        return parse_layers(told)
 
     def reference(self, model: "ModelProto") -> ForwardFn:
         """The graph as it is written, on the CPU: products of rounded values in float32."""
@@ -145,7 +145,7 @@ def profile_of(batch: int) -> int:
     raise UserError(f"a batch of {batch} images: the engine takes 1 to {BATCH_SIZES[-1]}")
 
 
-def deserialized(path: Path) -> Any:
+def deserialize(path: Path) -> Any:
     """An engine that was stored."""
     import tensorrt
 
@@ -183,7 +183,7 @@ def torch_allocator() -> Any:
     return Allocator()
 
 
-def running(engine: Any) -> ForwardFn:
+def as_forward(engine: Any) -> ForwardFn:
     """An engine as what maps images on the GPU to logits there.
 
     Of a context of its own: one that was captured for a shape must not see another. The context
@@ -213,7 +213,7 @@ def running(engine: Any) -> ForwardFn:
     return forward
 
 
-def inspected(information: str) -> list[Kernel]:
+def parse_layers(information: str) -> list[Kernel]:
     """Layers with weights, of an engine inspector's JSON for known shapes.
 
     A layer multiplies integers where its weights are; its outputs are (N, out, ...).

@@ -34,7 +34,7 @@ class Triton(Backend):
         """Read the integers, for the kernels."""
         from qmodels.backends import triton_int8
 
-        network = restored(artifact).to(DEVICE)
+        network = restore(artifact).to(DEVICE)
         network.arithmetic = triton_int8.TRITON
         return cuda_graphs.as_graphs(lambda: network)
 
@@ -42,7 +42,7 @@ class Triton(Backend):
         """The kernels that a forward launches, run once more without a graph."""
         from qmodels.backends import triton_int8
 
-        return launched(restored(artifact).to(DEVICE), triton_int8.TRITON, images.to(DEVICE))
+        return list_launches(restore(artifact).to(DEVICE), triton_int8.TRITON, images.to(DEVICE))
 
     def reference(self, model: IntegerNetwork) -> ForwardFn:
         """The network itself, which computes exactly on the CPU."""
@@ -56,14 +56,14 @@ class Triton(Backend):
 BACKEND = Triton()
 
 
-def restored(artifact: Stored) -> IntegerNetwork:
+def restore(artifact: Stored) -> IntegerNetwork:
     """A stored network of integers, on the CPU, computing exactly."""
-    network = eager.filled(artifact)
+    network = eager.load_modules(artifact)
     assert isinstance(network, IntegerNetwork)
     return network
 
 
-def launched(network: IntegerNetwork, arithmetic: Arithmetic, images: Tensor) -> list[Kernel]:
+def list_launches(network: IntegerNetwork, arithmetic: Arithmetic, images: Tensor) -> list[Kernel]:
     """Convolutions that a forward asks an arithmetic for, and the linear layer after them."""
     names = {module: name for name, module in network.named_modules()}
     kernels: list[Kernel] = []

@@ -133,7 +133,7 @@ def quantize_kernel(  # type: ignore[no-untyped-def]
     tl.store(y + place, limited.to(tl.int8), mask=place < count)
 
 
-def tuned() -> Any:
+def autotuned_kernel() -> Any:
     """The kernel with the tile that is fastest here, found for each shape when it is first met."""
     configurations = [
         triton.Config(
@@ -147,7 +147,7 @@ def tuned() -> Any:
     return triton.autotune(configurations, key)(convolve_kernel)
 
 
-TUNED = tuned()
+TUNED = autotuned_kernel()
 
 
 def convolve(x: Tensor, layer: Convolution, residual: Tensor | None = None) -> Tensor:

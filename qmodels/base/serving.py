@@ -72,7 +72,7 @@ def measure(request: Mapping[str, Any]) -> None:
     Raises:
         UserError: the benches left no record.
     """
-    checkpoint = checkpoints.named(request["checkpoint"])
+    checkpoint = checkpoints.resolve(request["checkpoint"])
     options = {
         "--benchmark-json": request["file"],
         "--qmodels-dataset": checkpoint.dataset,

@@ -50,7 +50,7 @@ def show(arguments: argparse.Namespace) -> None:
         path = gate.baseline_path(common.baselines(), here, name)
         baseline = gate.find_baseline(common.baselines(), [here], name, checkpoints=None)
     baseline = baseline or common.read_baseline(path)
-    print(report.stored(baseline, common.tolerances()))
+    print(report.describe_baseline(baseline, common.tolerances()))
 
 
 def diff(arguments: argparse.Namespace) -> int:
@@ -68,7 +68,7 @@ def diff(arguments: argparse.Namespace) -> int:
         print(line)
     for failure in run.failures:
         print(f"{failure.name} failed: {failure.reason}")
-    print(report.counted(findings, run.failures))
+    print(report.count_findings(findings, run.failures))
     return report.status(findings, run.failures)
 
 

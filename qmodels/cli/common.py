@@ -75,7 +75,7 @@ def trained_network(arguments: argparse.Namespace) -> Network:
     if arguments.checkpoint is None:
         dataset, checkpoint = default_checkpoint(arguments)
         return networks.network(checkpoint, dataset)
-    checkpoint = checkpoints.named(arguments.checkpoint)
+    checkpoint = checkpoints.resolve(arguments.checkpoint)
     if checkpoint.quantization_aware:
         raise UserError(
             f"--checkpoint {checkpoint.path.stem} is quantized already: name its float parent"

@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> None:
         print(json.dumps(known))
         return
     for name, value in known.items():
-        print(f"{name.replace('_', ' '):<{INDENT}}{indented(value)}")
+        print(f"{name.replace('_', ' '):<{INDENT}}{indent(value)}")
 
 
 def facts() -> dict[str, Any]:
@@ -98,7 +98,7 @@ def checkpoint_line(checkpoint: Checkpoint) -> str:
     )
 
 
-def indented(value: Any) -> str:
+def indent(value: Any) -> str:
     """A value as text, one item a line below the first."""
     if isinstance(value, dict):
         value = [f"{key}: {item}" for key, item in value.items()]

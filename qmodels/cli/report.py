@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"wrote {arguments.svg}")
         return 0
     if arguments.study:
-        print(report.study_report(run, training(run)))
+        print(report.study_report(run, describe_training(run)))
         return 0
     if arguments.baseline:
         run = run.alone()
@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     if findings is None:
         findings = report.findings(run, baseline, common.tolerances())
     findings += run.gone
-    print(f"\ngate: {report.counted(findings, run.failures)}")
+    print(f"\ngate: {report.count_findings(findings, run.failures)}")
     for line in gate.lines(finding for finding in findings if finding.verdict != "ok"):
         print(f"- {line}")
     return report.status(findings, run.failures)
@@ -80,7 +80,7 @@ def print_tables(run: Run, baseline: gate.Baseline | None, compared: str) -> Non
         print(f"\n{speeds}")
 
 
-def training(run: Run) -> str | None:
+def describe_training(run: Run) -> str | None:
     """How the network of a run was trained; None if its checkpoint is not known here."""
     digests = {entry.conditions["checkpoint"] for entry in run.entries.values()}
     for checkpoint in checkpoints.known():

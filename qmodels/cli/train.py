@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> None:
     if not 0 <= arguments.seed <= MAX_SEED:
         raise UserError(f"--seed {arguments.seed}: choose from 0 to {MAX_SEED}")
     fine_tune = arguments.qat or arguments.parent
-    job = fine_tuning(arguments) if fine_tune else from_scratch(arguments)
+    job = fine_tuning_job(arguments) if fine_tune else scratch_job(arguments)
     if arguments.precision:
         job = replace(job, reduced_precision=arguments.precision == "bfloat16")
     trained = loop.train(job, console=common.PROGRESS)
@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> None:
         print(f"top-1 {trained.top1:.2f} %, top-5 error {trained.top5_error:.2f} %: {trained.path}")
 
 
-def from_scratch(arguments: argparse.Namespace) -> Job:
+def scratch_job(arguments: argparse.Namespace) -> Job:
     """Training from random weights."""
     dataset, architecture, width = common.network_options(arguments)
     recipe = common.choose_recipe(arguments, RECIPES, on_demand.recipe_for(dataset, width))
@@ -73,10 +73,10 @@ def from_scratch(arguments: argparse.Namespace) -> Job:
     return Job(data.load(dataset), architecture, width, recipe, arguments.seed, teacher=teacher)
 
 
-def fine_tuning(arguments: argparse.Namespace) -> Job:
+def fine_tuning_job(arguments: argparse.Namespace) -> Job:
     """Training from a checkpoint: the named one, or else the one that benches use."""
     if arguments.parent:
-        parent = checkpoints.named(arguments.parent)
+        parent = checkpoints.resolve(arguments.parent)
         check_same_network(arguments, parent)
         dataset = data.load(parent.dataset)
     else:
@@ -102,7 +102,7 @@ def teacher_of(arguments: argparse.Namespace, recipe: Recipe) -> Checkpoint | No
         return None
     if not recipe.distillation:
         raise UserError(f"--teacher {arguments.teacher}: recipe {recipe.name} does not distill")
-    return checkpoints.named(arguments.teacher)
+    return checkpoints.resolve(arguments.teacher)
 
 
 def check_same_network(arguments: argparse.Namespace, parent: Checkpoint) -> None:

@@ -216,7 +216,7 @@ def short_name(provenance: Provenance) -> str:
 def layout(value: Any, deep: int, indent: int = 0) -> str:
     """JSON with one item per line down to ``deep``, compact below."""
     if deep == 0 or not isinstance(value, dict | list) or not value:
-        return json.dumps(rounded(value))
+        return json.dumps(round_floats(value))
     space = " " * (indent + 1)
     if isinstance(value, dict):
         items = [
@@ -231,12 +231,12 @@ def layout(value: Any, deep: int, indent: int = 0) -> str:
     return f"{opening}\n{inside}\n{' ' * indent}{closing}"
 
 
-def rounded(value: Any) -> Any:
+def round_floats(value: Any) -> Any:
     """Floats of a JSON value at ``DIGITS`` significant digits: the others are noise in a diff."""
     if isinstance(value, float):
         return float(f"{value:.{DIGITS}g}")
     if isinstance(value, dict):
-        return {key: rounded(item) for key, item in value.items()}
+        return {key: round_floats(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [rounded(item) for item in value]
+        return [round_floats(item) for item in value]
     return value

@@ -22,7 +22,7 @@ from qmodels.gate.tolerances import Tolerances
 from qmodels.measure import latency
 from qmodels.measure.latency import Arm
 from qmodels.measure.latency_worker import PROBE
-from qmodels.measure.metric import Metric, measured
+from qmodels.measure.metric import Metric, make_metric
 
 REFERENCE = "fp32"
 # A stored run is compared with many later ones: its error enters every comparison.
@@ -62,7 +62,7 @@ class Timings:
 
     def metrics(self) -> dict[str, Metric]:
         """The metrics of the case."""
-        metrics = {"latency_ms": measured("latency_ms", 1e3 * float(np.median(self.seconds)))}
+        metrics = {"latency_ms": make_metric("latency_ms", 1e3 * float(np.median(self.seconds)))}
         for name, ratios in (
             ("latency_ratio", self.x_fp32),
             ("probe_ratio", self.x_probe),
@@ -84,7 +84,7 @@ class Timings:
     ) -> Metric:
         """A ratio with its interval; with the samples, where the gate looks at them."""
         gated = name != "ceiling_share"
-        return measured(
+        return make_metric(
             name,
             math.exp(center),
             (math.exp(interval.low), math.exp(interval.high)),

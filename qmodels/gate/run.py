@@ -60,7 +60,7 @@ class Run:
         Raises:
             UserError: the record is malformed.
         """
-        with reading(file):
+        with damage_as_error(file):
             entries = [entry(benchmark, file=file) for benchmark in record["benchmarks"]]
             run = Run(record.get("machine_info", {}).get("machine_class"), by_key(entries))
             if SECTION not in record:
@@ -91,7 +91,7 @@ class Run:
         Raises:
             UserError: the record is malformed, or of another format.
         """
-        with reading(file):
+        with damage_as_error(file):
             if record["format"] != FORMAT:
                 raise UserError(
                     f"run {file} has format {record['format']}, and this qmodels reads {FORMAT}: "
@@ -116,18 +116,18 @@ def by_key(entries: Iterable[Entry]) -> dict[Key, Entry]:
 
 
 @contextmanager
-def reading(file: str | None) -> Iterator[None]:
+def damage_as_error(file: str | None) -> Iterator[None]:
     """Whatever the block meets in a malformed record is one line."""
     name = f"run {file}" if file else "the run"
     try:
         yield
     except KeyError as error:
-        raise damaged(name, f"an entry lacks {error}") from None
+        raise damage_error(name, f"an entry lacks {error}") from None
     except (MalformedEntry, TypeError, ValueError, AttributeError) as error:
-        raise damaged(name, str(error)) from None
+        raise damage_error(name, str(error)) from None
 
 
-def damaged(name: str, reason: str) -> UserError:
+def damage_error(name: str, reason: str) -> UserError:
     """The error that refuses a file, with the remedy."""
     return UserError(
         f"{name} is damaged, or holds no metrics of qmodels ({reason}): "
@@ -160,7 +160,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        raise damaged(f"run {path}", str(error)) from None
+        raise damage_error(f"run {path}", str(error)) from None
 
 
 def ranks_path(path: Path) -> Path:

@@ -253,7 +253,7 @@ def update_baseline(session: pytest.Session, settings: Settings, passed: bool) -
     except UserError as error:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
         return [f"baseline not updated: {error}"]
-    return [line for file in files for line in report.accepted(file)]
+    return [line for file in files for line in report.describe_accepted(file)]
 
 
 @pytest.hookimpl(wrapper=True)

@@ -101,7 +101,7 @@ def chosen_network(option: Any) -> tuple[Checkpoint | None, str, str, int]:
         architecture = option.qmodels_architecture or network.ARCHITECTURES[0]
         network.check(architecture, width)
         return checkpoints.find(architecture, width, dataset), dataset, architecture, width
-    named = checkpoints.named(option.qmodels_checkpoint)
+    named = checkpoints.resolve(option.qmodels_checkpoint)
     if named.quantization_aware:
         raise UserError(
             f"--qmodels-checkpoint {named.path.stem} is quantization-aware: name the float "

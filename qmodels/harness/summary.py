@@ -31,7 +31,7 @@ def pytest_terminal_summary(
         if speeds:
             terminalreporter.write_line(f"\n{speeds}")
     if results.verdicts:
-        terminalreporter.write_line(f"gate: {report.counted(results.verdicts)}")
+        terminalreporter.write_line(f"gate: {report.count_findings(results.verdicts)}")
     measured = [finding for findings in results.findings.values() for finding in findings]
     for line in remarks(measured, settings):
         terminalreporter.write_line(line)

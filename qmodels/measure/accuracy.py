@@ -5,7 +5,7 @@ import math
 from torch import Tensor
 
 from qmodels.data import Split
-from qmodels.measure.metric import Metric, measured
+from qmodels.measure.metric import Metric, make_metric
 from qmodels.network.evaluation import accuracy, ranks
 
 Z95 = 1.959964
@@ -22,9 +22,9 @@ def metrics(logits: Tensor, reference: Tensor, split: Split) -> dict[str, Metric
     top1, top5_error = accuracy(logits, split)
     drop, ci = paired_drop(logits, reference, split)
     return {
-        "top1": measured("top1", top1),
-        "top5_error": measured("top5_error", top5_error),
-        "top1_drop": measured("top1_drop", drop, ci, ci_level=0.95),
+        "top1": make_metric("top1", top1),
+        "top5_error": make_metric("top5_error", top5_error),
+        "top1_drop": make_metric("top1_drop", drop, ci, ci_level=0.95),
     }
 
 

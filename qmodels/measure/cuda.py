@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from qmodels.backends.base import ForwardFn
-from qmodels.measure.metric import Metric, measured
+from qmodels.measure.metric import Metric, make_metric
 from qmodels.system import machine
 
 BATCH_SIZES = (1, 8, 256)
@@ -95,13 +95,13 @@ def metrics(speed: Speed, reference: NDArray[np.float64], peak_bytes: int) -> di
         peak_bytes: what the function of this name gives.
     """
     metrics = {
-        "latency_ms": measured("latency_ms", speed.latency_ms),
-        "images_per_second": measured("images_per_second", speed.images_per_second),
-        "gpu_ratio": measured("gpu_ratio", float(np.median(speed.seconds / reference))),
-        "gpu_peak_bytes": measured("gpu_peak_bytes", peak_bytes),
+        "latency_ms": make_metric("latency_ms", speed.latency_ms),
+        "images_per_second": make_metric("images_per_second", speed.images_per_second),
+        "gpu_ratio": make_metric("gpu_ratio", float(np.median(speed.seconds / reference))),
+        "gpu_peak_bytes": make_metric("gpu_peak_bytes", peak_bytes),
     }
     if speed.share_of_peak is not None:
-        metrics["peak_share"] = measured("peak_share", speed.share_of_peak)
+        metrics["peak_share"] = make_metric("peak_share", speed.share_of_peak)
     return metrics
 
 

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from qmodels.measure.metric import Metric, measured
+from qmodels.measure.metric import Metric, make_metric
 from qmodels.network.evaluation import sqnr_db
 
 
@@ -14,6 +14,6 @@ def metrics(logits: Tensor, reference: Tensor) -> dict[str, Metric]:
     """
     same = (logits.argmax(1) == reference.argmax(1)).double().mean()
     return {
-        "sqnr_db": measured("sqnr_db", sqnr_db(logits, reference)),
-        "top1_agreement": measured("top1_agreement", 100 * float(same)),
+        "sqnr_db": make_metric("sqnr_db", sqnr_db(logits, reference)),
+        "top1_agreement": make_metric("top1_agreement", 100 * float(same)),
     }

@@ -111,13 +111,13 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
         except FileNotFoundError:
             return True
 
-    reading(belongs)  # the first takes memory itself
-    before = reading(belongs)
+    read(belongs)  # the first takes memory itself
+    before = read(belongs)
     forward = load()
-    readings = [reading(belongs)]
+    readings = [read(belongs)]
     for _ in range(FORWARDS):
         forward(images)
-        readings.append(reading(belongs))
+        readings.append(read(belongs))
     known = [held for held in readings if held is not None]
     most = max(known, key=lambda held: held.used + held.mapped, default=None)
     return {
@@ -128,7 +128,7 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def reading(belongs: Callable[[str], bool]) -> Held | None:
+def read(belongs: Callable[[str], bool]) -> Held | None:
     """What this process holds now; None where ``obstacle`` says why.
 
     Of the heap, the blocks in use count; of other anonymous memory, the pages that were touched.

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from qmodels.backends.base import ForwardFn
 from qmodels.measure import footprint
-from qmodels.measure.metric import Metric, measured
+from qmodels.measure.metric import Metric, make_metric
 from qmodels.measure.operators import Row
 from qmodels.system import worker
 from qmodels.variants.artifact import Artifact
@@ -40,9 +40,9 @@ class Profile:
     def metrics(self) -> dict[str, Metric]:
         """Bytes allocated over the forward, peak live bytes, operator calls."""
         return {
-            "allocated_bytes": measured("allocated_bytes", self.allocated_bytes),
-            "peak_bytes": measured("peak_bytes", self.peak_bytes),
-            "operator_calls": measured("operator_calls", self.operator_calls),
+            "allocated_bytes": make_metric("allocated_bytes", self.allocated_bytes),
+            "peak_bytes": make_metric("peak_bytes", self.peak_bytes),
+            "operator_calls": make_metric("operator_calls", self.operator_calls),
         }
 
 
@@ -102,13 +102,13 @@ def process_memory(artifact: Artifact, threads: int) -> dict[str, Metric]:
         UserError: the process failed.
     """
     answer = ask(artifact, threads)
-    metrics = {"rss_bytes": measured("rss_bytes", answer["resident"])}
+    metrics = {"rss_bytes": make_metric("rss_bytes", answer["resident"])}
     if answer["used"] is not None:
-        metrics["memory_bytes"] = measured("memory_bytes", answer["used"] + answer["mapped"])
+        metrics["memory_bytes"] = make_metric("memory_bytes", answer["used"] + answer["mapped"])
     return metrics
 
 
-def unmeasured() -> dict[str, str]:
+def missing_metrics() -> dict[str, str]:
     """The metric that ``held`` lacks on this machine, and why; empty where it lacks none."""
     obstacle = footprint.obstacle()
     return {} if obstacle is None else {"memory_bytes": obstacle}

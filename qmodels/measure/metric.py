@@ -116,7 +116,7 @@ def number(value: Any) -> float:
     return value if type(value) is int else float(value)
 
 
-def measured(
+def make_metric(
     name: str,
     value: float,
     ci: tuple[float, float] | None = None,

@@ -42,7 +42,7 @@ def named_blocks(network: Resnet34) -> dict[str, BasicBlock]:
     return {name: block for name, block in network.named_modules() if isinstance(block, BasicBlock)}
 
 
-def observed(network: Resnet34) -> dict[str, nn.Module]:
+def observed_modules(network: Resnet34) -> dict[str, nn.Module]:
     """The modules of a fused network whose outputs are rounded, by name."""
     modules: dict[str, nn.Module] = {IMAGE: network.quant, STEM: network.stem}
     for name, block in named_blocks(network).items():
@@ -66,13 +66,13 @@ def scales(network: Resnet34, images: Tensor, *, symmetric: bool) -> dict[str, S
         name: eager_quantization.HistogramObserver(
             dtype=torch.qint8, qscheme=kind, reduce_range=False
         )
-        for name in observed(network)
+        for name in observed_modules(network)
     }
 
     def watch(name: str, module: nn.Module) -> torch.utils.hooks.RemovableHandle:
         return module.register_forward_hook(lambda _, inputs, output: observers[name](output))
 
-    handles = [watch(name, module) for name, module in observed(network).items()]
+    handles = [watch(name, module) for name, module in observed_modules(network).items()]
     try:
         with torch.inference_mode():
             network(images)  # in one batch: merging two histograms costs more than making one

@@ -57,7 +57,7 @@ class IntegerNetwork(nn.Module):
         return logits
 
 
-def quantized(fused: Resnet34, images: Tensor) -> IntegerNetwork:
+def quantize(fused: Resnet34, images: Tensor) -> IntegerNetwork:
     """A fused float network in int8.
 
     Args:
@@ -76,7 +76,7 @@ def structure(fused: Resnet34) -> IntegerNetwork:
     Raises:
         Unavailable: it is a pre-activation network.
     """
-    return with_scales(fused, dict.fromkeys(calibration.observed(fused), UNSET))
+    return with_scales(fused, dict.fromkeys(calibration.observed_modules(fused), UNSET))
 
 
 def with_scales(fused: Resnet34, scales: dict[str, Scale]) -> IntegerNetwork:

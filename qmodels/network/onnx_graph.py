@@ -119,6 +119,6 @@ def saturation_probe() -> "ModelProto":
     )
 
 
-def saturated(sums: NDArray[np.float32]) -> bool:
+def is_saturated(sums: NDArray[np.float32]) -> bool:
     """Whether what the probe gave, (1, 64, 8, 8) float32, is not the exact answer."""
     return bool((sums != 255 * 64 * 127).any())

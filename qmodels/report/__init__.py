@@ -1,22 +1,29 @@
 """Runs and baselines as text for people."""
 
 from qmodels.report import picture
-from qmodels.report.changes import accepted, counted, failure_table, findings, status, stored
+from qmodels.report.changes import (
+    count_findings,
+    describe_accepted,
+    describe_baseline,
+    failure_table,
+    findings,
+    status,
+)
 from qmodels.report.speed import speed_table
 from qmodels.report.study import study_report
 from qmodels.report.table import Cell, markdown, summarize, summary_table
 
 __all__ = [
     "Cell",
-    "accepted",
-    "counted",
+    "count_findings",
+    "describe_accepted",
+    "describe_baseline",
     "failure_table",
     "findings",
     "markdown",
     "picture",
     "speed_table",
     "status",
-    "stored",
     "study_report",
     "summarize",
     "summary_table",

@@ -17,7 +17,7 @@ from qmodels.gate.verdict import readable
 from qmodels.report.table import markdown
 
 
-def stored(baseline: Baseline, tolerances: Tolerances) -> str:
+def describe_baseline(baseline: Baseline, tolerances: Tolerances) -> str:
     """A baseline as text: who made it, and a line for each metric."""
     lines = [f"{baseline.shown}"]
     makers = {entry.provenance.date: entry.provenance for entry in baseline.entries.values()}
@@ -48,7 +48,7 @@ def findings(run: Run, baseline: Baseline | None, tolerances: Tolerances) -> tup
     )
 
 
-def counted(findings: Sequence[Finding], failures: Sequence[Failure] = ()) -> str:
+def count_findings(findings: Sequence[Finding], failures: Sequence[Failure] = ()) -> str:
     """How many findings there are of each kind, and how many benches failed, in a line."""
     counts = [
         f"{sum(finding.verdict == verdict for finding in findings)} {verdict}"
@@ -74,7 +74,7 @@ def status(findings: Sequence[Finding], failures: Sequence[Failure] = ()) -> int
     return 0 if findings and not verdicts & {"missing", "undecided"} else 3
 
 
-def accepted(outcome: Accepted) -> list[str]:
+def describe_accepted(outcome: Accepted) -> list[str]:
     """What storing a run did to a file, in lines."""
     file = shown(outcome.path)
     partial = ""

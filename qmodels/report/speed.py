@@ -40,10 +40,10 @@ def speeds(run: Run) -> dict[int, dict[str, Speed]]:
     for key, entry in run.entries.items():
         if "latency_ms" in entry.metrics and key.bench == "bench_latency":
             timed.setdefault(key.batch_size, {})[entry.variant] = entry
-    return {size: compared(entries) for size, entries in sorted(timed.items())}
+    return {size: compare_speeds(entries) for size, entries in sorted(timed.items())}
 
 
-def compared(entries: Mapping[str, Entry]) -> dict[str, Speed]:
+def compare_speeds(entries: Mapping[str, Entry]) -> dict[str, Speed]:
     """Variants of one batch size, each compared with the others."""
 
     def value(entry: Entry, metric: str) -> float | None:

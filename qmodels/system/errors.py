@@ -42,11 +42,11 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def described(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """The type of an error and its first line, for use within a line."""
     return f"{type(error).__name__}: {first_line(error)}"
 
 
 def failure_line(name: str, error: BaseException) -> str:
     """One line for the failure of something: a user's error as it is, others with name and type."""
-    return first_line(error) if isinstance(error, UserError) else f"{name}: {described(error)}"
+    return first_line(error) if isinstance(error, UserError) else f"{name}: {describe_error(error)}"

@@ -27,7 +27,7 @@ def install(extra: str, *options: str) -> str:
     return " ".join(["pip", "install", *options, *target])
 
 
-def installed(module: str) -> list[str]:
+def installation(module: str) -> list[str]:
     """What changes when a module's package is installed anew: its version, and its file's time."""
     spec = find_spec(module)
     origin = spec.origin if spec else None

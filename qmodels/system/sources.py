@@ -36,10 +36,10 @@ def import_digests(functions: Iterable[Callable[..., Any]]) -> dict[str, str]:
             package = name if path.stem == "__init__" else name.rpartition(".")[0]
             folders[name.partition(".")[0]] = path.parents[len(package.split(".")) * bool(package)]
             roots.append(name)
-    return imported(roots, folders)
+    return digest_imports(roots, folders)
 
 
-def imported(roots: Iterable[str], folders: Mapping[str, Path]) -> dict[str, str]:
+def digest_imports(roots: Iterable[str], folders: Mapping[str, Path]) -> dict[str, str]:
     """SHA-256 of the files of some modules and of all that these import, by module.
 
     Args:

@@ -105,7 +105,7 @@ def find_quantization_aware(parent: Checkpoint) -> Checkpoint | None:
     return None
 
 
-def finished(description: Checkpoint) -> Checkpoint | None:
+def find_finished(description: Checkpoint) -> Checkpoint | None:
     """The checkpoint of a folder that differs from a description only in what training finds.
 
     Args:
@@ -124,7 +124,7 @@ def finished(description: Checkpoint) -> Checkpoint | None:
     return None
 
 
-def named(name: str) -> Checkpoint:
+def resolve(name: str) -> Checkpoint:
     """The checkpoint of a file name, with or without its suffix, or of a path.
 
     Raises:

@@ -74,7 +74,7 @@ class Workers:
 
 
 @contextmanager
-def joined() -> Iterator[Workers]:
+def join() -> Iterator[Workers]:
     """Join the others that torchrun started; alone where it did not."""
     count = int(os.environ.get("WORLD_SIZE", "1"))
     cuda = torch.cuda.is_available()

@@ -42,11 +42,11 @@ def train(job: Job, *, console: Console | None = None) -> Checkpoint:
             loss that is no longer finite, no disk space.
     """
     network.check(job.architecture, job.width)
-    with distributed.joined() as workers, torch.random.fork_rng(devices=[]):
+    with distributed.join() as workers, torch.random.fork_rng(devices=[]):
         description = job.description
         path = state_path(description, workers)
         with store.lock(path) if workers.is_main else nullcontext():
-            finished = workers.broadcast_object(checkpoints.finished(description))
+            finished = workers.broadcast_object(checkpoints.find_finished(description))
             if finished is None:
                 finished = fit(
                     job, description, path, workers, console if workers.is_main else None

@@ -28,7 +28,7 @@ def network(checkpoint: Checkpoint, dataset: Dataset) -> Network:
             },
         ),
         reopen=Call("qmodels.training.networks:reopen", {"checkpoint": str(checkpoint.path)}),
-        fine_tuned=partial(fine_tuned, checkpoint, dataset),
+        fine_tuned=partial(fine_tune, checkpoint, dataset),
     )
 
 
@@ -38,11 +38,11 @@ def reopen(checkpoint: str) -> Network:
     Raises:
         UserError: there is no such checkpoint.
     """
-    described = checkpoints.named(checkpoint)
+    described = checkpoints.resolve(checkpoint)
     return network(described, data.load(described.dataset))
 
 
-def fine_tuned(checkpoint: Checkpoint, dataset: Dataset, console: Console | None) -> Network:
+def fine_tune(checkpoint: Checkpoint, dataset: Dataset, console: Console | None) -> Network:
     """The quantization-aware sibling of a checkpoint.
 
     Raises:

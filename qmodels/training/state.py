@@ -49,7 +49,7 @@ def precision(path: Path) -> str | None:
     """The precision of the epochs in a file that ``save`` wrote; None where there is none."""
     if not path.exists():
         return None
-    with reading(path), safe_open(path, framework="pt") as file:
+    with damage_as_error(path), safe_open(path, framework="pt") as file:
         return str(file.metadata()["precision"])
 
 
@@ -61,7 +61,7 @@ def restore(path: Path, state: State) -> int:
     """
     if not path.exists():
         return 0
-    with reading(path):
+    with damage_as_error(path):
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             epochs = int(file.metadata()["epochs"])
@@ -80,7 +80,7 @@ def restore(path: Path, state: State) -> int:
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[None]:
+def damage_as_error(path: Path) -> Iterator[None]:
     """Say in one line that a file is damaged, where reading it fails."""
     try:
         yield

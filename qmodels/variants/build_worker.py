@@ -15,7 +15,7 @@ from qmodels import data
 from qmodels.data import Dataset
 from qmodels.network import Call, Network, eager_quantization
 from qmodels.system import store, worker
-from qmodels.system.errors import Unavailable, UserError, described
+from qmodels.system.errors import Unavailable, UserError, describe_error
 from qmodels.variants import registry
 from qmodels.variants.registry import Variant
 
@@ -47,7 +47,7 @@ def build(variant: Variant, network: Network, folder: Path) -> None:
     except UserError as error:
         raise UserError(f"{variant.name} can't be built: {error}") from error
     except Exception as error:
-        raise build_failure(variant, described(error), folder) from error
+        raise build_failure(variant, describe_error(error), folder) from error
 
 
 def build_failure(variant: Variant, reason: str, folder: Path) -> UserError:

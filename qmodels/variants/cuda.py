@@ -49,4 +49,4 @@ def structure(model: nn.Module) -> IntegerNetwork:
 )
 def cuda_int8(model: nn.Module, calibration: Tensor) -> IntegerNetwork:
     """Integers from the image to the pooling: see ``network.integer``."""
-    return integer_network.quantized(post_activation(fuse(model)), calibration)
+    return integer_network.quantize(post_activation(fuse(model)), calibration)

@@ -21,7 +21,7 @@ from torch import nn
 from qmodels.backends import probe
 from qmodels.backends.base import Backend
 from qmodels.system import packages
-from qmodels.system.errors import Obstacle, UserError, described
+from qmodels.system.errors import Obstacle, UserError, describe_error
 
 GROUP = "qmodels.variants"
 REFERENCE = "fp32"
@@ -109,8 +109,8 @@ class Variant:
             unfit = (self.unfit() if self.unfit else None) or self.backend.obstacle()
         except Exception as error:  # whatever another package's check raises
             return Obstacle(
-                f"the check of whether it runs here failed ({described(error)}): fix `unfit` in "
-                f"{self.module}",
+                f"the check of whether it runs here failed ({describe_error(error)}): "
+                f"fix `unfit` in {self.module}",
                 fixable=True,
             )
         if unfit:
@@ -229,7 +229,7 @@ def find(name: str, module: str) -> Variant:
         return _VARIANTS[name]
     except (ImportError, KeyError) as error:
         raise UserError(
-            f"variant {name} is not in {module} ({described(error)}): build its artifact again"
+            f"variant {name} is not in {module} ({describe_error(error)}): build its artifact again"
         ) from None
 
 
@@ -247,7 +247,7 @@ def load(entry_point: EntryPoint) -> None:
         package = entry_point.dist.name if entry_point.dist else "unknown"
         print(
             f"qmodels: entry point {entry_point.name} of package {package} is broken and its "
-            f"variants are left out ({described(error)}): fix or uninstall {package}",
+            f"variants are left out ({describe_error(error)}): fix or uninstall {package}",
             file=sys.stderr,
         )
 

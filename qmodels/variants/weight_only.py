@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from qmodels.backends import packed
-from qmodels.backends.packed import Rounded, multiplied
+from qmodels.backends.packed import Rounded, dequantize
 from qmodels.network.fusion import fuse
 from qmodels.variants.registry import variant
 
@@ -43,8 +43,8 @@ def weight_int4(model: nn.Module, calibration: Tensor) -> Rounded:
         for name, layer in layers.items():
             bits = ENDS_BITS if name in (first, last) else BITS
             key = f"{name}.weight"
-            levels[key], scales[key] = rounded(layer.weight, squares.pop(name), bits)
-            layer.weight.copy_(multiplied(levels[key], scales[key]))
+            levels[key], scales[key] = round_weights(layer.weight, squares.pop(name), bits)
+            layer.weight.copy_(dequantize(levels[key], scales[key]))
     return Rounded(network, levels, scales)
 
 
@@ -75,7 +75,7 @@ def squared_inputs(
     return sums
 
 
-def rounded(weight: Tensor, squares: Tensor, bits: int) -> tuple[Tensor, Tensor]:
+def round_weights(weight: Tensor, squares: Tensor, bits: int) -> tuple[Tensor, Tensor]:
     """Levels int8 of a weight's shape and scales (out,) float16.
 
     Args:

@@ -147,9 +147,9 @@ def compilations(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[int, ..
         return run
 
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
-    cuda.compiled.cache_clear()
+    cuda.compile_forward.cache_clear()
     yield shapes
-    cuda.compiled.cache_clear()
+    cuda.compile_forward.cache_clear()
 
 
 def small(precision: torch.dtype, channels: int = 4) -> InPrecision:
@@ -187,7 +187,7 @@ def test_a_network_that_is_loaded_again_is_not_compiled_again(
         for _ in range(3):
             network = small(torch.float32)
             images = torch.randn(shape)
-            logits = cuda.compiled(torch.float32, shape)(network, images)
+            logits = cuda.compile_forward(torch.float32, shape)(network, images)
             torch.testing.assert_close(logits, network(images))
             weights.append(weakref.ref(next(network.parameters())))
             del network
@@ -201,7 +201,7 @@ def test_beyond_dynamos_limit_it_fails_instead_of_running_uncompiled(
     import torch._dynamo.config
 
     shape = (2, 3, 8, 8)
-    forward = cuda.compiled(torch.float32, shape)
+    forward = cuda.compile_forward(torch.float32, shape)
     with torch._dynamo.config.patch(recompile_limit=2), torch.inference_mode():
         for channels in (1, 2):
             forward(small(torch.float32, channels), torch.randn(shape))

@@ -76,6 +76,6 @@ def test_all_multiply_accumulates_are_accounted_for_as_float(
 def test_the_probe_tells_a_wrong_sum(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip(backend.name)
     assert isinstance(backend.saturates(), bool)
-    exact = onnx_graph.saturated
-    monkeypatch.setattr(onnx_graph, "saturated", lambda sums: exact(sums - 1))
+    exact = onnx_graph.is_saturated
+    monkeypatch.setattr(onnx_graph, "is_saturated", lambda sums: exact(sums - 1))
     assert backend.saturates()

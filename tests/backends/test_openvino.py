@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from qmodels.backends import openvino_network
-from qmodels.backends.openvino import compiled, dequantize_linear_weights
+from qmodels.backends.openvino import compile_network, dequantize_linear_weights
 from qmodels.system import worker
 
 openvino = pytest.importorskip("openvino")
@@ -28,7 +28,7 @@ def test_weights_of_linear_layers_are_multiplied_out_in_a_copy() -> None:
     assert "Convert" in kinds[0]
     assert "Convert" not in kinds[1]
     x = np.asarray([[1, 2, 3, 4], [0, -1, 0, 1]], np.float32)
-    (logits,) = compiled(copy)([x]).values()
+    (logits,) = compile_network(copy)([x]).values()
     np.testing.assert_allclose(logits, x @ (levels * scales).T, rtol=1e-6)
 
 

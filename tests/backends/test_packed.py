@@ -29,7 +29,7 @@ def test_shapes_come_back() -> None:
 
 def test_levels_are_multiplied_by_their_channels_scale() -> None:
     levels = torch.tensor([[1, -2], [3, 4]], dtype=torch.int8)
-    weights = packed.multiplied(levels, torch.tensor([0.5, 2.0]).half())
+    weights = packed.dequantize(levels, torch.tensor([0.5, 2.0]).half())
     assert weights.tolist() == [[0.5, -1.0], [6.0, 8.0]]
 
 

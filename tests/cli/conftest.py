@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from qmodels import cli
-from qmodels.measure.metric import measured
+from qmodels.measure.metric import make_metric
 from qmodels.system import machine
 
 
@@ -77,7 +77,7 @@ def write_run(tmp_path: Path) -> WriteRun:
             "versions": versions,
             "provenance": {"date": "", "commit": "", "host": "h", "versions": versions},
             "metrics": {
-                metric: measured(metric, value).as_record() for metric, value in values.items()
+                metric: make_metric(metric, value).as_record() for metric, value in values.items()
             },
         }
         benchmark = {

@@ -7,7 +7,7 @@ import numpy as np
 
 from qmodels import gate
 from qmodels.gate import Baseline, Entry, Finding, Key, Provenance, Tolerances
-from qmodels.measure.metric import Metric, measured
+from qmodels.measure.metric import Metric, make_metric
 
 CLASS, OTHER = "linux-x86_64-avx512_bf16", "linux-x86_64-avx512"
 
@@ -74,7 +74,7 @@ def stored(**metrics: Metric) -> Baseline:
 
 
 def size(value: float) -> Metric:
-    return measured("size_bytes", value)
+    return make_metric("size_bytes", value)
 
 
 def compare(now: Entry, baseline: Baseline | None) -> list[gate.Finding]:
@@ -83,7 +83,7 @@ def compare(now: Entry, baseline: Baseline | None) -> list[gate.Finding]:
 
 def ratio(at: float, spread: float = 0.01, count: int = 12, confirmation: int = 0) -> Metric:
     samples = math.log(at) + spread * np.linspace(-1, 1, count)
-    return measured(
+    return make_metric(
         "latency_ratio",
         at,
         samples=tuple(samples),

@@ -7,7 +7,7 @@ import pytest
 
 from qmodels.gate import Baseline, Entry
 from qmodels.gate.entry import COMPARABILITY_KEYS
-from qmodels.measure.metric import Metric, measured
+from qmodels.measure.metric import Metric, make_metric
 from tests.gate.entries import (
     CLASS,
     HERE,
@@ -61,11 +61,11 @@ def test_local_labels_of_runtimes_are_no_other_versions() -> None:
 
 
 def test_memory_of_another_python_is_not_compared() -> None:
-    twice = entry(memory_bytes=measured("memory_bytes", 2e6), size_bytes=size(2e6))
+    twice = entry(memory_bytes=make_metric("memory_bytes", 2e6), size_bytes=size(2e6))
     now = replace(
         twice, provenance=replace(PROVENANCE, versions={"python": "3.13.0", "torch": "2.15.0"})
     )
-    before = stored(memory_bytes=measured("memory_bytes", 1e6), size_bytes=size(1e6))
+    before = stored(memory_bytes=make_metric("memory_bytes", 1e6), size_bytes=size(1e6))
     assert [finding.metric for finding in compare(now, before)] == ["size_bytes"]
     assert [finding.metric for finding in compare(twice, before)] == ["memory_bytes", "size_bytes"]
 
@@ -95,7 +95,7 @@ def here_on(engine: str, metrics: dict[str, Metric], arithmetic: str = "float32"
     ],
 )
 def test_another_class_gates_what_both_compute_alike(engine: str, metric: str, gated: bool) -> None:
-    worse, better = (replace(measured(metric, value), samples=()) for value in (20.0, 10.0))
+    worse, better = (replace(make_metric(metric, value), samples=()) for value in (20.0, 10.0))
     now = here_on(engine, {metric: worse})
     findings = compare(now, holding(of_other_class(engine, {metric: better})))
     assert [finding.verdict for finding in findings] == (["regressed"] if gated else [])
@@ -106,8 +106,8 @@ def test_another_class_gates_what_both_compute_alike(engine: str, metric: str, g
 def test_int8_accuracy_of_another_class_has_a_tolerance_of_its_own(
     arithmetic: str, verdict: str
 ) -> None:
-    now = here_on("x86", {"top1": measured("top1", 66.1)}, arithmetic)
-    before = of_other_class("x86", {"top1": measured("top1", 66.4)}, arithmetic)
+    now = here_on("x86", {"top1": make_metric("top1", 66.1)}, arithmetic)
+    before = of_other_class("x86", {"top1": make_metric("top1", 66.4)}, arithmetic)
     (finding,) = compare(now, holding(before))
     assert finding.verdict == verdict
 
@@ -153,7 +153,7 @@ def test_two_classes_count_alike_where_the_same_kernels_run(
 ) -> None:
     calls = {
         machine_class: replace(
-            here_on(engine, {"operator_calls": measured("operator_calls", value)}),
+            here_on(engine, {"operator_calls": make_metric("operator_calls", value)}),
             machine_class=f"linux-x86_64-{machine_class}",
         )
         for machine_class, value in ((level, 20.0), (other, 10.0))

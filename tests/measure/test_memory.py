@@ -286,17 +286,17 @@ def test_memory_of_this_process_does_not_count(digits_network: Network) -> None:
 def test_where_the_system_does_not_tell_only_resident_memory_is_known(
     monkeypatch: pytest.MonkeyPatch, digits_network: Network
 ) -> None:
-    assert footprint.reading(lambda path: False) is not None
-    assert memory.unmeasured() == {}
+    assert footprint.read(lambda path: False) is not None
+    assert memory.missing_metrics() == {}
     with monkeypatch.context() as patch:
         patch.setattr(ctypes, "CDLL", lambda name: object())  # musl, or an older glibc
-        assert "its C library is not glibc 2.33" in memory.unmeasured()["memory_bytes"]
+        assert "its C library is not glibc 2.33" in memory.missing_metrics()["memory_bytes"]
     with monkeypatch.context() as patch:
         patch.setattr(footprint, "mallinfo", footprint.Mallinfo)  # of a heap that nobody uses
-        assert "another allocator replaces glibc's" in memory.unmeasured()["memory_bytes"]
+        assert "another allocator replaces glibc's" in memory.missing_metrics()["memory_bytes"]
     monkeypatch.setattr(footprint, "SMAPS", Path("/nowhere/smaps"))
-    assert footprint.reading(lambda path: False) is None
-    assert memory.unmeasured() == {"memory_bytes": "this system has no /nowhere/smaps"}
+    assert footprint.read(lambda path: False) is None
+    assert memory.missing_metrics() == {"memory_bytes": "this system has no /nowhere/smaps"}
     nothing = {"used": None, "mapped": None, "resident": 1, "torch": False}
     monkeypatch.setattr(memory, "ask", lambda artifact, threads: nothing)
     artifact = built("fp32", digits_network)

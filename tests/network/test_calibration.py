@@ -54,7 +54,7 @@ def test_a_scale_covers_what_is_rounded(
 def test_a_network_of_integers_rounds_its_images_to_nearest(network: Any) -> None:
     images = resnet.random_images(16)
     image = calibration.scales(network, images, symmetric=False)["quant"]
-    quantized = integer_network.quantized(network, images)
+    quantized = integer_network.quantize(network, images)
     rounded = quantized.arithmetic.quantize(images, quantized.steps).permute(0, 3, 1, 2)
     error = (rounded.double() - image.zero_point) * image.scale - images
     inside = rounded.abs() < 127

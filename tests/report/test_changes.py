@@ -5,7 +5,7 @@ import pytest
 from qmodels import report
 from qmodels.gate import Accepted, Baseline, Entry, Finding, Key, Provenance, Tolerances
 from qmodels.gate.finding import Verdict
-from qmodels.measure.metric import measured
+from qmodels.measure.metric import make_metric
 
 PROVENANCE = Provenance("2026-01-01", "abc123", {"torch": "2.15.0"}, "hosthosthost")
 KEY = Key("digits-resnet34-w8", "bench_size", "fp32", 1)
@@ -13,14 +13,16 @@ KEY = Key("digits-resnet34-w8", "bench_size", "fp32", 1)
 
 def test_a_baseline_is_who_made_it_and_a_line_a_metric() -> None:
     metrics = {
-        "size_bytes": measured("size_bytes", 5.43e6),
-        "latency_ratio": measured("latency_ratio", 0.25, samples=(-1.4, -1.3)),
+        "size_bytes": make_metric("size_bytes", 5.43e6),
+        "latency_ratio": make_metric("latency_ratio", 0.25, samples=(-1.4, -1.3)),
     }
     entry = Entry(
         KEY, "bench_size[fp32]", "", "linux-x86_64-avx2", "float32", {}, metrics, PROVENANCE
     )
     baseline = Baseline(Path("b.json"), {KEY: entry})
-    lines = report.stored(baseline, Tolerances({"size_bytes": {"tolerance": 0.001}})).splitlines()
+    lines = report.describe_baseline(
+        baseline, Tolerances({"size_bytes": {"tolerance": 0.001}})
+    ).splitlines()
     assert lines[0] == "b.json"
     assert "2026-01-01 at abc123" in lines[1]
     assert "1 entries; torch 2.15.0" in lines[1]
@@ -40,9 +42,9 @@ def findings(*verdicts: Verdict) -> list[Finding]:
 
 
 def test_findings_are_counted_by_verdict() -> None:
-    assert report.counted(findings("ok", "ok", "regressed", "missing", "new", "undecided")) == (
-        "2 ok, 1 regressed, 0 improved, 1 undecided, 1 new, 1 missing"
-    )
+    assert report.count_findings(
+        findings("ok", "ok", "regressed", "missing", "new", "undecided")
+    ) == ("2 ok, 1 regressed, 0 improved, 1 undecided, 1 new, 1 missing")
 
 
 @pytest.mark.parametrize(
@@ -61,11 +63,11 @@ def test_no_answer_is_not_a_pass(verdicts: list[Verdict], status: int) -> None:
 
 def test_what_storing_a_run_did_is_told_in_lines() -> None:
     done = Accepted(Path("b.json"), (KEY,), 2, ("bench_size[gone]",), ("x not stored: y",))
-    assert report.accepted(done) == [
+    assert report.describe_accepted(done) == [
         "baseline updated: b.json, 1 entries; partial run: 2 other entries kept as they were",
         "dropped, as there are no such variants: bench_size[gone]",
         "x not stored: y",
     ]
-    assert report.accepted(Accepted(Path("b.json"), (), 2)) == [
+    assert report.describe_accepted(Accepted(Path("b.json"), (), 2)) == [
         "baseline not updated: b.json is as it was"
     ]

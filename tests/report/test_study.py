@@ -6,7 +6,7 @@ import pytest
 
 from qmodels import report
 from qmodels.gate import Run
-from qmodels.measure.metric import measured
+from qmodels.measure.metric import make_metric
 from qmodels.report import study
 
 CONDITIONS = {"architecture": "resnet34", "width": 64, "dataset": "cifar100", "threads": 2}
@@ -27,7 +27,7 @@ def benchmark(variant: str, bench: str, details: Any = None, **metrics: float) -
         "batch_size": 1,
         "machine_class": "linux-x86_64-amx",
         "engine": "x86",
-        "metrics": {name: measured(name, value).as_record() for name, value in metrics.items()},
+        "metrics": {name: make_metric(name, value).as_record() for name, value in metrics.items()},
         "provenance": PROVENANCE,
         **CONDITIONS,
         **(details or {}),

@@ -2,11 +2,11 @@ from typing import Any
 
 from qmodels import report
 from qmodels.gate import Entry, Key, Provenance, Run
-from qmodels.measure.metric import measured
+from qmodels.measure.metric import make_metric
 
 
 def benchmark(name: str, variant: str, batch_size: int, **metrics: float) -> dict[str, Any]:
-    records = {key: measured(key, value).as_record() for key, value in metrics.items()}
+    records = {key: make_metric(key, value).as_record() for key, value in metrics.items()}
     extra_info = {
         "network": "n",
         "bench": name,
@@ -19,7 +19,7 @@ def benchmark(name: str, variant: str, batch_size: int, **metrics: float) -> dic
 
 
 def stored(key: Key, images: int | None = None, **metrics: float) -> Entry:
-    values = {name: measured(name, value) for name, value in metrics.items()}
+    values = {name: make_metric(name, value) for name, value in metrics.items()}
     who = Provenance("", "", {}, "")
     return Entry(key, "", "", "", "float32", {}, values, who, images=images)
 

@@ -44,7 +44,7 @@ def keys(copy: Path, digits_network: Network) -> Keys:
 
     def read() -> dict[str, dict[str, str]]:
         return {
-            name: sources.imported(
+            name: sources.digest_imports(
                 [function.__module__ for function in artifact.makers(variant, digits_network)],
                 {"qmodels": copy.parent},
             )
@@ -153,7 +153,7 @@ def other(tmp_path: Path) -> dict[str, Path]:
 
 
 def test_a_name_is_followed_to_where_it_is_defined(other: dict[str, Path]) -> None:
-    digests = sources.imported(["other.mine"], other)
+    digests = sources.digest_imports(["other.mine"], other)
     # Read are the packages on the way too; of another package nothing.
     assert list(digests) == [
         "other",
@@ -165,4 +165,4 @@ def test_a_name_is_followed_to_where_it_is_defined(other: dict[str, Path]) -> No
 
 
 def test_a_package_that_is_used_whole_is_followed_whole(other: dict[str, Path]) -> None:
-    assert "other.unused" in sources.imported(["other.whole"], other)
+    assert "other.unused" in sources.digest_imports(["other.whole"], other)

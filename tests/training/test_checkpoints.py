@@ -85,7 +85,7 @@ def test_what_was_trained_here_does_not_replace_a_shipped_one_and_can_be_named(
     mine = dataclasses.replace(in_cache, file="mine.safetensors", seed=5)
     mine = checkpoints.save(resnet.build("resnet34", 8, 10).state_dict(), mine)
     assert checkpoints.find("resnet34", 8, "digits") == shipped
-    assert checkpoints.named("mine") == mine
+    assert checkpoints.resolve("mine") == mine
 
 
 def test_a_name_of_two_checkpoints_asks_for_a_path(in_cache: Checkpoint) -> None:
@@ -93,9 +93,9 @@ def test_a_name_of_two_checkpoints_asks_for_a_path(in_cache: Checkpoint) -> None
     assert shipped is not None
     mine = checkpoints.save(resnet.build("resnet34", 8, 10).state_dict(), in_cache)
     with pytest.raises(UserError, match=f"is the name of {shipped.path} and {mine.path}: give a"):
-        checkpoints.named(shipped.path.stem)
-    assert checkpoints.named(str(mine.path)) == mine
-    assert checkpoints.named(str(shipped.path)) == shipped
+        checkpoints.resolve(shipped.path.stem)
+    assert checkpoints.resolve(str(mine.path)) == mine
+    assert checkpoints.resolve(str(shipped.path)) == shipped
 
 
 def test_a_checkpoint_of_any_folder_is_named_by_its_path_and_has_its_sibling_there(
@@ -106,7 +106,7 @@ def test_a_checkpoint_of_any_folder_is_named_by_its_path_and_has_its_sibling_the
         saved, file="aware.safetensors", parent=saved.sha256, quantization_aware=True
     )
     sibling = checkpoints.save(state, sibling)
-    assert checkpoints.named(str(saved.path)) == saved
+    assert checkpoints.resolve(str(saved.path)) == saved
     assert checkpoints.find_quantization_aware(saved) == sibling
 
 
@@ -152,9 +152,9 @@ def test_a_checkpoint_is_named_by_its_file_with_or_without_suffix_or_path() -> N
     shipped = checkpoints.find("resnet34", 8, "digits")
     assert shipped is not None
     for name in (shipped.file, shipped.path.stem, str(shipped.path)):
-        assert checkpoints.named(name) == shipped
+        assert checkpoints.resolve(name) == shipped
     with pytest.raises(UserError, match="no checkpoint 'resnet50': choose one of .*digits-resnet"):
-        checkpoints.named("resnet50")
+        checkpoints.resolve("resnet50")
 
 
 def test_every_shipped_network_has_its_quantization_aware_sibling() -> None:

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("own_cache")
 def test_training_learns_records_and_cleans_up(few: Dataset, own_cache: Path) -> None:
     recipe = replace(QUICK, stages=(Stage(6, 32),), batch_size=25)
     trained = loop.train(Job(few, "resnet34", 8, recipe))
-    assert trained == checkpoints.named(trained.path.stem)
+    assert trained == checkpoints.resolve(trained.path.stem)
     assert (trained.recipe, trained.seed) == (recipe, 0)
     assert trained.top1 > 60
     logits = evaluation.predict(checkpoints.load_model(trained), few, few.test.images)

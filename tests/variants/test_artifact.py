@@ -114,7 +114,9 @@ def test_an_artifact_without_the_guard_is_refused_where_it_would_saturate(
     manifest = json.loads((artifact.folder / store.MANIFEST).read_text())
     if manifest["inputs"]["saturates"]:
         pytest.skip("this machine saturates, so it has the guard")
-    monkeypatch.setattr(probe, "ask", lambda backend, modules: probe.BackendStatus(None, True))
+    monkeypatch.setattr(
+        probe, "probe_backend", lambda backend, modules: probe.BackendStatus(None, True)
+    )
     with pytest.raises(UserError, match="has weights of eight bits, and x86 saturates here"):
         artifact.load()
 

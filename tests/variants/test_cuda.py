@@ -96,12 +96,12 @@ def test_zero_points_are_worth_a_decibel(
     calibrating = digits.normalize(data.stratified_subset(digits.train, 100).images)
     fused, some = calibration.post_activation(fuse(model)), images[:50]
     expected = logits(model, some)
-    affine = sqnr_db(logits(integer_network.quantized(fused, calibrating), some), expected)
+    affine = sqnr_db(logits(integer_network.quantize(fused, calibrating), some), expected)
     scales = calibration.scales
     monkeypatch.setattr(
         calibration, "scales", lambda *given, symmetric: scales(*given, symmetric=True)
     )
-    symmetric = sqnr_db(logits(integer_network.quantized(fused, calibrating), some), expected)
+    symmetric = sqnr_db(logits(integer_network.quantize(fused, calibrating), some), expected)
     assert affine > symmetric + 1
 
 
@@ -150,7 +150,7 @@ def test_integers_are_a_quarter_on_disk_and_load_to_the_bit(
     size = (files.folder / "model.safetensors").stat().st_size
     weights = sum(parameter.numel() for parameter in model.parameters())
     assert size < 0.35 * 4 * weights  # at width 8, scales and names of tensors weigh
-    loaded = triton.restored(files)
+    loaded = triton.restore(files)
     assert torch.equal(logits(loaded, images[:4]), logits(integers, images[:4]))
     assert torch.equal(
         logits(variant.backend.reference(integers), images[:4]), logits(loaded, images[:4])
@@ -160,7 +160,7 @@ def test_integers_are_a_quarter_on_disk_and_load_to_the_bit(
 def test_all_but_the_linear_layer_is_launched_in_int8(
     integers: IntegerNetwork, model: nn.Module, images: Tensor
 ) -> None:
-    ran = triton.launched(integers, integer.EXACT, images[:1])
+    ran = triton.list_launches(integers, integer.EXACT, images[:1])
     integers.arithmetic = integer.EXACT
     from qmodels.backends import dispatch
 

@@ -178,8 +178,8 @@ def test_more_images_than_the_engine_takes_go_in_several_batches(
 
         return forward
 
-    monkeypatch.setattr(tensorrt, "deserialized", lambda path: None)
-    monkeypatch.setattr(tensorrt, "running", running)
+    monkeypatch.setattr(tensorrt, "deserialize", lambda path: None)
+    monkeypatch.setattr(tensorrt, "as_forward", running)
     monkeypatch.setattr(cuda_graphs, "as_graphs", lambda forwards: forwards())
     artifact = variants.Artifact(variants.all_variants()["tensorrt-int8"], tmp_path)
     forward = tensorrt.BACKEND.load(artifact)
@@ -205,7 +205,9 @@ def test_an_inspected_engine_tells_layers_with_weights() -> None:
         "Weights": {"Type": "Float", "Count": 640},
     }
     pooling = {"Name": "pool", "LayerType": "CaskPooling", "Outputs": outputs}
-    ran = tensorrt.inspected(json.dumps({"Layers": [convolution, pooling, gemm, "a name alone"]}))
+    ran = tensorrt.parse_layers(
+        json.dumps({"Layers": [convolution, pooling, gemm, "a name alone"]})
+    )
     assert [(kernel.layer, kernel.macs, kernel.int8) for kernel in ran] == [
         ("conv + Add + Relu", 8 * 16 * 16 * 36864, True),
         ("fc", 8 * 640, False),

@@ -144,7 +144,7 @@ def test_rounding_for_the_inputs_is_better_than_to_the_nearest(
     generator = torch.Generator().manual_seed(0)
     mixing = torch.randn(10, weight[0].numel(), generator=generator)
     inputs = torch.randn(500, 10, generator=generator) @ mixing  # that go together
-    levels, scales = weight_only.rounded(weight, inputs.T @ inputs, 4)
+    levels, scales = weight_only.round_weights(weight, inputs.T @ inputs, 4)
     rows, step = weight.detach().flatten(1), scales.float()[:, None]
     nearest = (rows / step).round().clamp(-8, 7)
     errors = [
