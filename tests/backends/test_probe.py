@@ -64,7 +64,7 @@ def test_what_kills_a_runtime_is_told_and_kills_nothing_else(
 def test_a_runtime_that_was_mended_is_asked_again(
     broken_module: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(probe, "in_a_process", failing := Failing(probe.probe_in_subprocess))
+    monkeypatch.setattr(probe, "probe_in_subprocess", failing := Failing(probe.probe_in_subprocess))
     probe.probe_backend.cache_clear()
     assert probe.probe_backend(inductor.BACKEND, (broken_module,)).broken == "no answer"
     failing.fails = False
@@ -77,7 +77,9 @@ def test_a_variant_of_a_broken_runtime_is_missing_with_the_remedy(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(
-        probe, "ask", lambda backend, modules: probe.BackendStatus("it died of SIGILL", None)
+        probe,
+        "probe_backend",
+        lambda backend, modules: probe.BackendStatus("it died of SIGILL", None),
     )
     variant = variants.all_variants()["onnx-fp32"]
     monkeypatch.setattr("qmodels.variants.registry.find_spec", lambda module: object())

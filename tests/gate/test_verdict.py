@@ -109,7 +109,7 @@ def test_a_metric_that_the_stored_entry_lacks_is_new() -> None:
     assert "baselines/file.json has bench_size[fp32] without it" in line(findings[1])
 
 
-@pytest.mark.parametrize("beside", [False, True])
+@pytest.mark.parametrize("from_base", [False, True])
 def test_a_metric_that_is_no_longer_measured_is_missing(from_base: bool) -> None:
     before = entry(size_bytes=size(1), memory_bytes=make_metric("memory_bytes", 1))
     findings = compare(entry(size_bytes=size(1)), holding(before, from_base=from_base))

@@ -14,7 +14,6 @@ from qmodels import gate
 from qmodels.system import machine, store
 from qmodels.training import checkpoints
 from tests.harness.planting import (
-    MEMORY_OF_PLANTED,
     PLAIN,
     ROOT,
     SHORT,
@@ -74,14 +73,16 @@ def adapt(tolerances: str) -> str:
     """Tolerances for the variants of the copy, and for latencies of a few short processes."""
     others = re.compile(r"^\[\w+\.variants\.(?!fp32\])[^[]*", re.MULTILINE)
     text = others.sub("", tolerances)
-    for table in ("latency_change", "latency_ratio", "probe_ratio.variants.fp32"):
-        head = f"[{table}]\n"
-        before, _, after = text.partition(head)
-        assert after
-        text = (
-            f"{before}{head}tolerance = 1.0\n\n{after[after.index('[') :] if '[' in after else ''}"
-        )
-    return text + MEMORY_OF_PLANTED
+    for table, limits in (
+        ("latency_change", "tolerance = 1.0"),
+        ("latency_ratio", "tolerance = 1.0"),
+        ("probe_ratio.variants.fp32", "tolerance = 1.0"),
+        ("memory_bytes", "tolerance = 0.03\nother_host = 0.2"),
+    ):
+        of_table = re.compile(rf"(?<=^\[{re.escape(table)}\]\n)[^[]*", re.MULTILINE)
+        text, count = of_table.subn(f"{limits}\n\n", text)
+        assert count == 1
+    return text
 
 
 @pytest.fixture(scope="session")

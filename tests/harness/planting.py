@@ -124,13 +124,7 @@ ATTEMPTS = """
         attempt = self.attempts.pop(0) if self.attempts else "right"
         if attempt == "broken":
             raise ValueError("no such axis")
-        return {noise} if attempt == "noisy" else forward
-"""
-
-MEMORY_OF_PLANTED = """
-[memory_bytes.variants.planted]
-tolerance = 0.03
-other_host = 0.20
+        return ({noise}) if attempt == "noisy" else forward
 """
 
 # A plugin for pytest: a few short processes are enough here.

@@ -10,7 +10,6 @@ from tests.harness.planting import (
     FAILING,
     FATTER,
     GONE,
-    MEMORY_OF_PLANTED,
     PLAIN,
     SLOWER,
     UPDATE,
@@ -80,14 +79,10 @@ def of_a_later_format(checkout: Path) -> None:
 
 
 def test_a_variant_that_the_base_has_and_this_code_has_not_fails(
-    run: Run, baseline: Path, repository: Path, tmp_path: Path, request: pytest.FixtureRequest
+    run: Run, baseline: Path, repository: Path, tmp_path: Path
 ) -> None:
     base = tmp_path / "base"
     given = ("benches/bench_size.py", "--qmodels-base", str(base))
-    tolerances = repository / "baselines" / "tolerances.toml"
-    whole = tolerances.read_text()
-    request.addfinalizer(lambda: tolerances.write_text(whole))
-    tolerances.write_text(whole.replace(MEMORY_OF_PLANTED, ""))  # which names the variant
     plant(repository, PLAIN)
     with of_another_class(baseline) as other:
         shutil.copytree(repository, base)

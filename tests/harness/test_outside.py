@@ -27,8 +27,6 @@ def test_it_is_measured_by_every_bench_and_gated(run: Run, baseline: Path, packa
         assert stored.returncode == 0, stored.stdout
         for bench in ("accuracy", "kernels", "latency", "memory", "size"):
             assert f'"bench_{bench}[half-weights' in baseline.read_text()
-        unchanged = run(*given, CI="true")
         package.write_text(RUNTIME.replace("v.bfloat16()", "v"))
         fatter = run("benches/bench_size.py", *given[1:], CI="true")
-    assert unchanged.returncode == 0, unchanged.stdout
     assert_red(fatter, "bench_size[half-weights] regressed: size_bytes")

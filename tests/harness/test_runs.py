@@ -108,7 +108,7 @@ def test_what_only_shows_something_measures_nothing_and_passes(
     option: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("CI", "true")
-    given = ["-p", "no:cacheprovider", "benches", "--qmodels-dataset=digits", VARIANTS, option]
+    given = ["-p", "no:cacheprovider", "benches", "--qmodels-dataset=digits", option]
     assert pytest.main(given) == pytest.ExitCode.OK
     assert "INTERNALERROR" not in capsys.readouterr().out
 
