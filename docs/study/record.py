@@ -192,7 +192,7 @@ def measure(
     Raises:
         UserError: a model failed: a recording covers all of them.
     """
-    times = latency.measure(arms, models, THREADS)
+    times = latency.time_arms(arms, models, THREADS)
     for line in times.failures.values():
         raise UserError(line)
     return times.arms

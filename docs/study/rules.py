@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from docs.study.record import Row
 from qmodels.gate import sequential
 from qmodels.gate.intervals import rank_sum_interval
-from qmodels.gate.latency import REFERENCE, STORED_PROCESSES, rule_beside
+from qmodels.gate.latency import REFERENCE, STORED_PROCESSES, paired_rule
 from qmodels.gate.sequential import Case, Rule, Samples
 from qmodels.gate.tolerances import Tolerances
 from qmodels.variants import all_variants
@@ -59,7 +59,7 @@ def beside(tolerances: Tolerances) -> Trial:
     def trial(cases: Sequence[Case], pairs: list[Pair], generator: random.Random) -> Outcome:
         rules = {}
         for case in cases:
-            rule = rule_beside(case[0], arithmetic(case[0]), tolerances)
+            rule = paired_rule(case[0], arithmetic(case[0]), tolerances)
             if rule is not None:
                 rules[case] = rule
         return concluded(cases, pairs, rules, lambda row, pair: row.change)

@@ -1,5 +1,6 @@
 """A data set whole in memory as uint8, and the subsets drawn from it."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -25,6 +26,13 @@ class Split:
     def take(self, indices: Tensor) -> "Split":
         """The images at some positions, (M,) int64."""
         return Split(self.images[indices], self.labels[indices])
+
+    def digests(self) -> list[bytes]:
+        """A digest of each image with its label, which identifies it in any order."""
+        return [
+            hashlib.blake2b(image.tobytes() + label.to_bytes(2, "big"), digest_size=16).digest()
+            for image, label in zip(self.images.numpy(), self.labels.tolist(), strict=True)
+        ]
 
     def first(self, count: int) -> "Split":
         """The first images."""

@@ -2,12 +2,10 @@
 
 import re
 
-from qmodels.backends.base import Backend
 from qmodels.gate.changes import LATENCIES
 from qmodels.gate.entry import COMPARABILITY_KEYS, Entry
 from qmodels.gate.tolerances import Origin, Tolerances
 from qmodels.system import packages
-from qmodels.variants import all_variants
 
 PINNED = f"install the pinned versions with `{packages.install('all')}`"
 # Their values depend on the kernels that are called.
@@ -25,22 +23,11 @@ def limit(tolerances: Tolerances, metric: str, now: Entry, before: Entry) -> flo
     if metric in LATENCIES and not of_one_processor(now, before):
         return None
     if origin == "another class":
-        backend = backend_of(now.engine)
-        if metric == "size_bytes" and backend and not backend.portable:
+        if metric == "size_bytes" and not now.portable:
             return None
-        libraries = {
-            backend.kernel_library(entry.machine_class) if backend else entry.machine_class
-            for entry in (now, before)
-        }
-        if metric in KERNEL_METRICS and len(libraries) > 1:
+        if metric in KERNEL_METRICS and now.kernel_library != before.kernel_library:
             return None
     return tolerances.tolerance(metric, now.variant, now.arithmetic, origin)
-
-
-def backend_of(engine: str) -> Backend | None:
-    """A backend that runs on an engine; None where no variant has one."""
-    known = (variant.backend for variant in all_variants().values())
-    return next((backend for backend in known if backend.engine == engine), None)
 
 
 def origin_of(now: Entry, before: Entry) -> Origin:

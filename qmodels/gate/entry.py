@@ -106,6 +106,8 @@ class Entry:
         unmeasured: metrics that could not be measured on this machine, and why.
         images: the number of images that accuracy was measured on.
         ranks: of the right class for each image, where accuracy was measured.
+        kernel_library: what executes on the machine class; the same name means the same counts.
+        portable: whether the files are the same on every machine class, but for numbers in them.
         int8_saturates: whether int8 products overflow on this machine, where that is known.
         profile: the profiler's memory table of one forward, its largest rows.
         base: values of metrics that a base measured beside this run; None without a base.
@@ -125,6 +127,8 @@ class Entry:
     unmeasured: Mapping[str, str] = field(default_factory=dict)
     images: int | None = None
     ranks: Ranks | None = None
+    kernel_library: str | None = None
+    portable: bool = True
     int8_saturates: bool | None = None
     profile: tuple[Row, ...] = ()
     base: Mapping[str, float] | None = None
@@ -148,6 +152,8 @@ class Entry:
             **self.key._asdict(),
             **self.conditions,
             "arithmetic": self.arithmetic,
+            "kernel_library": self.kernel_library,
+            "portable": self.portable,
             "images": self.images,
             "int8_saturates": self.int8_saturates,
             "cpus": self.cpus,
@@ -207,6 +213,8 @@ def entry(benchmark: Mapping[str, Any], *, file: str | None = None) -> Entry:
             unmeasured=dict(extra_info.get("unmeasured", {})),
             images=extra_info.get("images"),
             ranks=None if ranks is None else Ranks.from_record(ranks),
+            kernel_library=extra_info.get("kernel_library"),
+            portable=bool(extra_info.get("portable", True)),
             int8_saturates=extra_info.get("int8_saturates"),
             profile=tuple(map(Row.from_record, extra_info.get("profile", ()))),
             base=extra_info.get("base"),

@@ -14,16 +14,14 @@ import binascii
 import hashlib
 import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
-from torch import Tensor
 
-from qmodels.data import Split
 from qmodels.system.errors import UserError
 
 # The rank of an image that was not evaluated, and of all ranks that one byte can't hold.
@@ -87,26 +85,18 @@ class Flips:
         return float(binomtest(self.lost, flips, alternative="greater").pvalue) if flips else 1.0
 
 
-def digests(split: Split) -> list[bytes]:
-    """A digest of each image with its label."""
-    return [
-        hashlib.blake2b(image.tobytes() + label.to_bytes(2, "big"), digest_size=16).digest()
-        for image, label in zip(split.images.numpy(), split.labels.tolist(), strict=True)
-    ]
-
-
-def collect(whole: Split, evaluated: Split, ranks: Tensor) -> Ranks:
+def collect(whole: Sequence[bytes], evaluated: Sequence[bytes], ranks: NDArray[np.int64]) -> Ranks:
     """Ranks as they are kept.
 
     Args:
-        whole: all N test images.
-        evaluated: M of them, in any order.
-        ranks: of the right classes of these, (M,) int64.
+        whole: digests of all N test images.
+        evaluated: of M of them, in any order.
+        ranks: of the right classes of these, (M,).
     """
-    ordered = sorted(digests(whole))
+    ordered = sorted(whole)
     place = {digest: index for index, digest in enumerate(ordered)}
-    values = np.full(len(whole), NOT_EVALUATED, np.uint8)
-    values[[place[digest] for digest in digests(evaluated)]] = np.minimum(ranks.numpy(), LAST)
+    values = np.full(len(ordered), NOT_EVALUATED, np.uint8)
+    values[[place[digest] for digest in evaluated]] = np.minimum(ranks, LAST)
     images = hashlib.blake2b(b"".join(ordered), digest_size=8).hexdigest()
     return Ranks(images, values)
 

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from qmodels import gate, variants
 from qmodels.base import checkouts
 from qmodels.gate import latency
-from qmodels.gate.latency import REFERENCE, Limit, Timings
+from qmodels.gate.latency import REFERENCE, Timings
 from qmodels.gate.sequential import Case, Rule
+from qmodels.harness import sampling
+from qmodels.harness.sampling import Limit
 from qmodels.harness.session import BenchSession
 from qmodels.measure import ceiling
 from qmodels.measure.latency import Arm
@@ -61,7 +63,7 @@ class Latencies:
     def run(self, cases: Sequence[Case], head: Arm, base: Arm | None) -> dict[Case, Timings]:
         """Times of some cases, against a base revision or without one."""
         settings = self.session.settings
-        return latency.measure(
+        return sampling.measure(
             cases,
             head,
             base,
@@ -79,9 +81,9 @@ class Latencies:
         for case in cases:
             entry = self.entries[case]
             if with_base:
-                rule = latency.rule_beside(entry.variant, entry.arithmetic, settings.tolerances)
+                rule = latency.paired_rule(entry.variant, entry.arithmetic, settings.tolerances)
             else:
-                rule = latency.rule_stored(entry, stored, settings.tolerances)
+                rule = latency.stored_rule(entry, stored, settings.tolerances)
             if rule is not None:
                 rules[case] = rule
         return rules

@@ -14,7 +14,7 @@ from torch import Tensor
 from qmodels import gate
 from qmodels.base import checkouts
 from qmodels.data import Split
-from qmodels.gate.ranks import collect, least_visible
+from qmodels.gate.ranks import Ranks, collect, least_visible
 from qmodels.harness.session import BenchSession, exit_on_user_error
 from qmodels.harness.settings import stored_by_base
 from qmodels.measure.metric import Metric
@@ -82,6 +82,8 @@ class Recorder:
                 "gpu": machine.gpu_name() if variant.on_gpu else None,
             },
             provenance=self.provenance,
+            kernel_library=variant.backend.kernel_library(variant.backend.machine_class()),
+            portable=variant.backend.portable,
             int8_saturates=variant.probe().saturates,
             **{"metrics": {}, **measured},
         )
@@ -170,7 +172,7 @@ class Record:
             images=images,
             cpus=cpus,
             profile=tuple(profile),
-            ranks=None if ranks is None else collect(session.dataset.test, *ranks),
+            ranks=None if ranks is None else self.collect(*ranks),
         )
         notes = [f"excused: {name} is not measured: {why}" for name, why in excuses.items()]
         if ranks is not None:
@@ -200,6 +202,11 @@ class Record:
         lines = gate.lines(finding for finding in findings if finding.verdict in fatal)
         if lines:
             pytest.fail("\n".join(lines), pytrace=False)
+
+    def collect(self, images: Split, ranks: Tensor) -> Ranks:
+        """Ranks (N,) int64 of the right classes of images, as they are kept."""
+        whole = self.recorder.session.dataset.test
+        return collect(whole.digests(), images.digests(), ranks.numpy())
 
 
 def base_values(entry: gate.Entry, base: gate.Baseline | None) -> dict[str, float]:

@@ -109,7 +109,7 @@ def cpus_of_turn(turn: int, threads: int) -> list[int]:
     return sorted({usable[(first + index) % len(usable)] for index in range(threads)})
 
 
-def measure(arms: Sequence[Arm], models: Mapping[int, Sequence[str]], threads: int) -> Times:
+def time_arms(arms: Sequence[Arm], models: Mapping[int, Sequence[str]], threads: int) -> Times:
     """Time models in a fresh process for each arm, all in turn.
 
     Args:

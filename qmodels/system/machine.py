@@ -6,12 +6,15 @@ import shutil
 import uuid
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
-import torch
 
 from qmodels import __version__
 from qmodels.system import packages
+
+if TYPE_CHECKING:  # reports do without it, and it takes seconds to import
+    import torch
 
 # Instruction sets, the best first, and the flags that each needs. A processor belongs to the first
 # whose flags it has. Each step changes which kernels run, and so what int8 computes.
@@ -51,6 +54,8 @@ def gpu_class() -> str | None:
 
     What kernels and their results depend on; None without one, or where torch can't use it.
     """
+    import torch
+
     # AMD's GPUs call themselves CUDA in torch, and have other kernels.
     if torch.version.hip or not torch.cuda.is_available():
         return None
@@ -60,6 +65,8 @@ def gpu_class() -> str | None:
 
 def gpu_name() -> str | None:
     """What the driver calls this machine's first NVIDIA GPU; None where ``gpu_class`` is."""
+    import torch
+
     return None if gpu_class() is None else torch.cuda.get_device_name()
 
 
@@ -117,7 +124,7 @@ def multiplies_bfloat16() -> bool:
     return instruction_set() in BFLOAT16_LEVELS
 
 
-def compilation_pays(device: torch.device) -> bool:
+def compilation_pays(device: "torch.device") -> bool:
     """Whether ``torch.compile`` trains faster: on GPUs, where there is a compiler of C."""
     return device.type == "cuda" and any(shutil.which(name) for name in ("cc", "gcc", "clang"))
 

@@ -8,6 +8,7 @@ import pytest
 from qmodels.gate import Baseline, Entry
 from qmodels.gate.entry import COMPARABILITY_KEYS
 from qmodels.measure.metric import Metric, make_metric
+from qmodels.variants import all_variants
 from tests.gate.entries import (
     CLASS,
     HERE,
@@ -70,17 +71,25 @@ def test_memory_of_another_python_is_not_compared() -> None:
     assert [finding.metric for finding in compare(twice, before)] == ["memory_bytes", "size_bytes"]
 
 
-def of_other_class(engine: str, metrics: dict[str, Metric], arithmetic: str = "float32") -> Entry:
+def on_class(machine_class: str, engine: str, metrics: dict[str, Metric], arithmetic: str) -> Entry:
+    backends = (variant.backend for variant in all_variants().values())
+    backend = next(backend for backend in backends if backend.engine == engine)
     return replace(
         entry(**metrics),
-        machine_class=OTHER,
+        machine_class=machine_class,
         arithmetic=arithmetic,
         conditions={**HERE, "engine": engine},
+        kernel_library=backend.kernel_library(machine_class),
+        portable=backend.portable,
     )
 
 
+def of_other_class(engine: str, metrics: dict[str, Metric], arithmetic: str = "float32") -> Entry:
+    return on_class(OTHER, engine, metrics, arithmetic)
+
+
 def here_on(engine: str, metrics: dict[str, Metric], arithmetic: str = "float32") -> Entry:
-    return replace(of_other_class(engine, metrics, arithmetic), machine_class=CLASS)
+    return on_class(CLASS, engine, metrics, arithmetic)
 
 
 @pytest.mark.parametrize(

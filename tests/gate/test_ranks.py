@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -10,22 +11,24 @@ from qmodels.gate.ranks import Flips, Ranks
 from qmodels.system.errors import UserError
 
 
-def ranked(split: Split, wrong: int) -> torch.Tensor:
+def collect(whole: Split, evaluated: Split, wrong: int) -> Ranks:
     """As if the images of some digest were wrong: the same ones in any order."""
-    return torch.tensor([int(digest[0] < wrong) for digest in ranks.digests(split)])
+    digests = evaluated.digests()
+    ranked = np.array([int(digest[0] < wrong) for digest in digests])
+    return ranks.collect(whole.digests(), digests, ranked)
 
 
 def test_images_are_known_by_content_in_any_order_and_any_part(digits: Dataset) -> None:
     whole = digits.test
     shuffled = whole.take(torch.randperm(len(whole), generator=torch.Generator().manual_seed(1)))
-    before = ranks.collect(whole, whole, ranked(whole, 30))
-    reordered = ranks.collect(shuffled, shuffled, ranked(shuffled, 30))
+    before = collect(whole, whole, 30)
+    reordered = collect(shuffled, shuffled, 30)
     assert reordered.images == before.images
     assert ranks.flips(reordered, before, "top1") == Flips(len(whole), 0, 0)
     part = shuffled.first(100)
-    seen = ranks.flips(ranks.collect(shuffled, part, ranked(part, 30)), before, "top1")
+    seen = ranks.flips(collect(shuffled, part, 30), before, "top1")
     assert seen == Flips(100, 0, 0)
-    worse = ranks.flips(ranks.collect(shuffled, part, ranked(part, 60)), before, "top1")
+    worse = ranks.flips(collect(shuffled, part, 60), before, "top1")
     assert worse.won == 0
     assert worse.lost > 5
 
@@ -33,9 +36,7 @@ def test_images_are_known_by_content_in_any_order_and_any_part(digits: Dataset) 
 def test_other_images_or_labels_are_another_split(digits: Dataset) -> None:
     whole = digits.test
     relabelled = Split(whole.images, whole.labels.roll(1))
-    images, relabelled_images = (
-        ranks.collect(split, split, ranked(split, 0)).images for split in (whole, relabelled)
-    )
+    images, relabelled_images = (collect(split, split, 0).images for split in (whole, relabelled))
     assert images != relabelled_images
 
 
