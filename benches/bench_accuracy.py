@@ -5,7 +5,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from qmodels.harness.records import Record
 from qmodels.harness.session import BenchSession
-from qmodels.measure import accuracy, fidelity
+from qmodels.measure import accuracy
 from qmodels.network.evaluation import EVALUATION_BATCH, not_finite, predict, ranks
 from qmodels.variants import Artifact, Variant
 
@@ -29,7 +29,7 @@ def bench_accuracy(
     reference = qmodels_session.reference_logits(qmodels_variant, logits)
     metrics = accuracy.metrics(logits, reference, images)
     if qmodels_variant.name != "fp32":
-        metrics |= fidelity.metrics(logits, reference)
+        metrics |= accuracy.fidelity(logits, reference)
     stats = benchmark.stats  # none under --benchmark-disable
     speed = {"images_per_second": len(images) / stats["mean"]} if stats else {}
     qmodels_record(

@@ -6,7 +6,10 @@ which the first imports the second.
 
 import ast
 import re
+import sys
 from pathlib import Path
+
+from qmodels.system import worker
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "qmodels"
@@ -89,3 +92,9 @@ def test_an_upward_import_is_an_arrow(tmp_path: Path) -> None:
     )
     (package / "gate" / "verdict.py").write_text("import qmodels.gate.ranks\n")
     assert arrows_of(package) == {("__main__", "data"), ("data", "gate")}
+
+
+def test_gates_and_reports_need_no_torch() -> None:
+    script = "import sys, qmodels.gate, qmodels.report; sys.exit('torch' in sys.modules)"
+    ended = worker.run(sys.executable, "-c", script, limit=60, folder=ROOT)
+    assert ended.status == 0, ended.reason

@@ -8,8 +8,8 @@ from torch import Tensor
 from qmodels.backends import cuda_graphs, eager
 from qmodels.backends.base import Backend, ForwardFn, Kernel, Stored
 from qmodels.backends.cuda_graphs import DEVICE
-from qmodels.network.integer import Arithmetic, Convolution
-from qmodels.network.integer_network import IntegerNetwork
+from qmodels.quantize.integer import Arithmetic, Convolution
+from qmodels.quantize.integer_network import IntegerNetwork
 from qmodels.system.errors import Obstacle
 
 

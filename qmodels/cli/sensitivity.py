@@ -8,7 +8,7 @@ from tabulate import tabulate
 
 from qmodels import data
 from qmodels.cli import common
-from qmodels.network import sensitivity
+from qmodels.quantize import sensitivity
 
 EXAMPLE = "qmodels sensitivity --images 100"
 

@@ -1,1 +1,1 @@
-"""What a variant costs and buys, a module a metric; each gives ``gate.Metric`` values by name."""
+"""What a variant costs and buys, a module a metric; each gives metrics by name."""

@@ -1,4 +1,4 @@
-"""Accuracy of a variant, and what it lost against fp32 on the same images."""
+"""Accuracy of a variant, and how close it stays to fp32 on the same images."""
 
 import math
 
@@ -6,7 +6,7 @@ from torch import Tensor
 
 from qmodels.data import Split
 from qmodels.measure.metric import Metric, make_metric
-from qmodels.network.evaluation import accuracy, ranks
+from qmodels.network.evaluation import accuracy, ranks, sqnr_db
 
 Z95 = 1.959964
 
@@ -50,3 +50,16 @@ def paired_drop(
         100 * (difference - margin),
         100 * (difference + margin),
     )
+
+
+def fidelity(logits: Tensor, reference: Tensor) -> dict[str, Metric]:
+    """SQNR of the logits, and how often the first prediction is the same: neither needs labels.
+
+    Args:
+        logits, reference: of the variant and of fp32 for the same images, (N, classes) float32.
+    """
+    same = (logits.argmax(1) == reference.argmax(1)).double().mean()
+    return {
+        "sqnr_db": make_metric("sqnr_db", sqnr_db(logits, reference)),
+        "top1_agreement": make_metric("top1_agreement", 100 * float(same)),
+    }

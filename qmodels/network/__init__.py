@@ -1,4 +1,4 @@
-"""ResNet-34, and what is done to any network: fusion, calibration, rounding, evaluation."""
+"""ResNet-34, networks as values, and what is done to any: fusion, export, evaluation."""
 
 from qmodels.network.resnet import ARCHITECTURES, build, check
 from qmodels.network.trained import Call, Network

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from qmodels import network
-from qmodels.network import fake_quantize
+from qmodels.quantize import fake_quantize
 from qmodels.system import store
 from qmodels.system.errors import UserError
 from qmodels.training.recipes import Recipe, from_record

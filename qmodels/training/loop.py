@@ -12,8 +12,8 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from qmodels import network
-from qmodels.network import fake_quantize
 from qmodels.network.evaluation import accuracy, predict
+from qmodels.quantize import fake_quantize
 from qmodels.system import machine, store
 from qmodels.system.errors import UserError
 from qmodels.training import arithmetic, checkpoints, distributed, ema, loader, state

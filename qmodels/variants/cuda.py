@@ -4,11 +4,11 @@ import torch
 from torch import Tensor, nn
 
 from qmodels.backends import cuda, triton
-from qmodels.network import integer_network
-from qmodels.network.calibration import post_activation
 from qmodels.network.fusion import fuse
-from qmodels.network.integer_network import IntegerNetwork
 from qmodels.network.precision import InPrecision
+from qmodels.quantize import integer_network
+from qmodels.quantize.calibration import post_activation
+from qmodels.quantize.integer_network import IntegerNetwork
 from qmodels.variants.registry import variant
 
 
@@ -48,5 +48,5 @@ def structure(model: nn.Module) -> IntegerNetwork:
     structure=structure,
 )
 def cuda_int8(model: nn.Module, calibration: Tensor) -> IntegerNetwork:
-    """Integers from the image to the pooling: see ``network.integer``."""
+    """Integers from the image to the pooling: see ``quantize.integer``."""
     return integer_network.quantize(post_activation(fuse(model)), calibration)

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from qmodels.network import fusion, sensitivity
+from qmodels.network import fusion
+from qmodels.quantize import sensitivity
 from qmodels.variants import fx
 from qmodels.variants.registry import variant
 from qmodels.variants.static import KERNELS, SCRIPT, freeze

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from qmodels.backends import inductor
 from qmodels.backends.inductor import Exported
-from qmodels.network import fake_quantize
 from qmodels.network.fusion import fuse
+from qmodels.quantize import fake_quantize
 from qmodels.variants.registry import variant
 
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from qmodels.network import fake_quantize
+from qmodels.quantize import fake_quantize
 from qmodels.variants.registry import variant
 from qmodels.variants.static import KERNELS, SCRIPT, freeze
 

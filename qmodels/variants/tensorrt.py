@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from qmodels.backends import tensorrt
-from qmodels.network import calibration as observation
-from qmodels.network import qdq
 from qmodels.network.fusion import fuse
+from qmodels.quantize import calibration as observation
+from qmodels.quantize import qdq
 from qmodels.variants.registry import variant
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from qmodels.network import integer
+from qmodels.quantize import integer
 from qmodels.system import packages
 from tests.backends.integer_layers import operands, random_integers, random_layer
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from qmodels.network import integer
+from qmodels.quantize import integer
 from qmodels.system import packages
 from qmodels.system.errors import UserError
 from tests.backends.integer_layers import operands, random_integers, random_layer

@@ -87,8 +87,8 @@ def test_an_edit_of_what_makes_no_artifact_builds_nothing_anew(copy: Path, keys:
         ("variants/pt2e.py", {"pt2e-int8", "pt2e-qat-int8"}),
         ("variants/onnxruntime.py", ONNX),
         ("variants/weight_only.py", {"weight-int4"}),
-        ("network/sensitivity.py", {"mixed-int8"}),
-        ("network/integer_network.py", CUDA),
+        ("quantize/sensitivity.py", {"mixed-int8"}),
+        ("quantize/integer_network.py", CUDA),
     ],
 )
 def test_an_edit_of_a_runtime_or_a_family_builds_what_is_of_it(

@@ -9,7 +9,8 @@ from torch import nn
 from torch.nn import functional
 
 from qmodels.data import Dataset
-from qmodels.network import fake_quantize, resnet
+from qmodels.network import resnet
+from qmodels.quantize import fake_quantize
 from qmodels.system import machine
 from qmodels.training import arithmetic, loop
 from qmodels.training.arithmetic import Precision

@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from qmodels import data
-from qmodels.network import evaluation, fake_quantize, resnet
+from qmodels.network import evaluation, resnet
+from qmodels.quantize import fake_quantize
 from qmodels.system import store
 from qmodels.system.errors import UserError
 from qmodels.training import checkpoints

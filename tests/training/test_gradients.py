@@ -3,7 +3,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from qmodels.network import fake_quantize, resnet
+from qmodels.network import resnet
+from qmodels.quantize import fake_quantize
 from qmodels.system.errors import UserError
 from qmodels.training.gradients import Accumulator
 

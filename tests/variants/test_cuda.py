@@ -14,9 +14,10 @@ from qmodels import data, variants
 from qmodels.backends import cuda_graphs, triton
 from qmodels.backends.base import ForwardFn, Stored
 from qmodels.data import Dataset
-from qmodels.network import Network, calibration, evaluation, integer, integer_network, resnet
+from qmodels.network import Network, evaluation, resnet
 from qmodels.network.fusion import fuse
-from qmodels.network.integer_network import IntegerNetwork
+from qmodels.quantize import calibration, integer, integer_network
+from qmodels.quantize.integer_network import IntegerNetwork
 from qmodels.system import machine
 from qmodels.system.errors import Unavailable
 from qmodels.training import checkpoints, on_demand

@@ -13,9 +13,10 @@ from qmodels import variants
 from qmodels.backends import dispatch
 from qmodels.data import Dataset
 from qmodels.measure import kernels
-from qmodels.network import evaluation, fake_quantize
+from qmodels.network import evaluation
 from qmodels.network.fusion import fuse
 from qmodels.network.precision import InPrecision
+from qmodels.quantize import fake_quantize
 from qmodels.system import machine
 from qmodels.training import checkpoints, on_demand
 from qmodels.training.checkpoints import Checkpoint

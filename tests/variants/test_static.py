@@ -11,7 +11,8 @@ from qmodels import data, variants
 from qmodels.backends import torch_engine
 from qmodels.data import Dataset
 from qmodels.measure import memory
-from qmodels.network import fake_quantize, resnet
+from qmodels.network import resnet
+from qmodels.quantize import fake_quantize
 from qmodels.training import checkpoints, on_demand
 from qmodels.training.checkpoints import Checkpoint
 from qmodels.variants import Artifact, static

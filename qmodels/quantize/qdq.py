@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from qmodels.network import calibration
-from qmodels.network.calibration import IMAGE, STEM, Scale
 from qmodels.network.onnx_graph import INPUT, OUTPUT
 from qmodels.network.resnet import Resnet34
+from qmodels.quantize import calibration
+from qmodels.quantize.calibration import IMAGE, STEM, Scale
 
 if TYPE_CHECKING:
     from onnx import ModelProto

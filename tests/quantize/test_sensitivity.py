@@ -5,9 +5,9 @@ import torch
 from torch import Tensor, nn
 
 from qmodels.data import Dataset
-from qmodels.network import sensitivity
 from qmodels.network.evaluation import sqnr_db
-from qmodels.network.sensitivity import Simulation
+from qmodels.quantize import sensitivity
+from qmodels.quantize.sensitivity import Simulation
 from qmodels.training import checkpoints
 from qmodels.training.checkpoints import Checkpoint
 

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from qmodels.network import calibration, integer_network, resnet
+from qmodels.network import resnet
 from qmodels.network.fusion import fuse
+from qmodels.quantize import calibration, integer_network
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from qmodels.backends.torch_engine import default_engine
 from qmodels.data import Dataset
 from qmodels.measure import memory
-from qmodels.network import eager_quantization, evaluation, fake_quantize, resnet
+from qmodels.network import eager_quantization, evaluation, resnet
+from qmodels.quantize import fake_quantize
 from qmodels.training import checkpoints, loop, on_demand
 from qmodels.training.checkpoints import Checkpoint
 from qmodels.training.gradients import Accumulator

@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor, nn
 
-from qmodels.network import calibration, integer
-from qmodels.network.calibration import IMAGE, STEM, Scale
-from qmodels.network.integer import Arithmetic, Convolution
 from qmodels.network.resnet import BasicBlock, Resnet34
+from qmodels.quantize import calibration, integer
+from qmodels.quantize.calibration import IMAGE, STEM, Scale
+from qmodels.quantize.integer import Arithmetic, Convolution
 
 UNSET = Scale(1.0, 0)
 
