@@ -109,7 +109,7 @@ def process_memory(artifact: Artifact, threads: int) -> dict[str, Metric]:
 
 
 def missing_metrics() -> dict[str, str]:
-    """The metric that ``held`` lacks on this machine, and why; empty where it lacks none."""
+    """The metric that ``process_memory`` lacks on this machine, and why; empty where none."""
     obstacle = footprint.obstacle()
     return {} if obstacle is None else {"memory_bytes": obstacle}
 

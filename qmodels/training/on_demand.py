@@ -33,7 +33,7 @@ def quick(dataset: str, width: int) -> bool:
 def find_or_train(
     dataset: Dataset, architecture: str, width: int, *, console: Console | None = None
 ) -> Checkpoint:
-    """Trained weights: from the cache, else shipped, else trained now where that is quick.
+    """Trained weights: shipped, else from the cache, else trained now where that is quick.
 
     Raises:
         UserError: there are none, and training takes longer than a fixture may; names the command.
