@@ -161,11 +161,13 @@ def test_two_classes_count_alike_where_the_same_kernels_run(
     engine: str, level: str, other: str, alike: bool
 ) -> None:
     calls = {
-        machine_class: replace(
-            here_on(engine, {"operator_calls": make_metric("operator_calls", value)}),
-            machine_class=f"linux-x86_64-{machine_class}",
+        name: on_class(
+            f"linux-x86_64-{name}",
+            engine,
+            {"operator_calls": make_metric("operator_calls", value)},
+            "float32",
         )
-        for machine_class, value in ((level, 20.0), (other, 10.0))
+        for name, value in ((level, 20.0), (other, 10.0))
     }
     findings = compare(calls[level], holding(calls[other]))
     assert [finding.verdict for finding in findings] == (["regressed"] if alike else [])
