@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from qmodels import gate, report
+from qmodels import gate, network, report
 from qmodels.cli import common
 from qmodels.system import machine
 
@@ -46,7 +46,7 @@ def show(arguments: argparse.Namespace) -> None:
     path = arguments.file
     if path is None:
         here = machine.machine_class()
-        name = gate.network_name(*common.network_options(arguments))
+        name = network.network_name(*common.network_options(arguments))
         path = gate.baseline_path(common.baselines(), here, name)
         baseline = gate.find_baseline(common.baselines(), [here], name, checkpoints=None)
     baseline = baseline or common.read_baseline(path)

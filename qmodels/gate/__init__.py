@@ -5,7 +5,7 @@ from qmodels.gate.baseline import Baseline, baseline_path, find_baseline, read_b
 from qmodels.gate.changes import StoredChanges
 from qmodels.gate.entry import Entry, Key, Provenance, entry
 from qmodels.gate.finding import VERDICTS, Failure, Finding, lines
-from qmodels.gate.run import Run, network_name, read_run, shown
+from qmodels.gate.run import Run, read_run, shown
 from qmodels.gate.tolerances import Tolerances, read_tolerances
 from qmodels.gate.verdict import compare, gates
 
@@ -29,7 +29,6 @@ __all__ = [
     "find_baseline",
     "gates",
     "lines",
-    "network_name",
     "read_baseline",
     "read_run",
     "read_tolerances",

@@ -30,7 +30,6 @@ def nearest(machine_class: str, others: Iterable[str]) -> list[str]:
         steps = LADDER.index(its) - LADDER.index(level)
         return (its in OVERFLOWING) != (level in OVERFLOWING), abs(steps), steps
 
-    known = {
-        f"{platform}-{other}" for other in LADDER if other != level
-    }  # of a GPU's class there are none
+    # None of these is near to a GPU's class.
+    known = {f"{platform}-{other}" for other in LADDER if other != level}
     return sorted(known.intersection(others), key=distance)

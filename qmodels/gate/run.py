@@ -101,7 +101,7 @@ class Run:
             entries = []
             for name, stored in record["entries"].items():
                 about = dict(stored["about"])
-                about["provenance"] = record["provenance"].get(about["provenance"])
+                about["provenance"] = record["provenance"][about["provenance"]]
                 about["machine_class"] = record["machine_class"]
                 about["metrics"] = {key: stored[key] for key in stored if key != "about"}
                 about["ranks"] = ranks.get(name)
@@ -171,11 +171,6 @@ def ranks_path(path: Path) -> Path:
 def times_path(path: Path) -> Path:
     """The file beside a stored run that pytest-benchmark compares with: times of the benches."""
     return path.with_suffix(".times.json")
-
-
-def network_name(dataset: str, architecture: str, width: int) -> str:
-    """The name of a network, as stored files have it too."""
-    return f"{dataset}-{architecture}-w{width}"
 
 
 def shown(path: Path) -> str:

@@ -51,7 +51,7 @@ class Settings:
     @property
     def network(self) -> str:
         """The network's name."""
-        return gate.network_name(self.dataset, self.architecture, self.width)
+        return network.network_name(self.dataset, self.architecture, self.width)
 
     @property
     def baseline_path(self) -> Path:
@@ -68,7 +68,7 @@ def read_settings(config: pytest.Config) -> Settings:
     if option.qmodels_update_baseline:
         check_update(config)
     baselines = config.rootpath / "baselines"
-    name = gate.network_name(dataset, architecture, width)
+    name = network.network_name(dataset, architecture, width)
     return Settings(
         dataset=dataset,
         architecture=architecture,

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qmodels.data import Dataset
+from qmodels.network import network_name
 from qmodels.system import store
 from qmodels.training.arithmetic import Precision
 from qmodels.training.checkpoints import Checkpoint
@@ -35,7 +36,8 @@ class Job:
     def name(self) -> str:
         """As files are named."""
         if self.parent is None:
-            first = f"{self.dataset.name}-{self.architecture}-w{self.width}-{self.recipe.name}"
+            name = network_name(self.dataset.name, self.architecture, self.width)
+            first = f"{name}-{self.recipe.name}"
         else:
             kind = "int8" if self.quantization_aware else "fp32"
             first = f"{Path(self.parent.file).stem}-{self.recipe.name}-{kind}"

@@ -6,16 +6,15 @@ from rich.console import Console
 
 from qmodels import data
 from qmodels.data import Dataset
-from qmodels.network import Call, Network
+from qmodels.network import Call, Network, network_name
 from qmodels.training import checkpoints
 from qmodels.training.checkpoints import Checkpoint
 
 
 def network(checkpoint: Checkpoint, dataset: Dataset) -> Network:
     """A checkpoint with the data set that it was trained on."""
-    names = (checkpoint.dataset, checkpoint.architecture, checkpoint.width)
     return Network(
-        name="{}-{}-w{}".format(*names),
+        name=network_name(checkpoint.dataset, checkpoint.architecture, checkpoint.width),
         sha256=checkpoint.sha256,
         dataset=dataset,
         load=partial(checkpoints.load_model, checkpoint),

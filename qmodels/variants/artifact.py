@@ -13,12 +13,11 @@ from torch import Tensor, nn
 
 from qmodels import data
 from qmodels.backends.base import ForwardFn
-from qmodels.data import Dataset
 from qmodels.network import Call, Network
 from qmodels.system import machine, packages, sources, store, worker
 from qmodels.system.errors import Unavailable, UserError
 from qmodels.variants import build_worker, registry
-from qmodels.variants.build_worker import REFERENCE_FILE, REFERENCE_IMAGES
+from qmodels.variants.build_worker import REFERENCE_FILE
 from qmodels.variants.registry import Variant
 
 # Files of an artifact's folder that would not be deployed.
@@ -153,18 +152,13 @@ def inputs(variant: Variant, network: Network) -> dict[str, Any]:
         network: the one that is quantized: for a variant of quantization-aware training, the
             sibling.
     """
-    dataset = network.dataset
-    reference = dataset.test.first(REFERENCE_IMAGES).images if variant.int8_share > 0 else None
-    calibration = build_worker.calibration_images(variant, dataset)
     return {
         "variant": variant.name,
         "module": variant.module,
         "engine": variant.engine,
         "structure": asdict(network.structure),
-        "input_shape": list(dataset.test.images.shape[1:]),
-        "checkpoint": network.sha256,
-        "calibration": images_digest(dataset, calibration),
-        "reference": images_digest(dataset, reference),
+        "input_shape": list(network.dataset.test.images.shape[1:]),
+        **build_worker.contents(variant, network),
         **conditions(variant),
         "sources": sources.import_digests(makers(variant, network)),
     }
@@ -174,14 +168,6 @@ def makers(variant: Variant, network: Network) -> list[Callable[..., Any]]:
     """What makes an artifact; an edit of their code, or of what it imports, builds it anew."""
     of_network = [network.load.func, network.structure.resolve()]
     return [build_worker.build, variant.quantize, type(variant.backend), *of_network]
-
-
-def images_digest(dataset: Dataset, images: Tensor | None) -> str | None:
-    """SHA-256 of images (N, C, H, W) uint8 and of how they are normalized; None without any."""
-    if images is None:
-        return None
-    normalization = json.dumps([dataset.mean, dataset.std]).encode()
-    return store.digest_bytes(images.numpy().tobytes() + normalization)
 
 
 def build(variant: Variant, network: Network, *, console: Console | None = None) -> Artifact:
@@ -222,6 +208,7 @@ def build_apart(variant: Variant, network: Network, folder: Path) -> None:
         "variant": variant.name,
         "module": variant.module,
         "network": asdict(network.reopen),
+        "contents": build_worker.contents(variant, network),
         "folder": str(folder),
     }
     try:

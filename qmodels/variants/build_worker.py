@@ -3,6 +3,7 @@
 The first request says what to build; the answer comes when it is stored.
 """
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,25 @@ def calibration_images(variant: Variant, dataset: Dataset) -> Tensor | None:
     return dataset.calibration.images if "calibration" in variant.takes else None
 
 
+def contents(variant: Variant, network: Network) -> dict[str, str | None]:
+    """Digests of what a build reads of a network: its weights, and images."""
+    dataset = network.dataset
+    reference = dataset.test.first(REFERENCE_IMAGES).images if variant.int8_share > 0 else None
+    return {
+        "checkpoint": network.sha256,
+        "calibration": images_digest(dataset, calibration_images(variant, dataset)),
+        "reference": images_digest(dataset, reference),
+    }
+
+
+def images_digest(dataset: Dataset, images: Tensor | None) -> str | None:
+    """SHA-256 of images (N, C, H, W) uint8 and of how they are normalized; None without any."""
+    if images is None:
+        return None
+    normalization = json.dumps([dataset.mean, dataset.std]).encode()
+    return store.digest_bytes(images.numpy().tobytes() + normalization)
+
+
 def arguments(variant: Variant, dataset: Dataset) -> dict[str, Tensor]:
     """What a variant takes beside the model, by name."""
     if "example" in variant.takes:
@@ -81,14 +101,21 @@ def answer(request: Mapping[str, Any]) -> dict[str, str]:
 
     Args:
         request: ``variant`` and the ``module`` that defines it, ``network``, as ``Network.reopen``
-            is, and the ``folder``.
+            is, its ``contents``, and the ``folder``.
 
     Returns:
         Empty where it is stored, else why not: as ``unavailable`` or as ``failed``.
     """
     variant = registry.find(request["variant"], request["module"])
     try:
-        build(variant, Call(**request["network"])(), Path(request["folder"]))
+        network = Call(**request["network"])()
+        if contents(variant, network) != request["contents"]:
+            function = request["network"]["function"]
+            raise UserError(
+                f"{variant.name} can't be built: {function} returns other weights or images than "
+                f"{network.name} had: return the same"
+            )
+        build(variant, network, Path(request["folder"]))
     except Unavailable as error:
         return {"unavailable": str(error)}
     except UserError as error:

@@ -64,6 +64,16 @@ def test_a_damaged_baseline_is_refused_in_one_line(tmp_path: Path, content: str)
     assert "\n" not in str(caught.value)
 
 
+def test_an_entry_without_its_provenance_is_refused_in_one_line(tmp_path: Path) -> None:
+    gate.accept(tmp_path, run(benchmark(FP32)))
+    path = stored(tmp_path)
+    content = json.loads(path.read_text())
+    content["provenance"] = {}
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match="damaged.*an entry lacks .*: restore it from git"):
+        gate.read_baseline(path)
+
+
 def test_damaged_predictions_are_refused_in_one_line(tmp_path: Path) -> None:
     kept = Ranks("digest", np.arange(9, dtype=np.uint8))
     gate.accept(tmp_path, run(benchmark(FP32, ranks=kept.as_record())))

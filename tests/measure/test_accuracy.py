@@ -46,3 +46,15 @@ def test_the_interval_holds_the_estimate_and_turns_with_the_sides(
     assert low <= drop <= high or abs(drop) > 90  # shrunk towards zero for few images
     assert mirrored == -drop
     assert (mirrored_low, mirrored_high) == pytest.approx((-high, -low))
+
+
+def test_fidelity_is_perfect_of_the_same_and_falls_with_noise() -> None:
+    generator = torch.Generator().manual_seed(0)
+    fp32 = torch.randn(50, 10, generator=generator)
+    same = accuracy.fidelity(fp32, fp32)
+    assert same["top1_agreement"].value == 100
+    assert same["sqnr_db"].value == 100
+    noise = torch.randn(50, 10, generator=generator)
+    other = accuracy.fidelity(fp32 + noise * fp32.norm() / noise.norm() * 10**-0.5, fp32)
+    assert other["sqnr_db"].value == pytest.approx(10, abs=0.1)
+    assert other["top1_agreement"].value < 100

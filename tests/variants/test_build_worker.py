@@ -15,8 +15,16 @@ from qmodels.variants import build_worker, registry
 
 
 def answer(name: str, network: Network, folder: Path) -> dict[str, str]:
-    request = {"variant": name, "module": __name__, "network": dataclasses.asdict(network.reopen)}
-    return build_worker.answer({**request, "folder": str(folder)})
+    variant = registry.find(name, __name__)
+    return build_worker.answer(
+        {
+            "variant": name,
+            "module": __name__,
+            "network": dataclasses.asdict(network.reopen),
+            "contents": build_worker.contents(variant, network),
+            "folder": str(folder),
+        }
+    )
 
 
 def test_it_tells_what_is_unavailable_from_what_failed(

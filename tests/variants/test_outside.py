@@ -1,11 +1,13 @@
 """Any network is quantized as ResNet-34 is, of other images and by another package."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from qmodels import variants
-from qmodels.network import evaluation
-from qmodels.system.errors import Unavailable
+from qmodels.network import Call, evaluation
+from qmodels.system.errors import Unavailable, UserError
 from qmodels.variants.artifact import open_artifact
 from tests import outside
 
@@ -28,6 +30,29 @@ def test_a_network_of_another_package_is_built_loaded_and_right(name: str, int8:
     macs = sum(kernel.macs for kernel in ran)
     assert macs == 20 * 24 * 8 * 25 + 16 * 2
     assert sum(kernel.macs for kernel in ran if kernel.int8) == int8 * macs
+
+
+def test_another_process_refuses_a_network_with_other_images() -> None:
+    network, variant = outside.network(), variants.all_variants()["onnx-int8"]
+    if variant.unavailable_reason():
+        pytest.skip(str(variant.unavailable_reason()))
+    dataset = replace(network.dataset, calibration=outside.images(30))
+    with pytest.raises(UserError, match="outside:network returns other weights or images than"):
+        variants.build(variant, replace(network, dataset=dataset))
+
+
+@pytest.mark.parametrize("function", ["no_such_module:network", "tests.outside:nothing", ""])
+def test_a_function_that_is_nowhere_is_one_line(function: str) -> None:
+    with pytest.raises(
+        UserError, match="can't be imported .*: define it in an installed"
+    ) as caught:
+        Call(function, {})()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_name_that_is_no_file_is_one_line() -> None:
+    with pytest.raises(UserError, match="network name 'a/b' is no file name: use letters"):
+        replace(outside.network(), name="a/b")
 
 
 def test_what_a_network_lacks_is_one_line() -> None:
