@@ -10,7 +10,7 @@ from pathlib import Path
 
 from docs.study import evaluate, picture, record
 from qmodels import variants
-from qmodels.cli import common
+from qmodels.cli import common, runs
 from qmodels.system.errors import UserError
 
 
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> None:
             busy=arguments.busy,
             console=common.PROGRESS,
         )
-    rates = evaluate.rates(rows, common.tolerances(), console=common.PROGRESS)
+    rates = evaluate.rates(rows, runs.tolerances(), console=common.PROGRESS)
     print(evaluate.table(rates))
     picture.draw(rates, arguments.file.with_suffix(".svg"))
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from qmodels import __version__
 from qmodels.system.errors import UserError
 
-NO_COMMANDS = ("__init__", "common")
+NO_COMMANDS = ("__init__", "common", "runs")
 INTERRUPTED, CLOSED_PIPE = 130, 141  # 128 + the signal's number, as shells report it
 
 

@@ -3,9 +3,9 @@
 import argparse
 from pathlib import Path
 
-from qmodels import gate, network, report
-from qmodels.cli import common
-from qmodels.system import machine
+from qmodels import gate, report
+from qmodels.cli import common, runs
+from qmodels.system import machine, naming
 
 EXAMPLE = "qmodels baseline diff run.json"
 
@@ -26,11 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     sub = add("diff", "Show what a run would change in the baseline.", "diff run.json")
     sub.set_defaults(step=diff)
-    common.add_run(sub)
+    runs.add_run(sub)
 
     sub = add("accept", "Store what a run changes in the baseline.", "accept run.json")
     sub.set_defaults(step=accept)
-    common.add_run(sub)
+    runs.add_run(sub)
     sub.add_argument("--all", action="store_true", help="accept what is within tolerance too")
 
 
@@ -46,11 +46,11 @@ def show(arguments: argparse.Namespace) -> None:
     path = arguments.file
     if path is None:
         here = machine.machine_class()
-        name = network.network_name(*common.network_options(arguments))
-        path = gate.baseline_path(common.baselines(), here, name)
-        baseline = gate.find_baseline(common.baselines(), [here], name, checkpoints=None)
-    baseline = baseline or common.read_baseline(path)
-    print(report.describe_baseline(baseline, common.tolerances()))
+        name = naming.network_name(*common.network_options(arguments))
+        path = gate.baseline_path(runs.baselines(), here, name)
+        baseline = gate.find_baseline(runs.baselines(), [here], name, checkpoints=None)
+    baseline = baseline or runs.read_baseline(path)
+    print(report.describe_baseline(baseline, runs.tolerances()))
 
 
 def diff(arguments: argparse.Namespace) -> int:
@@ -59,9 +59,9 @@ def diff(arguments: argparse.Namespace) -> int:
     Exit status: 1 if a metric regressed or a bench failed, 3 if a metric is missing or undecided,
     else 0.
     """
-    run = common.read_run(arguments)
-    baseline = common.baseline_for(run, arguments.baseline)
-    findings = report.findings(run, baseline, common.tolerances())
+    run = runs.read_run(arguments.run)
+    baseline = runs.baseline_for(run, arguments.baseline)
+    findings = report.findings(run, baseline, runs.tolerances())
     if baseline:
         findings += tuple(finding for finding in run.gone if finding.key in baseline.entries)
     for line in gate.lines(finding for finding in findings if finding.verdict != "ok"):
@@ -74,9 +74,9 @@ def diff(arguments: argparse.Namespace) -> int:
 
 def accept(arguments: argparse.Namespace) -> None:
     """Store the benchmarks with a metric that is not within tolerance, or all of them."""
-    run = common.read_run(arguments)
-    baseline = common.baseline_for(run, arguments.baseline)
-    findings = report.findings(run, baseline, common.tolerances())
+    run = runs.read_run(arguments.run)
+    baseline = runs.baseline_for(run, arguments.baseline)
+    findings = report.findings(run, baseline, runs.tolerances())
     changed = {finding.key for finding in findings if finding.verdict != "ok"}
     chosen = set(run.entries) if arguments.all else changed
     for failure in run.failures:
@@ -88,7 +88,7 @@ def accept(arguments: argparse.Namespace) -> None:
         entries = [entry for key, entry in run.entries.items() if key in chosen]
         results = [gate.accept_into(arguments.baseline, entries)]
     else:
-        results = gate.accept(common.baselines(), run, only=chosen)
+        results = gate.accept(runs.baselines(), run, only=chosen)
     for result in results:
         for key in result.stored:
             print(f"accepted {run.entries[key].name}")

@@ -1,18 +1,17 @@
-"""Options that commands share, and the values that the options stand for."""
+"""Options of commands that read or train a network, and the values that the options stand for."""
 
 import argparse
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 from rich.console import Console
 
-from qmodels import data, gate, network, variants
+from qmodels import data, network
 from qmodels.data import Dataset, Split
-from qmodels.gate import Baseline, Run, Tolerances
 from qmodels.network import Network
-from qmodels.system.errors import NothingMeasured, UserError
+from qmodels.system import naming
+from qmodels.system.errors import UserError
 from qmodels.training import checkpoints, networks, on_demand
 from qmodels.training.checkpoints import Checkpoint
 from qmodels.training.recipes import Recipe
@@ -35,11 +34,13 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 def add_network(parser: argparse.ArgumentParser) -> None:
     """Add the options that `network_options` reads."""
-    widths = ", ".join(f"{width} for {name}" for name, width in on_demand.DEFAULT_WIDTH.items())
-    default, *others = network.ARCHITECTURES
-    parser.add_argument("--dataset", help=f"{' or '.join(data.DATASETS)} (default: {data.DEFAULT})")
+    widths = ", ".join(f"{width} for {name}" for name, width in naming.WIDTHS.items())
     parser.add_argument(
-        "--architecture", help=f"{default} or {', '.join(others)} (default: {default})"
+        "--dataset", help=f"{' or '.join(data.DATASETS)} (default: {naming.DATASET})"
+    )
+    parser.add_argument(
+        "--architecture",
+        help=f"{' or '.join(network.ARCHITECTURES)} (default: {naming.ARCHITECTURE})",
     )
     parser.add_argument("--width", type=int, help=f"channels of the stem (default: {widths})")
 
@@ -50,9 +51,9 @@ def network_options(arguments: argparse.Namespace) -> NetworkOptions:
     Raises:
         UserError: an unknown data set or architecture, or an impossible width.
     """
-    dataset = data.check(arguments.dataset or data.DEFAULT)
-    architecture = arguments.architecture or network.ARCHITECTURES[0]
-    width = on_demand.DEFAULT_WIDTH[dataset] if arguments.width is None else arguments.width
+    dataset = data.check(arguments.dataset or naming.DATASET)
+    architecture = arguments.architecture or naming.ARCHITECTURE
+    width = naming.WIDTHS[dataset] if arguments.width is None else arguments.width
     network.check(architecture, width)
     return NetworkOptions(dataset, architecture, width)
 
@@ -116,68 +117,3 @@ def choose_recipe(
 def is_main_process() -> bool:
     """Whether this process prints: rank 0 under torchrun, or the only one."""
     return os.environ.get("RANK", "0") == "0"
-
-
-def add_run(parser: argparse.ArgumentParser) -> None:
-    """Add a run, and the baseline that it is compared with."""
-    parser.add_argument("run", type=Path, metavar="RUN.json", help="written by --benchmark-json")
-    parser.add_argument("--baseline", type=Path, help="default: the stored run that fits")
-
-
-def read_run(arguments: argparse.Namespace) -> Run:
-    """The run in the arguments.
-
-    Raises:
-        UserError: it can't be read, or has no benchmark.
-    """
-    run = gate.read_run(arguments.run)
-    if not run.entries and not run.failures:
-        raise NothingMeasured(
-            f"run {arguments.run} has no benchmark: make one with `pytest benches`"
-        )
-    return run
-
-
-def read_baseline(path: Path) -> Baseline:
-    """The baseline at a path.
-
-    Raises:
-        UserError: there is none, or it can't be read.
-    """
-    baseline = gate.read_baseline(path)
-    if baseline is None:
-        raise UserError(
-            f"baseline {path} does not exist: name a stored run, or make one with "
-            "`pytest benches --qmodels-update-baseline`"
-        )
-    return baseline
-
-
-def baseline_for(run: Run, named: Path | None) -> Baseline | None:
-    """The named baseline, or else the stored one that the harness compares a run with."""
-    if named:
-        return read_baseline(named)
-    if not run.entries:
-        return None
-    entries = list(run.entries.values())
-    network = entries[0].key.network  # every entry has the same
-    classes = dict.fromkeys(entry.machine_class for entry in entries)
-    digests = {entry.conditions["checkpoint"] for entry in entries}
-    return gate.find_baseline(baselines(), classes, network, digests)
-
-
-def baselines() -> Path:
-    """The folder of stored runs: that of the checkout one is in, else that of this code.
-
-    A worktree has no environment of its own, and uses the command of another one.
-    """
-    here = Path.cwd()
-    for folder in (here, *here.parents):
-        if (folder / "baselines" / gate.tolerances.FILE).is_file():
-            return folder / "baselines"
-    return checkpoints.shipped_dir().parent
-
-
-def tolerances() -> Tolerances:
-    """The tolerances of the checkout."""
-    return gate.read_tolerances(baselines(), variants.all_variants())

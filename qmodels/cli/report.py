@@ -1,19 +1,31 @@
-"""Print a run as Markdown, with its changes against a baseline."""
+"""Show a run, or the stored run of this machine class or of the nearest."""
 
 import argparse
+import os
+import sys
 from pathlib import Path
 
 from qmodels import gate, report
-from qmodels.cli import common
-from qmodels.gate import Run
-from qmodels.training import checkpoints
+from qmodels.cli import runs
+from qmodels.gate import Baseline, Finding, Run
+from qmodels.system import naming
 
 EXAMPLE = "qmodels report run.json > report.md"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    common.add_run(parser)
+    parser.add_argument(
+        "run",
+        nargs="?",
+        default=naming.network_name(),
+        metavar="RUN.json|NETWORK",
+        help="written by --benchmark-json, or a network with a stored run (default: %(default)s)",
+    )
+    parser.add_argument("--baseline", type=Path, help="default: the stored run that fits")
+    parser.add_argument(
+        "--markdown", action="store_true", help="all tables, as where the output is no terminal"
+    )
     parser.add_argument(
         "--study", action="store_true", help="print the study's numbers beside the run's instead"
     )
@@ -23,6 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE.svg",
         help="draw accuracy against latency instead, with the size as an area",
     )
+    parser.add_argument(
+        "--help-columns", action="store_true", help="explain the columns of the tables instead"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -30,7 +45,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     Exit status: 1 if a metric regressed, 3 if one is missing or undecided, else 0.
     """
-    run = common.read_run(arguments)
+    if arguments.help_columns:
+        print(report.explain_columns())
+        return 0
+    run, stored = runs.read_run_or_stored(arguments.run)
     if arguments.svg:
         report.picture.draw(run, arguments.svg)
         print(f"wrote {arguments.svg}")
@@ -38,50 +56,65 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.study:
         print(report.study_report(run, describe_training(run)))
         return 0
+    if stored and not arguments.baseline:
+        print_tables(arguments, run, None, (), f"stored in {stored}")
+        return 0
     if arguments.baseline:
         run = run.alone()
-    baseline = common.baseline_for(run, arguments.baseline)
-    if baseline and baseline.path.resolve() == arguments.run.resolve():
-        print_tables(run, None, "a stored run")
-        return 0
-    compared = "no baseline stored"
-    if any(entry.base is not None for entry in run.entries.values()):
-        compared = "change against the base that ran beside it in parentheses"
-    elif baseline:
-        name = f"{baseline.path.parent.name}/{baseline.path.name}"
-        compared = f"change against `{name}` in parentheses"
-    if run.entries:
-        print_tables(run, baseline, compared)
-    if run.failures:
-        print(f"\n{report.failure_table(run.failures)}")
+    baseline = runs.baseline_for(run, arguments.baseline)
     findings = run.findings
     if findings is None:
-        findings = report.findings(run, baseline, common.tolerances())
+        findings = report.findings(run, baseline, runs.tolerances())
     findings += run.gone
-    print(f"\ngate: {report.count_findings(findings, run.failures)}")
-    for line in gate.lines(finding for finding in findings if finding.verdict != "ok"):
-        print(f"- {line}")
+    print_tables(arguments, run, baseline, findings, compared_with(run, baseline))
     return report.status(findings, run.failures)
 
 
-def print_tables(run: Run, baseline: gate.Baseline | None, compared: str) -> None:
-    """Print the tables of a run, with changes against a baseline where there is one.
+def compared_with(run: Run, baseline: Baseline | None) -> str:
+    """What a run was compared with, for people."""
+    if any(entry.base is not None for entry in run.entries.values()):
+        return "compared with the base that ran beside it"
+    if baseline is None:
+        return "no baseline stored"
+    return f"compared with {baseline.path.parent.name}/{baseline.path.name}"
 
-    Args:
-        compared: what the run was compared with, for the line below the heading.
-    """
-    entry = next(iter(run.entries.values()))
-    about, torch = entry.conditions, entry.provenance.versions["torch"]
-    print(f"## {about['architecture']}, width {about['width']}, {about['dataset']}\n")
-    print(f"{entry.machine_class}, torch {torch}, {compared}.\n")
-    print(report.summary_table(report.summarize(run, baseline.entries if baseline else {})))
-    speeds = report.speed_table(run)
-    if speeds:
-        print(f"\n{speeds}")
+
+def print_tables(
+    arguments: argparse.Namespace,
+    run: Run,
+    baseline: Baseline | None,
+    findings: tuple[Finding, ...],
+    compared: str,
+) -> None:
+    """Print a run: the overview and the verdicts, and as Markdown the other tables too."""
+    markdown = arguments.markdown or not sys.stdout.isatty()
+    if run.entries:
+        entry = next(iter(run.entries.values()))
+        torch = entry.provenance.versions["torch"]
+        print(f"{'## ' if markdown else 'qmodels: '}{entry.key.network}\n")
+        print(f"{entry.machine_class}, torch {torch},\n{compared}.\n")
+        if markdown:
+            print(report.overview_markdown(run, findings, run.failures))
+        else:
+            color = "NO_COLOR" not in os.environ
+            print(report.overview_text(run, findings, run.failures, color=color))
+            print("\nThe columns: `qmodels report --help-columns`. All tables: --markdown.")
+    if run.failures:
+        print(f"\n{report.failure_table(run.failures)}")
+    if findings or run.failures:
+        print(f"\ngate: {report.count_findings(findings, run.failures)}")
+    for line in gate.lines(finding for finding in findings if finding.verdict != "ok"):
+        print(f"- {line}")
+    if markdown and run.entries:
+        print("\n### All metrics\n")
+        print(report.summary_table(report.summarize(run, baseline.entries if baseline else {})))
+        print(f"\n{report.speed_table(run)}".rstrip())
 
 
 def describe_training(run: Run) -> str | None:
     """How the network of a run was trained; None if its checkpoint is not known here."""
+    from qmodels.training import checkpoints  # torch takes seconds, and the tables need none
+
     digests = {entry.conditions["checkpoint"] for entry in run.entries.values()}
     for checkpoint in checkpoints.known():
         if checkpoint.digest in digests and not checkpoint.quantization_aware:

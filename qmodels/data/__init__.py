@@ -7,7 +7,6 @@ from qmodels.system.errors import UserError
 
 __all__ = [
     "DATASETS",
-    "DEFAULT",
     "Dataset",
     "Split",
     "check",
@@ -19,7 +18,6 @@ __all__ = [
 ]
 
 DATASETS = {"cifar100": cifar100.load, "digits": digits.load}
-DEFAULT = "cifar100"
 
 
 def check(name: str) -> str:

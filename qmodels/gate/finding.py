@@ -37,10 +37,17 @@ class Finding:
 
 @dataclass(frozen=True)
 class Failure:
-    """A bench that failed before it measured anything: its name, and why, in a line."""
+    """A bench that failed before it measured anything.
+
+    Attributes:
+        name: of the bench, as pytest shows it.
+        reason: a line.
+        variant: that it was to measure; empty where the record does not say.
+    """
 
     name: str
     reason: str
+    variant: str = ""
 
 
 def lines(findings: Iterable[Finding]) -> list[str]:

@@ -62,11 +62,11 @@ class Tolerances:
         return None
 
 
-def read_tolerances(folder: Path, variants: Iterable[str]) -> Tolerances:
+def read_tolerances(folder: Path, variants: Iterable[str] | None = None) -> Tolerances:
     """The tolerances in a folder of baselines.
 
     Args:
-        variants: the names that the file may use.
+        variants: the names that the file may use; None where any will do.
 
     Raises:
         UserError: there is no such file, or it names what there is not.
@@ -78,14 +78,14 @@ def read_tolerances(folder: Path, variants: Iterable[str]) -> Tolerances:
         raise UserError(f"{path} can't be read ({error.strerror}): restore it from git") from None
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{path} is no TOML ({error}): fix it, or restore it from git") from None
-    known = set(variants)
+    known = None if variants is None else set(variants)
     for metric, table in tables.items():
         if metric not in METRICS:
             raise UserError(f"{path}: unknown metric {metric!r}: choose from {', '.join(METRICS)}")
         check(path, metric, {k: v for k, v in table.items() if k not in ("variants", "arithmetic")})
         for group, names in (("variants", known), ("arithmetic", set(ARITHMETICS))):
             for name, own in table.get(group, {}).items():
-                if name not in names:
+                if names is not None and name not in names:
                     raise UserError(
                         f"{path}: {metric}.{group} names an unknown {name!r}: "
                         f"choose from {', '.join(sorted(names))}"

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ import torch
 from qmodels import data, gate, network, variants
 from qmodels.gate.run import times_path
 from qmodels.harness.settings import Settings, read_settings
-from qmodels.system import machine
+from qmodels.system import machine, naming
 from qmodels.system.errors import UserError
 
 SETTINGS = pytest.StashKey[Settings]()
@@ -21,12 +22,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--qmodels-dataset",
         metavar="|".join(data.DATASETS),
-        help=f"{data.DEFAULT} by default; both come with the package",
+        help=f"{naming.DATASET} by default; both come with the package",
     )
     group.addoption(
         "--qmodels-architecture",
         metavar="|".join(network.ARCHITECTURES),
-        help=f"{network.ARCHITECTURES[0]} by default",
+        help=f"{naming.ARCHITECTURE} by default",
     )
     group.addoption(
         "--qmodels-width", type=int, help="channels of the stem: 8 for digits, 16 for CIFAR-100"
@@ -49,6 +50,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--qmodels-base",
         metavar="REVISION|FOLDER",
         help="compare with this code, run in turn with it, instead of the stored run",
+    )
+    group.addoption(
+        "--qmodels-times",
+        action="store_true",
+        help="print pytest-benchmark's tables too, as --benchmark-compare does",
     )
     group.addoption(
         "--qmodels-update-baseline",
@@ -85,9 +91,16 @@ def pytest_configure(config: pytest.Config) -> None:
     except UserError as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[SETTINGS] = settings
+    config.option.benchmark_quiet |= not shows_times(config.option)
     if config.option.benchmark_compare is True:
         stored = times_path(settings.baseline_path)
         config.option.benchmark_compare = str(stored) if stored.exists() else []
+
+
+def shows_times(option: Any) -> bool:
+    """Whether pytest-benchmark's own output was asked for."""
+    asked = ("qmodels_times", "benchmark_compare", "benchmark_save", "benchmark_autosave")
+    return any(getattr(option, name) for name in (*asked, "benchmark_cprofile"))
 
 
 def is_worker(config: pytest.Config) -> bool:

@@ -38,6 +38,7 @@ class SessionResults:
     Attributes:
         measured: records of benchmarks, as ``gate.entry`` reads them, by node id.
         failures: benches that failed and measured nothing, by node id.
+        skipped: variants of benches that were skipped, in order, by the reason.
         deselected: node ids of benches that were not asked for.
         findings: of measured benchmarks, by node id.
         gone: findings on stored entries that were not measured and should have been.
@@ -47,6 +48,7 @@ class SessionResults:
 
     measured: dict[str, dict[str, Any]] = field(default_factory=dict)
     failures: dict[str, gate.Failure] = field(default_factory=dict)
+    skipped: dict[str, dict[str, None]] = field(default_factory=dict)
     deselected: list[str] = field(default_factory=list)
     findings: dict[str, list[gate.Finding]] = field(default_factory=dict)
     gone: list[gate.Finding] = field(default_factory=list)
@@ -83,7 +85,12 @@ class SessionResults:
             ]
             self.notes += record["notes"]
         elif report.failed and name not in self.measured:
-            self.failures[name] = gate.Failure(name.rpartition("::")[2], reason(report))
+            self.failures[name] = gate.Failure(
+                name.rpartition("::")[2], reason(report), variant_of(report)
+            )
+        elif report.skipped and (variant := variant_of(report)):
+            why = skip_reason(report).removeprefix(f"{variant}: ")
+            self.skipped.setdefault(why, {})[variant] = None
 
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
         """Note benches that were not asked for."""
@@ -136,6 +143,17 @@ def reason(report: pytest.TestReport) -> str:
     crash = getattr(report.longrepr, "reprcrash", None)
     text = crash.message.removeprefix("Failed: ") if crash else report.longreprtext
     return next(iter(text.strip().splitlines()), "it failed")
+
+
+def skip_reason(report: pytest.TestReport) -> str:
+    """Why a bench was skipped, in a line."""
+    text = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
+    return text.removeprefix("Skipped: ")
+
+
+def variant_of(report: pytest.TestReport) -> str:
+    """The variant that a bench was to measure; empty where it has none."""
+    return str(getattr(report, "qmodels_variant", ""))
 
 
 RESULTS = pytest.StashKey[SessionResults]()
@@ -260,8 +278,10 @@ def update_baseline(session: pytest.Session, settings: Settings, passed: bool) -
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show a user's error as its one line, and attach the record to the report."""
+    """Show a user's error as its one line, and attach variant and record to the report."""
     outcome = yield
+    if isinstance(item, pytest.Function) and hasattr(item, "callspec"):
+        vars(outcome)["qmodels_variant"] = item.callspec.params.get("qmodels_variant", "")
     if call.excinfo is not None and isinstance(call.excinfo.value, UserError):
         outcome.longrepr = str(call.excinfo.value)
     if call.when == "setup" and MEASURED in item.stash:

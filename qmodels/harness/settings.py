@@ -9,10 +9,10 @@ import pytest
 
 from qmodels import data, gate, network, variants
 from qmodels.base import checkouts
-from qmodels.system import machine
+from qmodels.system import machine, naming
 from qmodels.system.errors import UserError
 from qmodels.system.worker import Checkout
-from qmodels.training import checkpoints, on_demand
+from qmodels.training import checkpoints
 from qmodels.training.checkpoints import Checkpoint
 
 # Wider networks take minutes for the whole test set on two cores.
@@ -51,7 +51,7 @@ class Settings:
     @property
     def network(self) -> str:
         """The network's name."""
-        return network.network_name(self.dataset, self.architecture, self.width)
+        return naming.network_name(self.dataset, self.architecture, self.width)
 
     @property
     def baseline_path(self) -> Path:
@@ -68,7 +68,7 @@ def read_settings(config: pytest.Config) -> Settings:
     if option.qmodels_update_baseline:
         check_update(config)
     baselines = config.rootpath / "baselines"
-    name = network.network_name(dataset, architecture, width)
+    name = naming.network_name(dataset, architecture, width)
     return Settings(
         dataset=dataset,
         architecture=architecture,
@@ -94,11 +94,11 @@ def chosen_network(option: Any) -> tuple[Checkpoint | None, str, str, int]:
         UserError: there are no such, or the named weights are of another network.
     """
     if option.qmodels_checkpoint is None:
-        dataset = data.check(option.qmodels_dataset or data.DEFAULT)
+        dataset = data.check(option.qmodels_dataset or naming.DATASET)
         width = option.qmodels_width
         if width is None:
-            width = on_demand.DEFAULT_WIDTH[dataset]
-        architecture = option.qmodels_architecture or network.ARCHITECTURES[0]
+            width = naming.WIDTHS[dataset]
+        architecture = option.qmodels_architecture or naming.ARCHITECTURE
         network.check(architecture, width)
         return checkpoints.find(architecture, width, dataset), dataset, architecture, width
     named = checkpoints.resolve(option.qmodels_checkpoint)

@@ -9,6 +9,8 @@ from qmodels.harness.options import SETTINGS
 from qmodels.harness.results import RESULTS
 from qmodels.harness.settings import Settings
 
+NAMED = 6  # so many skipped variants are named, of more their number is printed
+
 
 @pytest.hookimpl(wrapper=True)
 def pytest_terminal_summary(
@@ -20,16 +22,24 @@ def pytest_terminal_summary(
     results = config.stash[RESULTS]
     if settings is None or not (results.measured or results.notes):
         return
-    network = f"{settings.dataset}, {settings.architecture} width {settings.width}"
-    compared = "base" if settings.base else "baseline"
-    terminalreporter.section(f"qmodels: {network} (change against the {compared})")
-    stored = settings.baseline.entries if settings.baseline else {}
-    if results.measured:
+    terminalreporter.section(f"qmodels: {settings.network}")
+    if results.measured or results.failures:
         run = gate.Run.from_entries(results.entries)
-        terminalreporter.write_line(report.summary_table(report.summarize(run, stored)))
-        speeds = report.speed_table(run)
-        if speeds:
-            terminalreporter.write_line(f"\n{speeds}")
+        failures = list(results.failures.values())
+        overview = report.overview_text(
+            run, results.verdicts, failures, color=terminalreporter.hasmarkup
+        )
+        terminalreporter.write_line(overview)
+        if config.get_verbosity() > 0:
+            stored = settings.baseline.entries if settings.baseline else {}
+            terminalreporter.write_line(
+                f"\n{report.summary_table(report.summarize(run, stored))}"
+                f"\n\n{report.speed_table(run)}".rstrip()
+            )
+        terminalreporter.write_line("")
+    for why, names in results.skipped.items():
+        shown = ", ".join(names) if len(names) <= NAMED else f"{len(names)} variants"
+        terminalreporter.write_line(f"skipped: {shown}: {why}")
     if results.verdicts:
         terminalreporter.write_line(f"gate: {report.count_findings(results.verdicts)}")
     measured = [finding for findings in results.findings.values() for finding in findings]

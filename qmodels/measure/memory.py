@@ -18,8 +18,9 @@ from qmodels.measure.operators import Row
 from qmodels.system import worker
 from qmodels.variants.artifact import Artifact
 
-# The profiler logs its start and stop to stderr unless told not to before it first starts.
-os.environ.setdefault("KINETO_LOG_LEVEL", "5")
+# The profiler logs its start and stop to stderr unless told not to before it first starts: 5 still
+# prints lines named USDT.
+os.environ.setdefault("KINETO_LOG_LEVEL", "6")
 
 WARMUP_FORWARDS = 3
 

@@ -135,11 +135,6 @@ class Resnet34(nn.Module):
 ARCHITECTURES = ("resnet34", "preact_resnet34")
 
 
-def network_name(dataset: str, architecture: str, width: int) -> str:
-    """The name of a trained network, which baselines and artifacts are filed under."""
-    return f"{dataset}-{architecture}-w{width}"
-
-
 def build(architecture: str, width: int, classes: int) -> Resnet34:
     """A freshly initialized network; draws from torch's global random generator.
 

@@ -9,6 +9,8 @@ from qmodels.report.changes import (
     findings,
     status,
 )
+from qmodels.report.columns import explain_columns
+from qmodels.report.overview import overview_markdown, overview_text
 from qmodels.report.speed import speed_table
 from qmodels.report.study import study_report
 from qmodels.report.table import Cell, markdown, summarize, summary_table
@@ -18,9 +20,12 @@ __all__ = [
     "count_findings",
     "describe_accepted",
     "describe_baseline",
+    "explain_columns",
     "failure_table",
     "findings",
     "markdown",
+    "overview_markdown",
+    "overview_text",
     "picture",
     "speed_table",
     "status",

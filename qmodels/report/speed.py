@@ -6,6 +6,13 @@ from dataclasses import dataclass
 from qmodels.gate import Entry, Run
 from qmodels.report.table import markdown
 
+COLUMNS: Mapping[str, str] = {
+    "N images (ms)": "median time of a forward with N images, in milliseconds",
+    "x faster than fp32": "speed-up over eager fp32, in turn with it",
+    "than best float32": "speed-up over the fastest float32 variant of the run",
+    "Ceiling (%)": "share of the throughput of a convolution alone, in the same arithmetic",
+}
+
 
 @dataclass(frozen=True)
 class Speed:
@@ -74,7 +81,7 @@ def speed_table(run: Run) -> str:
     headers = ["Model"]
     for size in by_size:
         images = f"{size} image" + ("s" if size > 1 else "")
-        headers += [f"{images} (ms)", "x faster than fp32", "than best float32", "Ceiling (%)"]
+        headers += [f"{images} (ms)", *list(COLUMNS)[1:]]
     rows = [
         [name]
         + [

@@ -13,26 +13,27 @@ BATCH_SIZE = 1  # of the latency columns
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its heading, the metric in it, and the divisor and digits that print it."""
+    """A column: its heading, its metric, the divisor and digits that print it, and its meaning."""
 
     heading: str
     metric: str
     divisor: float
     digits: int
+    meaning: str
 
 
 COLUMNS = (
-    Column("Size (MB)", "size_bytes", 1e6, 2),
-    Column("Top-1 (%)", "top1", 1, 2),
-    Column("Top-5 error (%)", "top5_error", 1, 2),
-    Column("CPU (ms)", "latency_ms", 1, 2),
-    Column("x fp32", "latency_ratio", 1, 3),
-    Column("x base", "latency_change", 1, 3),
-    Column("Int8 MACs (%)", "int8_mac_fraction", 0.01, 1),
-    Column("SQNR (dB)", "sqnr_db", 1, 1),
-    Column("Allocated (MB)", "allocated_bytes", 1e6, 2),
-    Column("Memory (MB)", "memory_bytes", 1e6, 1),
-    Column("Peak RSS (MB)", "rss_bytes", 1e6, 0),
+    Column("Size (MB)", "size_bytes", 1e6, 2, "files that would be deployed, 10**6 bytes"),
+    Column("Top-1 (%)", "top1", 1, 2, "test images whose most likely class is right"),
+    Column("Top-5 error (%)", "top5_error", 1, 2, "class is not among the five likeliest"),
+    Column("CPU (ms)", "latency_ms", 1, 2, "median time of a forward with 1 image"),
+    Column("x fp32", "latency_ratio", 1, 3, "that time over that of eager fp32, in turn"),
+    Column("x base", "latency_change", 1, 3, "that time over that of the base, in turn"),
+    Column("Int8 MACs (%)", "int8_mac_fraction", 0.01, 1, "multiply-accumulates in int8 kernels"),
+    Column("SQNR (dB)", "sqnr_db", 1, 1, "power of fp32's logits over that of the error"),
+    Column("Allocated (MB)", "allocated_bytes", 1e6, 2, "by torch in a forward, all blocks added"),
+    Column("Memory (MB)", "memory_bytes", 1e6, 1, "what a process holds for the model"),
+    Column("Peak RSS (MB)", "rss_bytes", 1e6, 0, "of that process, with all libraries; not gated"),
 )
 
 

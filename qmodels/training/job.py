@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qmodels.data import Dataset
-from qmodels.network import network_name
 from qmodels.system import store
+from qmodels.system.naming import network_name
 from qmodels.training.arithmetic import Precision
 from qmodels.training.checkpoints import Checkpoint
 from qmodels.training.recipes import Recipe

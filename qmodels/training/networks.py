@@ -6,7 +6,8 @@ from rich.console import Console
 
 from qmodels import data
 from qmodels.data import Dataset
-from qmodels.network import Call, Network, network_name
+from qmodels.network import Call, Network
+from qmodels.system.naming import network_name
 from qmodels.training import checkpoints
 from qmodels.training.checkpoints import Checkpoint
 

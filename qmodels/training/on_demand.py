@@ -4,6 +4,7 @@ import torch
 from rich.console import Console
 
 from qmodels.data import Dataset
+from qmodels.system import naming
 from qmodels.system.errors import Unavailable, UserError
 from qmodels.training import checkpoints
 from qmodels.training.checkpoints import Checkpoint
@@ -11,8 +12,6 @@ from qmodels.training.job import Job
 from qmodels.training.loop import train
 from qmodels.training.recipes import FINE_TUNING, RECIPES, Recipe
 
-# What is measured where no width is named: of each, a checkpoint is shipped.
-DEFAULT_WIDTH = {"digits": 8, "cifar100": 16}
 QUICK_WIDTH = 16  # digits train in a minute on two cores up to here
 
 
@@ -22,7 +21,7 @@ def recipe_for(dataset: str, width: int) -> Recipe:
         return RECIPES["digits"]
     if torch.cuda.is_available():
         return RECIPES["default"]
-    return RECIPES["wide-cpu" if width > DEFAULT_WIDTH["cifar100"] else "compact-cpu"]
+    return RECIPES["wide-cpu" if width > naming.WIDTHS["cifar100"] else "compact-cpu"]
 
 
 def quick(dataset: str, width: int) -> bool:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from qmodels import gate
-from qmodels.cli import common
+from qmodels.cli import runs
 from qmodels.system import machine
 from tests.cli.conftest import Qmodels, WriteRun
 
@@ -101,7 +101,7 @@ def test_the_stored_run_that_fits_is_found(
     write_run: WriteRun, qmodels: Qmodels, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     shutil.copy("baselines/tolerances.toml", tmp_path)
-    monkeypatch.setattr(common, "baselines", lambda: tmp_path)
+    monkeypatch.setattr(runs, "baselines", lambda: tmp_path)
     run = write_run("run.json", size_bytes=1e6)
     stored = tmp_path / machine.machine_class() / "digits-resnet34-w8.json"
     assert qmodels(f"baseline diff {run}").status == 3
@@ -110,4 +110,4 @@ def test_the_stored_run_that_fits_is_found(
     assert qmodels(f"baseline diff {run}").status == 0
     assert "bench_size[fp32]" in qmodels("baseline show --dataset digits").out
     report = qmodels(f"report {run}")
-    assert f"change against `{stored.parent.name}/{stored.name}` in parentheses" in report.out
+    assert f"compared with {stored.parent.name}/{stored.name}." in report.out

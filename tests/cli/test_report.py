@@ -1,15 +1,28 @@
+import re
+import sys
 from pathlib import Path
 
+import pytest
+
+from qmodels import gate
 from qmodels.system import machine
-from tests.cli.conftest import Qmodels, WriteRun
+from tests.cli.conftest import Qmodels, WriteRun, cells
+
+STORED = (
+    Path(__file__).parents[2]
+    / "baselines"
+    / "linux-x86_64-avx512_bf16"
+    / "cifar100-resnet34-w64.json"
+)
 
 
 def test_a_run_without_a_baseline_is_no_pass(write_run: WriteRun, qmodels: Qmodels) -> None:
     result = qmodels(f"report {write_run('run.json', size_bytes=1e6)}")
     assert result.status == 3
-    heading, _, machine_line, *_ = result.out.splitlines()
-    assert heading == "## resnet34, width 8, digits"
-    assert machine_line == f"{machine.machine_class()}, torch 2.15.0, no baseline stored."
+    heading, _, *compared, _, table = result.out.splitlines()[:6]
+    assert heading == "## digits-resnet34-w8"
+    assert compared == [f"{machine.machine_class()}, torch 2.15.0,", "no baseline stored."]
+    assert cells(table)[-1] == "verdict"
     assert "gate: " in result.out
 
 
@@ -37,9 +50,47 @@ def test_the_study_stands_beside_a_run(write_run: WriteRun, qmodels: Qmodels) ->
 
 
 def test_a_stored_run_is_not_compared_with_itself(qmodels: Qmodels) -> None:
-    stored = "baselines/linux-x86_64-avx512_bf16/cifar100-resnet34-w64.json"
-    result = qmodels(f"report {Path(__file__).parents[2] / stored}")
+    result = qmodels(f"report {STORED}")
     assert result.status == 0
-    assert "linux-x86_64-avx512_bf16, torch 2.15.0, a stored run." in result.out
+    assert f"linux-x86_64-avx512_bf16, torch 2.15.0,\nstored in {gate.shown(STORED)}." in result.out
     assert "(=)" not in result.out
     assert "gate:" not in result.out
+    assert "verdict" not in result.out
+
+
+def test_without_a_run_the_stored_one_of_the_nearest_class_is_shown(
+    qmodels: Qmodels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "machine_class", lambda: "linux-x86_64-amx")
+    for named, network in (("", "cifar100-resnet34-w16"), *[("digits-resnet34-w8",) * 2]):
+        result = qmodels(f"report {named}")
+        assert result.status == 0
+        assert result.out.startswith(f"## {network}\n\nlinux-x86_64-avx512_bf16, torch")
+    unknown = qmodels("report cifar10-resnet34-w16")
+    assert unknown.status == 2
+    assert "no run of cifar10-resnet34-w16 is stored for linux-x86_64-amx" in unknown.err
+    assert (
+        "one of cifar100-resnet34-w16, cifar100-resnet34-w64, digits-resnet34-w8\n" in unknown.err
+    )
+
+
+def test_a_terminal_gets_an_overview_of_100_columns(
+    qmodels: Qmodels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("NO_COLOR", "1")
+    result = qmodels("report cifar100-resnet34-w64")
+    assert max(map(len, result.out.splitlines())) <= 100
+    assert len(result.out.splitlines()) <= 40
+    assert "onnx-int8            21.52    74.98    +0.05" in result.out
+    assert qmodels("report cifar100-resnet34-w64 --markdown").out.count("### All metrics") == 1
+
+
+def test_every_column_is_explained(qmodels: Qmodels) -> None:
+    explained = qmodels("report --help-columns").out
+    tables = [line for line in qmodels("report").out.splitlines() if line.startswith("| ")]
+    headings = {heading for line in tables if "ms" in line for heading in cells(line)}
+    assert len(headings) > 15
+    for heading in headings - {"Model"}:
+        name = "N images (ms)" if re.match(r"\d image", heading) else heading
+        assert re.search(rf"^  {re.escape(name)}  +\w", explained, re.MULTILINE), heading

@@ -1,0 +1,97 @@
+"""Options of commands that read runs, and the stored runs of this checkout; without torch."""
+
+import argparse
+from pathlib import Path
+
+from qmodels import gate
+from qmodels.gate import Baseline, Run, Tolerances
+from qmodels.system import machine
+from qmodels.system.errors import NothingMeasured, UserError
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """Add a run, and the baseline that it is compared with."""
+    parser.add_argument("run", type=Path, metavar="RUN.json", help="written by --benchmark-json")
+    parser.add_argument("--baseline", type=Path, help="default: the stored run that fits")
+
+
+def read_run(path: Path) -> Run:
+    """The run in a file.
+
+    Raises:
+        UserError: it can't be read, or has no benchmark.
+    """
+    run = gate.read_run(path)
+    if not run.entries and not run.failures:
+        raise NothingMeasured(f"run {path} has no benchmark: make one with `pytest benches`")
+    return run
+
+
+def read_run_or_stored(name: str) -> tuple[Run, str | None]:
+    """The run in a file, or the stored one of a network for this machine class or the nearest.
+
+    Returns:
+        The run, and its file where it is a stored one.
+
+    Raises:
+        UserError: there is neither, or it can't be read.
+    """
+    path = Path(name)
+    if path.suffix == ".json" or path.exists():
+        stored = path.resolve().parent.parent == baselines().resolve()
+        return read_run(path), gate.shown(path) if stored else None
+    baseline = gate.find_baseline(baselines(), [machine.machine_class()], name, checkpoints=None)
+    if baseline is None:
+        networks = sorted(
+            {file.name.partition(".")[0] for file in baselines().glob("*/*.times.json")}
+        )
+        raise UserError(
+            f"no run of {name} is stored for {machine.machine_class()} or a class like it: "
+            f"name a file of --benchmark-json, or one of {', '.join(networks)}"
+        )
+    return Run.from_entries(baseline.entries.values()), baseline.shown
+
+
+def read_baseline(path: Path) -> Baseline:
+    """The baseline at a path.
+
+    Raises:
+        UserError: there is none, or it can't be read.
+    """
+    baseline = gate.read_baseline(path)
+    if baseline is None:
+        raise UserError(
+            f"baseline {path} does not exist: name a stored run, or make one with "
+            "`pytest benches --qmodels-update-baseline`"
+        )
+    return baseline
+
+
+def baseline_for(run: Run, named: Path | None) -> Baseline | None:
+    """The named baseline, or else the stored one that the harness compares a run with."""
+    if named:
+        return read_baseline(named)
+    if not run.entries:
+        return None
+    entries = list(run.entries.values())
+    network = entries[0].key.network  # every entry has the same
+    classes = dict.fromkeys(entry.machine_class for entry in entries)
+    digests = {entry.conditions["checkpoint"] for entry in entries}
+    return gate.find_baseline(baselines(), classes, network, digests)
+
+
+def baselines() -> Path:
+    """The folder of stored runs: that of the checkout one is in, else that of this code.
+
+    A worktree has no environment of its own, and uses the command of another one.
+    """
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "baselines" / gate.tolerances.FILE).is_file():
+            return folder / "baselines"
+    return Path(__file__).parents[2] / "baselines"
+
+
+def tolerances() -> Tolerances:
+    """The tolerances of the checkout."""
+    return gate.read_tolerances(baselines())

@@ -1,0 +1,131 @@
+"""The overview of a run: a line for each variant, the fastest first, at most 100 columns wide."""
+
+from collections.abc import Mapping, Sequence
+from io import StringIO
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from qmodels.gate import Failure, Finding, Run
+from qmodels.report.speed import Speed, speeds
+from qmodels.report.table import markdown, metric
+
+WIDTH = 100
+COLUMNS: Mapping[str, str] = {
+    "variant": "how the network is quantized and what runs it; `qmodels variants` lists all",
+    "MB": "size of the files that would be deployed, in 10**6 bytes",
+    "top-1 %": "share of the test images whose most likely class is right",
+    "vs fp32": "top-1 less that of fp32 on the same images, in percentage points",
+    "ms (1)": "median time of a forward with 1 image, in milliseconds",
+    "ms (8)": "the same with 8 images",
+    "x (1)": "speed-up over the fastest float32 variant of the run, with 1 image",
+    "x (8)": "the same with 8 images",
+    "int8 %": "share of the multiply-accumulates that ran in int8 kernels",
+    "verdict": "the worst verdict on its metrics, and how many have it where they are several",
+}
+LEFT = ("variant", "verdict")
+# From the worst to the best. A run that was not compared has none.
+VERDICTS = ("failed", "regressed", "missing", "undecided", "new", "improved", "ok")
+STYLES = {
+    "failed": "bold red",
+    "regressed": "bold red",
+    "missing": "yellow",
+    "undecided": "yellow",
+    "improved": "green",
+}
+
+
+def overview(
+    run: Run, findings: Sequence[Finding], failures: Sequence[Failure] = ()
+) -> list[list[str]]:
+    """The headings, then a row for each variant.
+
+    Args:
+        findings: of the run; without any, and without failures, there is no column of verdicts.
+        failures: of its benches; a variant of which all failed has a row too.
+    """
+    judged = bool(findings or failures)
+    by_size = speeds(run)
+    names = dict.fromkeys(entry.variant for entry in run.entries.values())
+    names |= dict.fromkeys(failure.variant for failure in failures if failure.variant)
+
+    def milliseconds(name: str) -> float:
+        timed = by_size.get(1, {}).get(name)
+        return timed.milliseconds if timed else float("inf")
+
+    headings = list(COLUMNS) if judged else list(COLUMNS)[:-1]
+    return [headings] + [
+        [
+            name,
+            value(run, name, "size_bytes", 1e-6, "{:.2f}"),
+            value(run, name, "top1", 1, "{:.2f}"),
+            value(run, name, "top1_drop", -1, "{:+.2f}") if name != "fp32" else "-",
+            *speed_cells(by_size, name),
+            value(run, name, "int8_mac_fraction", 100, "{:.0f}"),
+            *([verdict(name, findings, failures)] if judged else []),
+        ]
+        for name in sorted(names, key=milliseconds)
+    ]
+
+
+def value(run: Run, variant: str, name: str, factor: float, digits: str) -> str:
+    """A metric of a variant times a factor; a dash where it was not measured."""
+    measured = metric(run, variant, name)
+    # Adding 0 turns -0.0 into 0.0.
+    return digits.format(factor * measured.value + 0) if measured else "-"
+
+
+def speed_cells(by_size: Mapping[int, Mapping[str, Speed]], name: str) -> list[str]:
+    """Milliseconds with 1 and 8 images, and the speed-ups over the best float32."""
+    timed = [by_size.get(size, {}).get(name) for size in (1, 8)]
+    return [
+        *(f"{speed.milliseconds:.2f}" if speed else "-" for speed in timed),
+        *(f"{speed.over_best:.2f}" if speed else "-" for speed in timed),
+    ]
+
+
+def verdict(variant: str, findings: Sequence[Finding], failures: Sequence[Failure]) -> str:
+    """The worst verdict on a variant, with the number of metrics or benches that share it."""
+    verdicts = ["failed" for failure in failures if failure.variant == variant]
+    verdicts += [finding.verdict for finding in findings if finding.key.variant == variant]
+    if not verdicts:
+        return "-"
+    worst = min(verdicts, key=VERDICTS.index)
+    count = verdicts.count(worst)
+    return f"{count} {worst}" if count > 1 and worst != "ok" else worst
+
+
+def overview_text(
+    run: Run, findings: Sequence[Finding], failures: Sequence[Failure] = (), *, color: bool = False
+) -> str:
+    """The overview for a terminal of ``WIDTH`` columns.
+
+    Args:
+        color: whether verdicts have the colours of a terminal.
+    """
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    headings, *rows = overview(run, findings, failures)
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading in LEFT else "right")
+    for row in rows:
+        style = STYLES.get(row[-1].split()[-1], "")
+        table.add_row(*map(Text, row[:-1]), Text(row[-1], style))
+    console = Console(
+        file=StringIO(),
+        width=WIDTH,
+        force_terminal=color,
+        color_system="standard" if color else None,
+    )
+    with console.capture() as capture:
+        console.print(table)
+    return "\n".join(line.rstrip() for line in capture.get().splitlines())
+
+
+def overview_markdown(
+    run: Run, findings: Sequence[Finding], failures: Sequence[Failure] = ()
+) -> str:
+    """The overview as Markdown."""
+    headings, *rows = overview(run, findings, failures)
+    return markdown(headings, rows, ["left" if name in LEFT else "right" for name in headings])
