@@ -5,4 +5,5 @@ pytest_plugins = (
     "qmodels.harness.fixtures",
     "qmodels.harness.results",
     "qmodels.harness.summary",
+    "qmodels.harness.terminal",
 )

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
-from rich.console import Console
 
 from qmodels import gate, variants
 from qmodels.gate.latency import Timings
 from qmodels.gate.sequential import Case
 from qmodels.harness.latencies import Latencies
 from qmodels.harness.options import SETTINGS, is_worker
+from qmodels.harness.progress import PROGRESS
 from qmodels.harness.records import Record, Recorder
 from qmodels.harness.session import BenchSession, exit_on_user_error
 from qmodels.measure.replay import REPLAY
@@ -32,7 +32,7 @@ def qmodels_session(pytestconfig: pytest.Config) -> BenchSession:
             f"there is no {pytestconfig.rootpath / 'benches'}: leave out --rootdir, or name the "
             "folder that holds benches/"
         )
-    session = BenchSession(pytestconfig.stash[SETTINGS])
+    session = BenchSession(pytestconfig.stash[SETTINGS], pytestconfig.stash[PROGRESS])
     with exit_on_user_error(pytestconfig):
         # Without these no bench can run.
         session.dataset, session.checkpoint  # noqa: B018
@@ -93,8 +93,7 @@ def qmodels_latencies(
     @cache
     def measured() -> dict[Case, Timings]:
         entries = latency_entries(request.session, qmodels_recorder)
-        status = Console(stderr=True).status("latencies, in turn")
-        with exit_on_user_error(pytestconfig), status:
+        with exit_on_user_error(pytestconfig):
             return Latencies(qmodels_session, entries).measure()
 
     def timings(name: str, batch_size: int) -> Timings:

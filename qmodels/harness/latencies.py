@@ -47,7 +47,8 @@ class Latencies:
         base_folders: dict[str, str] = {}
         if settings.base:
             checkpoint = self.session.checkpoint
-            base_folders = checkouts.build(settings.base, checkpoint, list(folders)).folders
+            with self.session.progress.working("building the base"):
+                base_folders = checkouts.build(settings.base, checkpoint, list(folders)).folders
         cases = [case for case in self.entries if case[0] in folders]
         paired = [case for case in cases if case[0] in base_folders]
         alone = [case for case in cases if case[0] not in base_folders]  # new ones have no base
@@ -71,6 +72,7 @@ class Latencies:
             settings.threads,
             limits=self.limits(cases),
             to_store=settings.update_baseline,
+            on_draw=self.session.progress.time_process,
         )
 
     def rules(self, cases: Iterable[Case], *, with_base: bool) -> dict[Case, Rule]:

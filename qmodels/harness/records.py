@@ -94,7 +94,8 @@ class Recorder:
         settings = self.session.settings
         if settings.base is None:
             return settings.baseline
-        with exit_on_user_error(self.config):
+        measuring = self.session.progress.working("measuring the base")
+        with exit_on_user_error(self.config), measuring:
             run = checkouts.measure(
                 settings.base,
                 self.session.checkpoint,

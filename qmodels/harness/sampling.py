@@ -1,7 +1,7 @@
 """Time cases in as many fresh processes as the gate's rules ask for."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from qmodels.gate import latency, sequential
@@ -28,6 +28,7 @@ def measure(
     *,
     limits: Mapping[Case, Limit],
     to_store: bool,
+    on_draw: Callable[[int, int], None] = lambda cases, least: None,
 ) -> dict[Case, Timings]:
     """Time every case in fresh processes, as many as the rules ask for.
 
@@ -39,6 +40,8 @@ def measure(
         limits: the models that show the machine's limit for a case; unused with a base revision,
             whose code may not know them.
         to_store: no rules but a fixed number of processes, as a baseline wants them.
+        on_draw: called with the number of cases before each process, and with the least number of
+            processes that there will be.
 
     Raises:
         UserError: the process of a whole side failed.
@@ -55,6 +58,7 @@ def measure(
         alive = [case for case in wanted if timings[case].failure is None]
         if not alive:
             return {}
+        on_draw(len(alive), latency.STORED_PROCESSES if to_store else sequential.SCREEN.first)
         # Against a base revision, only the first processes also give ratios.
         ratios = base is None or not timings[alive[0]].x_probe
         others = [PROBE, REFERENCE] if ratios else []

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 import torch
-from rich.console import Console
 from torch import Tensor
 
 from qmodels import data, variants
 from qmodels.backends import dispatch
 from qmodels.backends.base import ForwardFn
 from qmodels.data import Dataset, Split
+from qmodels.harness.progress import Progress
 from qmodels.harness.settings import Settings
 from qmodels.network import Network, evaluation
 from qmodels.system.errors import Unavailable, UserError
@@ -28,11 +28,11 @@ class BenchSession:
     """Hands out what the settings name, each made when it is first asked for.
 
     Attributes:
-        console: where progress goes.
+        progress: what the run works on.
     """
 
     settings: Settings
-    console: Console = field(default_factory=lambda: Console(stderr=True))
+    progress: Progress = field(default_factory=Progress)
     built: dict[str, Artifact | UserError] = field(default_factory=dict)
     fp32_logits: Tensor = field(default_factory=lambda: torch.empty(0))
 
@@ -48,7 +48,7 @@ class BenchSession:
         if settings.checkpoint is not None:
             return settings.checkpoint
         return on_demand.find_or_train(
-            self.dataset, settings.architecture, settings.width, console=self.console
+            self.dataset, settings.architecture, settings.width, console=self.progress.console
         )
 
     @cached_property
@@ -82,11 +82,12 @@ class BenchSession:
         """
         if name not in self.built:
             try:
-                self.built[name] = variants.build(
-                    variants.all_variants()[name],
-                    self.network,
-                    console=self.console,
-                )
+                with self.progress.building(name):
+                    self.built[name] = variants.build(
+                        variants.all_variants()[name],
+                        self.network,
+                        console=self.progress.console,
+                    )
             except UserError as error:
                 self.built[name] = error
         artifact = self.built[name]

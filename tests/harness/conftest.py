@@ -3,9 +3,14 @@
 import gc
 import multiprocessing
 import os
+import pty
 import re
 import shutil
 import sys
+import termios
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -27,13 +32,41 @@ from tests.harness.planting import (
 KEPT = ("__init__", "artifact", "build_worker", "cuda", "registry")
 
 
+@contextmanager
+def written_to(printed: Path, *, terminal: bool) -> Iterator[None]:
+    """Write what the block prints to a file; where asked, by way of a terminal of 100 columns."""
+    with printed.open("wb") as stream:
+        reader, output = pty.openpty() if terminal else (None, stream.fileno())
+
+        def copy() -> None:
+            with suppress(OSError):  # at the end, when nobody writes any more
+                while reader is not None:
+                    stream.write(os.read(reader, 4096))
+
+        thread = threading.Thread(target=copy, daemon=True)
+        thread.start()
+        if terminal:
+            termios.tcsetwinsize(output, (40, 100))
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        try:
+            yield
+        finally:
+            if terminal:
+                os.close(output)
+                for descriptor in (1, 2):
+                    os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+                thread.join(timeout=10)
+
+
 def run_pytest(
-    folder: Path, arguments: list[str], environment: dict[str, str], printed: Path
+    folder: Path,
+    arguments: list[str],
+    environment: dict[str, str],
+    printed: Path,
+    terminal: bool,
 ) -> None:
     """Run pytest in this process as a user would in that folder."""
-    with printed.open("w") as stream:
-        os.dup2(stream.fileno(), 1)
-        os.dup2(stream.fileno(), 2)
     os.chdir(folder)
     for name in [name for name in os.environ if name == "CI" or name.startswith("PYTEST_XDIST")]:
         del os.environ[name]
@@ -42,7 +75,9 @@ def run_pytest(
     for name in [name for name in sys.modules if name.partition(".")[0] in ("qmodels", "conftest")]:
         del sys.modules[name]
     gc.freeze()  # garbage collection then skips what was imported before the fork
-    sys.exit(int(pytest.main(arguments)))
+    with written_to(printed, terminal=terminal):
+        status = pytest.main(arguments)
+    sys.exit(int(status))
 
 
 @pytest.fixture(scope="session")
@@ -96,7 +131,11 @@ def run(repository: Path, cache: Path) -> Run:
     context.set_forkserver_preload([*torch_modules, *others])
 
     def pytest_in_copy(
-        *arguments: str, planted: str = PLAIN, plugin: str = "", **environment: str
+        *arguments: str,
+        planted: str = PLAIN,
+        plugin: str = "",
+        terminal: bool = False,
+        **environment: str,
     ) -> Result:
         plant(repository, planted)
         (repository / "own_plugin.py").write_text(plugin)
@@ -104,7 +143,13 @@ def run(repository: Path, cache: Path) -> Run:
         printed = repository / "printed"
         child = context.Process(
             target=run_pytest,
-            args=(repository, ["--qmodels-dataset=digits", *arguments], environment, printed),
+            args=(
+                repository,
+                ["--qmodels-dataset=digits", *arguments],
+                environment,
+                printed,
+                terminal,
+            ),
         )
         child.start()
         child.join()

@@ -54,7 +54,7 @@ def test_a_change_against_a_base_is_reported_as_one(
     report = capsys.readouterr().out
     assert f"- {line}" in report
     assert "Compared with the base" in report
-    assert "change against the base that ran beside it" in report
+    assert "compared with the base that ran beside it" in report
 
 
 def test_a_stored_loss_is_accepted_unless_the_stored_run_of_the_base_cannot_be_read(
