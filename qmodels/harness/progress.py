@@ -21,12 +21,18 @@ ACTIVITIES = {
 
 @dataclass
 class Stage:
-    """The benches of a group: how many there are, how many ended, and the seconds of these."""
+    """The benches of a group: how many there are, how many ended, and the seconds of these.
+
+    Attributes:
+        seconds: without those of builds.
+        built: seconds of the builds that they asked for.
+    """
 
     total: int = 0
     done: int = 0
     skipped: int = 0
     seconds: float = 0.0
+    built: float = 0.0
 
 
 @dataclass
@@ -79,6 +85,7 @@ class Progress:
         stage.done += 1
         stage.skipped += skipped
         stage.seconds += time.monotonic() - self.started - self.built
+        stage.built += self.built
         self.unbuilt.discard(self.variant)
         return stage
 

@@ -9,7 +9,7 @@ from qmodels.harness.options import SETTINGS
 from qmodels.harness.results import RESULTS
 from qmodels.harness.settings import Settings
 
-NAMED = 6  # so many skipped variants are named, of more their number is printed
+NAMED = 3  # so many skipped variants are named, of more their number is printed
 
 
 @pytest.hookimpl(wrapper=True)

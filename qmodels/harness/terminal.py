@@ -123,7 +123,8 @@ class Line:
         if stage.done == stage.total:
             counts = {"ran": stage.total - stage.skipped, "skipped": stage.skipped}
             shown = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
-            self.say(f"{self.progress.group}: {shown}, {stage.seconds:.0f} s")
+            builds = f", and {stage.built:.0f} s for builds" if stage.built >= 1 else ""
+            self.say(f"{self.progress.group}: {shown}, {stage.seconds:.0f} s{builds}")
 
     def refresh(self) -> None:
         """Show the progress now; a bench may end before the line moves."""

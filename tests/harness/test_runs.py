@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from qmodels import cli
+from qmodels.system import machine
 from tests.harness.planting import (
     ATTEMPTS,
     NOISE,
@@ -39,6 +40,25 @@ def test_an_unchanged_run_is_green_and_prints_the_table(run: Run, baseline: Path
     assert "(NOW)" in result.stdout, "pytest-benchmark's own comparison"
     assert "qmodels: digits-resnet34-w8 =" in result.stdout
     assert baseline.read_bytes() == before, "a run must not move the baseline"
+
+
+def test_wide_tables_and_times_are_printed_where_asked_for(run: Run, baseline: Path) -> None:
+    only = ("benches/bench_size.py", VARIANTS)
+    short = run(*only).stdout
+    assert "benchmark 'size'" not in short
+    assert "Allocated" not in short
+    assert "| planted |" not in short
+    end = short.partition("qmodels: digits-resnet34-w8 =")[2].splitlines()
+    assert max(map(len, end)) <= 100
+    assert "benchmark 'size': 2 tests" in run(*only, "--qmodels-times").stdout
+    assert "| planted |    1.38 (=) |" in run(*only, "-v").stdout
+
+
+def test_what_was_skipped_is_said_with_the_reason(run: Run, baseline: Path) -> None:
+    if machine.gpu_class():
+        pytest.skip("they run here")
+    result = run("benches/bench_size.py", "--qmodels-variants=fp32,cuda-fp32,cuda-fp16")
+    assert "\nskipped: cuda-fp32, cuda-fp16: no NVIDIA GPU: " in result.stdout
 
 
 @pytest.mark.parametrize("value", ["0", "False"])

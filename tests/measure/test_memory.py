@@ -60,6 +60,13 @@ def test_profiles_repeat_to_the_byte(digits_model: nn.Module) -> None:
     assert first == second
 
 
+def test_the_profiler_prints_nothing_of_its_own(
+    digits_model: nn.Module, capfd: pytest.CaptureFixture[str]
+) -> None:
+    memory.profile(digits_model, IMAGES)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_the_table_has_the_studys_columns_and_ten_rows(digits_model: nn.Module) -> None:
     lines = operators.table(memory.profile(digits_model, IMAGES).rows).splitlines()
     assert len(lines) == 11
