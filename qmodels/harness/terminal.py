@@ -1,4 +1,4 @@
-"""In a terminal a line moves instead of pytest's dots; a log has pytest's line for each file."""
+"""Show one moving line in a terminal; leave the lines for each file in a log."""
 
 import os
 import sys
@@ -43,7 +43,7 @@ def is_alone_in_terminal(config: pytest.Config) -> bool:
 
 @dataclass(eq=False)  # pytest keeps its plugins in sets
 class Line:
-    """Shows the progress of pytest's benches instead of pytest's dots."""
+    """Show the progress where pytest would print dots."""
 
     progress: Progress
     network: str

@@ -25,7 +25,7 @@ def test_a_line_moves_instead_of_dots(run: Run, baseline: Path) -> None:
 
     again = run(*SIZES, terminal=True).stdout
     assert re.search(r"size 1 of 2 · loading fp32 · about \d+ s left\b(?! of)", again)
-    # Nor does a run fail that has no cache of pytest.
+    # A run without pytest's cache does not fail.
     uncached = run(*SIZES, "-pno:cacheprovider", terminal=True)
     assert uncached.returncode == 0, uncached.stdout
 
