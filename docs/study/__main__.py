@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> None:
             busy=arguments.busy,
             console=common.PROGRESS,
         )
-    rates = evaluate.rates(rows, runs.tolerances(), console=common.PROGRESS)
+    rates = evaluate.rates(rows, runs.tolerances(variants.all_variants()), console=common.PROGRESS)
     print(evaluate.table(rates))
     picture.draw(rates, arguments.file.with_suffix(".svg"))
 

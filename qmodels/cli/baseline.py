@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from qmodels import gate, report
+from qmodels import gate, report, variants
 from qmodels.cli import common, runs
 from qmodels.system import machine, naming
 
@@ -26,12 +26,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     sub = add("diff", "Show what a run would change in the baseline.", "diff run.json")
     sub.set_defaults(step=diff)
-    runs.add_run(sub)
+    add_run(sub)
 
     sub = add("accept", "Store what a run changes in the baseline.", "accept run.json")
     sub.set_defaults(step=accept)
-    runs.add_run(sub)
+    add_run(sub)
     sub.add_argument("--all", action="store_true", help="accept what is within tolerance too")
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """Add a run, and the baseline that it is compared with."""
+    parser.add_argument("run", type=Path, metavar="RUN.json", help="written by --benchmark-json")
+    parser.add_argument("--baseline", type=Path, help="default: the stored run that fits")
 
 
 def run(arguments: argparse.Namespace) -> int | None:
@@ -50,7 +56,7 @@ def show(arguments: argparse.Namespace) -> None:
         path = gate.baseline_path(runs.baselines(), here, name)
         baseline = gate.find_baseline(runs.baselines(), [here], name, checkpoints=None)
     baseline = baseline or runs.read_baseline(path)
-    print(report.describe_baseline(baseline, runs.tolerances()))
+    print(report.describe_baseline(baseline, runs.tolerances(variants.all_variants())))
 
 
 def diff(arguments: argparse.Namespace) -> int:
@@ -61,7 +67,7 @@ def diff(arguments: argparse.Namespace) -> int:
     """
     run = runs.read_run(arguments.run)
     baseline = runs.baseline_for(run, arguments.baseline)
-    findings = report.findings(run, baseline, runs.tolerances())
+    findings = report.findings(run, baseline, runs.tolerances(variants.all_variants()))
     if baseline:
         findings += tuple(finding for finding in run.gone if finding.key in baseline.entries)
     for line in gate.lines(finding for finding in findings if finding.verdict != "ok"):
@@ -76,7 +82,7 @@ def accept(arguments: argparse.Namespace) -> None:
     """Store the benchmarks with a metric that is not within tolerance, or all of them."""
     run = runs.read_run(arguments.run)
     baseline = runs.baseline_for(run, arguments.baseline)
-    findings = report.findings(run, baseline, runs.tolerances())
+    findings = report.findings(run, baseline, runs.tolerances(variants.all_variants()))
     changed = {finding.key for finding in findings if finding.verdict != "ok"}
     chosen = set(run.entries) if arguments.all else changed
     for failure in run.failures:

@@ -90,7 +90,7 @@ def print_tables(
     markdown = arguments.markdown or not sys.stdout.isatty()
     if run.entries:
         entry = next(iter(run.entries.values()))
-        torch = entry.provenance.versions["torch"]
+        torch = entry.provenance.versions.get("torch", "unknown")
         print(f"{'## ' if markdown else 'qmodels: '}{entry.key.network}\n")
         print(f"{entry.machine_class}, torch {torch},\n{compared}.\n")
         if markdown:
@@ -106,7 +106,7 @@ def print_tables(
     for line in gate.lines(finding for finding in findings if finding.verdict != "ok"):
         print(f"- {line}")
     if markdown and run.entries:
-        print("\n### All metrics\n")
+        print(f"\n### All metrics{', changes in parentheses' if findings else ''}\n")
         print(report.summary_table(report.summarize(run, baseline.entries if baseline else {})))
         print(f"\n{report.speed_table(run)}".rstrip())
 

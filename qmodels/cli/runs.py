@@ -1,18 +1,12 @@
-"""Options of commands that read runs, and the stored runs of this checkout; without torch."""
+"""Runs that commands read, and the baselines of this checkout; without torch."""
 
-import argparse
+from collections.abc import Iterable
 from pathlib import Path
 
 from qmodels import gate
 from qmodels.gate import Baseline, Run, Tolerances
 from qmodels.system import machine
 from qmodels.system.errors import NothingMeasured, UserError
-
-
-def add_run(parser: argparse.ArgumentParser) -> None:
-    """Add a run, and the baseline that it is compared with."""
-    parser.add_argument("run", type=Path, metavar="RUN.json", help="written by --benchmark-json")
-    parser.add_argument("--baseline", type=Path, help="default: the stored run that fits")
 
 
 def read_run(path: Path) -> Run:
@@ -37,7 +31,7 @@ def read_run_or_stored(name: str) -> tuple[Run, str | None]:
         UserError: there is neither, or it can't be read.
     """
     path = Path(name)
-    if path.suffix == ".json" or path.exists():
+    if path.suffix == ".json" or path.is_file():
         stored = path.resolve().parent.parent == baselines().resolve()
         return read_run(path), gate.shown(path) if stored else None
     baseline = gate.find_baseline(baselines(), [machine.machine_class()], name, checkpoints=None)
@@ -92,6 +86,10 @@ def baselines() -> Path:
     return Path(__file__).parents[2] / "baselines"
 
 
-def tolerances() -> Tolerances:
-    """The tolerances of the checkout."""
-    return gate.read_tolerances(baselines())
+def tolerances(variants: Iterable[str] | None = None) -> Tolerances:
+    """The tolerances of the checkout.
+
+    Args:
+        variants: the names that the file may use; None where any will do.
+    """
+    return gate.read_tolerances(baselines(), variants)

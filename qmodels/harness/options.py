@@ -98,9 +98,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def shows_times(option: Any) -> bool:
-    """Whether pytest-benchmark's own output was asked for."""
-    asked = ("qmodels_times", "benchmark_compare", "benchmark_save", "benchmark_autosave")
-    return any(getattr(option, name) for name in (*asked, "benchmark_cprofile"))
+    """Whether something was asked for that pytest-benchmark prints, or makes while it prints."""
+    asked = ("compare", "histogram", "save", "autosave", "cprofile")
+    return option.qmodels_times or any(getattr(option, f"benchmark_{name}") for name in asked)
 
 
 def is_worker(config: pytest.Config) -> bool:

@@ -119,7 +119,8 @@ class Progress:
         number, _, since = self.processes
         self.processes = number + 1, least, since or time.monotonic()
         planned = f" of {least}" if number < least else ""
-        self.activity = f"timing {cases} cases in turn, process {number + 1}{planned}"
+        what = "1 case" if cases == 1 else f"{cases} cases in turn"
+        self.activity = f"timing {what}, process {number + 1}{planned}"
 
     def remaining(self, group: str | None = None) -> float | None:
         """Seconds that all benches, or those of a group, will take; None where it is unknown."""
@@ -162,8 +163,8 @@ class Progress:
 
 
 def duration(seconds: float) -> str:
-    """A time that is not exact: to ten seconds, from two minutes on to the minute."""
-    if seconds < 120:
+    """A time that is not exact: to ten seconds, near two minutes and above to the minute."""
+    if seconds < 115:
         return f"{max(10, 10 * round(seconds / 10))} s"
     return f"{round(seconds / 60)} min"
 

@@ -20,7 +20,8 @@ def pytest_terminal_summary(
     yield  # pytest-benchmark's tables first: the last thing on the screen is the verdict
     settings = config.stash.get(SETTINGS, None)
     results = config.stash[RESULTS]
-    if settings is None or not (results.measured or results.notes):
+    known = results.measured or results.failures or results.skipped or results.notes
+    if settings is None or not known:
         return
     terminalreporter.section(f"qmodels: {settings.network}")
     if results.measured or results.failures:
@@ -33,7 +34,8 @@ def pytest_terminal_summary(
         if config.get_verbosity() > 0:
             stored = settings.baseline.entries if settings.baseline else {}
             terminalreporter.write_line(
-                f"\n{report.summary_table(report.summarize(run, stored))}"
+                "\nAll metrics, changes in parentheses:\n"
+                f"{report.summary_table(report.summarize(run, stored))}"
                 f"\n\n{report.speed_table(run)}".rstrip()
             )
         terminalreporter.write_line("")

@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 from rich.live import Live
 from rich.spinner import Spinner
+from rich.text import Text
 
 from qmodels.harness.options import SETTINGS
 from qmodels.harness.progress import PROGRESS, Progress
@@ -25,7 +26,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     if settings is None or not is_alone_in_terminal(config):
         return
     # A file of its own: while a bench runs, pytest's capture takes what is written to stdout.
-    stream = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    output = os.dup(sys.stdout.fileno())
+    stream = os.fdopen(output, "w", encoding=sys.stdout.encoding, errors="replace")
     config.add_cleanup(stream.close)
     progress.console = Console(file=stream)
     cache = getattr(config, "cache", None)  # there is none without pytest's plugin
@@ -64,9 +66,9 @@ class Line:
         reporter.showfspath = False
         spinner = Spinner("dots")
 
-        def render() -> Spinner:
-            spinner.update(text=str(self.progress))
-            return spinner
+        def render() -> Text:
+            frame = spinner.render(self.progress.console.get_time())
+            return Text(f"{frame} {self.progress}", no_wrap=True, overflow="ellipsis")
 
         self.live = Live(
             get_renderable=render,

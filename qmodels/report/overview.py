@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from qmodels.gate import Failure, Finding, Run
+from qmodels.gate.latency import REFERENCE
 from qmodels.report.speed import Speed, speeds
 from qmodels.report.table import markdown, metric
 
@@ -61,7 +62,7 @@ def overview(
             name,
             value(run, name, "size_bytes", 1e-6, "{:.2f}"),
             value(run, name, "top1", 1, "{:.2f}"),
-            value(run, name, "top1_drop", -1, "{:+.2f}") if name != "fp32" else "-",
+            value(run, name, "top1_drop", -1, "{:+.2f}") if name != REFERENCE else "-",
             *speed_cells(by_size, name),
             value(run, name, "int8_mac_fraction", 100, "{:.0f}"),
             *([verdict(name, findings, failures)] if judged else []),

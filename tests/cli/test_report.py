@@ -58,6 +58,20 @@ def test_a_stored_run_is_not_compared_with_itself(qmodels: Qmodels) -> None:
     assert "verdict" not in result.out
 
 
+def test_a_record_without_versions_is_shown(write_run: WriteRun, qmodels: Qmodels) -> None:
+    path = write_run("run.json", size_bytes=1e6)
+    path.write_text(path.read_text().replace('"torch"', '"other"'))
+    result = qmodels(f"report {path}")
+    assert result.status == 3
+    assert "torch unknown" in result.out
+
+
+def test_a_folder_is_no_run(qmodels: Qmodels, tmp_path: Path) -> None:
+    result = qmodels(f"report {tmp_path}")
+    assert result.status == 2
+    assert result.err.startswith(f"qmodels: no run of {tmp_path} is stored for ")
+
+
 def test_without_a_run_the_stored_one_of_the_nearest_class_is_shown(
     qmodels: Qmodels, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -87,12 +87,12 @@ def test_processes_of_latency_tell_the_time(clock: list[float]) -> None:
     assert str(progress).endswith("process 2 of 4 · about 40 s left")
     for _ in range(3):
         progress.time_process(1, least=4)
-    assert "timing 1 cases in turn, process 5" in str(progress)
+    assert "timing 1 case, process 5" in str(progress)
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0, "10 s"), (44, "40 s"), (119, "120 s"), (125, "2 min"), (400, "7 min")],
+    [(0, "10 s"), (44, "40 s"), (114, "110 s"), (115, "2 min"), (400, "7 min")],
 )
 def test_durations_are_rounded(seconds: float, text: str) -> None:
     assert duration(seconds) == text

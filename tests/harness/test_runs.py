@@ -59,6 +59,14 @@ def test_what_was_skipped_is_said_with_the_reason(run: Run, baseline: Path) -> N
         pytest.skip("they run here")
     result = run("benches/bench_size.py", "--qmodels-variants=fp32,cuda-fp32,cuda-fp16")
     assert "\nskipped: cuda-fp32, cuda-fp16: no NVIDIA GPU: " in result.stdout
+    alone = run("benches/bench_size.py", "--qmodels-variants=cuda-fp32")
+    assert "\nskipped: cuda-fp32: no NVIDIA GPU: " in alone.stdout
+
+
+def test_a_run_of_failures_alone_has_an_overview(run: Run, baseline: Path) -> None:
+    broken = "def pytest_runtest_call(item):\n    assert False, 'broken'\n"
+    result = run("benches/bench_size.py", VARIANTS, plugin=broken)
+    assert re.search(r"^planted .* failed$", result.stdout, re.MULTILINE), result.stdout
 
 
 @pytest.mark.parametrize("value", ["0", "False"])
