@@ -20,8 +20,7 @@ def pytest_terminal_summary(
     yield  # pytest-benchmark's tables first: the last thing on the screen is the verdict
     settings = config.stash.get(SETTINGS, None)
     results = config.stash[RESULTS]
-    known = results.measured or results.failures or results.skipped or results.notes
-    if settings is None or not known:
+    if settings is None or not (results.measured or results.notes):
         return
     terminalreporter.section(f"qmodels: {settings.network}")
     if results.measured or results.failures:
