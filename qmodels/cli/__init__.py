@@ -7,6 +7,7 @@ for 0).
 
 import argparse
 import ast
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -26,6 +27,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     Exit status: the command's own; for an error that the user can correct its status, and one line.
     """
     argv = sys.argv[1:] if argv is None else argv
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # lines of tables, where there is no UTF-8
     try:
         arguments = parser(*argv[:1]).parse_args(argv)
         status = arguments.action(arguments)

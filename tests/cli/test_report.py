@@ -1,10 +1,11 @@
+import io
 import re
 import sys
 from pathlib import Path
 
 import pytest
 
-from qmodels import gate
+from qmodels import cli, gate
 from qmodels.system import machine
 from tests.cli.conftest import Qmodels, WriteRun, cells
 
@@ -98,6 +99,15 @@ def test_a_terminal_gets_an_overview_of_100_columns(
     assert len(result.out.splitlines()) <= 40
     assert "onnx-int8            21.52    74.98    +0.05" in result.out
     assert qmodels("report cifar100-resnet34-w64 --markdown").out.count("### All metrics") == 1
+
+
+def test_a_terminal_without_utf8_gets_the_table_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.BytesIO()
+    output = io.TextIOWrapper(written, encoding="ascii")
+    monkeypatch.setattr(output, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stdout", output)
+    cli.main(["report"])
+    assert b"onnx-int8" in written.getvalue()
 
 
 def test_every_column_is_explained(qmodels: Qmodels) -> None:
