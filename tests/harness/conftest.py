@@ -53,6 +53,7 @@ def written_to(printed: Path, *, terminal: bool) -> Iterator[None]:
             yield
         finally:
             if terminal:
+                sys.stdout.flush()  # before its descriptor leads elsewhere
                 os.close(output)
                 for descriptor in (1, 2):
                     os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
