@@ -95,6 +95,6 @@ def test_an_upward_import_is_an_arrow(tmp_path: Path) -> None:
 
 
 def test_gates_and_reports_need_no_torch() -> None:
-    script = "import sys, qmodels.gate, qmodels.cli.report; sys.exit('torch' in sys.modules)"
+    script = "import sys, qmodels.cli.choose, qmodels.cli.report; sys.exit('torch' in sys.modules)"
     ended = worker.run(sys.executable, "-c", script, limit=60, folder=ROOT)
     assert ended.status == 0, ended.reason

@@ -8,20 +8,13 @@ from pathlib import Path
 from qmodels import gate, report
 from qmodels.cli import runs
 from qmodels.gate import Baseline, Finding, Run
-from qmodels.system import naming
 
 EXAMPLE = "qmodels report run.json > report.md"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    parser.add_argument(
-        "run",
-        nargs="?",
-        default=naming.network_name(),
-        metavar="RUN.json|NETWORK",
-        help="written by --benchmark-json, or a network with a stored run (default: %(default)s)",
-    )
+    runs.add_run(parser)
     parser.add_argument("--baseline", type=Path, help="default: the stored run that fits")
     parser.add_argument(
         "--markdown", action="store_true", help="all tables, as where the output is no terminal"
@@ -89,10 +82,9 @@ def print_tables(
     """Print a run: the overview and the verdicts, and as Markdown the other tables too."""
     markdown = arguments.markdown or not sys.stdout.isatty()
     if run.entries:
-        entry = next(iter(run.entries.values()))
-        torch = entry.provenance.versions.get("torch", "unknown")
-        print(f"{'## ' if markdown else 'qmodels: '}{entry.key.network}\n")
-        print(f"{entry.machine_class}, torch {torch},\n{compared}.\n")
+        network, machine_class, torch = runs.describe(run)
+        print(f"{'## ' if markdown else 'qmodels: '}{network}\n")
+        print(f"{machine_class}, {torch},\n{compared}.\n")
         if markdown:
             print(report.overview_markdown(run, findings, run.failures))
         else:

@@ -1,12 +1,31 @@
 """Runs that commands read, and the baselines of this checkout; without torch."""
 
+import argparse
 from collections.abc import Iterable
 from pathlib import Path
 
 from qmodels import gate
 from qmodels.gate import Baseline, Run, Tolerances
-from qmodels.system import machine
+from qmodels.system import machine, naming
 from qmodels.system.errors import NothingMeasured, UserError
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """Add the argument that ``read_run_or_stored`` reads."""
+    parser.add_argument(
+        "run",
+        nargs="?",
+        default=naming.network_name(),
+        metavar="RUN.json|NETWORK",
+        help="written by --benchmark-json, or a network with a stored run (default: %(default)s)",
+    )
+
+
+def describe(run: Run) -> tuple[str, str, str]:
+    """The network of a run with entries, its machine class and its torch."""
+    entry = next(iter(run.entries.values()))
+    torch = entry.provenance.versions.get("torch", "unknown")
+    return entry.key.network, entry.machine_class, f"torch {torch}"
 
 
 def read_run(path: Path) -> Run:

@@ -6,7 +6,7 @@ Raw records are read here and in ``entry``, and nowhere else. Stored files have 
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ class Run:
         findings: the verdicts of the run itself; None of one that gave none, as a stored one.
         gone: findings on entries of its baseline that it should have measured and did not.
         failures: benches that failed and measured nothing.
+        skipped: variants that could not run, by the reason.
     """
 
     machine_class: str | None
@@ -39,6 +40,7 @@ class Run:
     findings: tuple[Finding, ...] | None = None
     gone: tuple[Finding, ...] = ()
     failures: tuple[Failure, ...] = ()
+    skipped: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @staticmethod
     def from_entries(entries: Iterable[Entry]) -> "Run":
@@ -71,6 +73,10 @@ class Run:
                 findings=tuple(map(Finding.from_record, section["findings"])),
                 gone=tuple(map(Finding.from_record, section["gone"])),
                 failures=tuple(Failure(*failure) for failure in section["failures"]),
+                skipped={
+                    str(why): tuple(map(str, names))
+                    for why, names in section.get("skipped", {}).items()
+                },
             )
 
     @staticmethod

@@ -10,6 +10,7 @@ import torch
 from qmodels import data, gate, network, variants
 from qmodels.gate.run import times_path
 from qmodels.harness.settings import Settings, read_settings
+from qmodels.report.choice import MAX_DROP
 from qmodels.system import machine, naming
 from qmodels.system.errors import UserError
 
@@ -50,6 +51,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--qmodels-base",
         metavar="REVISION|FOLDER",
         help="compare with this code, run in turn with it, instead of the stored run",
+    )
+    group.addoption(
+        "--qmodels-max-drop",
+        type=float,
+        default=MAX_DROP,
+        metavar="POINTS",
+        help="of top-1 that the recommended variant may lose; %(default)s by default",
     )
     group.addoption(
         "--qmodels-times",

@@ -1,7 +1,7 @@
 """What a run measured, what it did not measure, and the verdicts: collected, and put on record."""
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,15 @@ class SessionResults:
     def entries(self) -> list[gate.Entry]:
         """The benchmarks that were measured."""
         return [gate.entry(record) for record in self.measured.values()]
+
+    @property
+    def run(self) -> gate.Run:
+        """What was measured, and what was not, as a run without verdicts."""
+        return replace(
+            gate.Run.from_entries(self.entries),
+            failures=tuple(self.failures.values()),
+            skipped={why: tuple(names) for why, names in self.skipped.items()},
+        )
 
     @property
     def verdicts(self) -> list[gate.Finding]:
@@ -135,6 +144,7 @@ class SessionResults:
             ],
             "gone": [astuple(finding) for finding in self.gone],
             "failures": [astuple(failure) for failure in self.failures.values()],
+            "skipped": {why: list(names) for why, names in self.skipped.items()},
         }
 
 
@@ -149,6 +159,13 @@ def skip_reason(report: pytest.TestReport) -> str:
     """Why a bench was skipped, in a line."""
     text = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
     return text.removeprefix("Skipped: ")
+
+
+def asked_variant(item: pytest.Item) -> str:
+    """The variant that a bench asks for; empty where it has none."""
+    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    name = parameters.get("qmodels_variant")
+    return name if isinstance(name, str) else ""  # pytest has a sentinel for an empty set
 
 
 def variant_of(report: pytest.TestReport) -> str:
@@ -280,8 +297,7 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Show a user's error as its one line, and attach variant and record to the report."""
     outcome = yield
-    if isinstance(item, pytest.Function) and hasattr(item, "callspec"):
-        vars(outcome)["qmodels_variant"] = item.callspec.params.get("qmodels_variant", "")
+    vars(outcome)["qmodels_variant"] = asked_variant(item)
     if call.excinfo is not None and isinstance(call.excinfo.value, UserError):
         outcome.longrepr = str(call.excinfo.value)
     if call.when == "setup" and MEASURED in item.stash:

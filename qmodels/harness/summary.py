@@ -9,25 +9,22 @@ from qmodels.harness.options import SETTINGS
 from qmodels.harness.results import RESULTS
 from qmodels.harness.settings import Settings
 
-NAMED = 3  # so many skipped variants are named, of more their number is printed
-
 
 @pytest.hookimpl(wrapper=True)
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> Iterator[None]:
     """Print the tables and the verdict."""
-    yield  # pytest-benchmark's tables first: the last thing on the screen is the verdict
+    yield  # pytest-benchmark's tables first: the last thing on the screen is the recommendation
     settings = config.stash.get(SETTINGS, None)
     results = config.stash[RESULTS]
     if settings is None or not (results.measured or results.notes):
         return
     terminalreporter.section(f"qmodels: {settings.network}")
-    if results.measured or results.failures:
-        run = gate.Run.from_entries(results.entries)
-        failures = list(results.failures.values())
+    run = results.run
+    if run.entries or run.failures:
         overview = report.overview_text(
-            run, results.verdicts, failures, color=terminalreporter.hasmarkup
+            run, results.verdicts, run.failures, color=terminalreporter.hasmarkup
         )
         terminalreporter.write_line(overview)
         if config.get_verbosity() > 0:
@@ -38,9 +35,6 @@ def pytest_terminal_summary(
                 f"\n\n{report.speed_table(run)}".rstrip()
             )
         terminalreporter.write_line("")
-    for why, names in results.skipped.items():
-        shown = ", ".join(names) if len(names) <= NAMED else f"{len(names)} variants"
-        terminalreporter.write_line(f"skipped: {shown}: {why}")
     if results.verdicts:
         terminalreporter.write_line(f"gate: {report.count_findings(results.verdicts)}")
     measured = [finding for findings in results.findings.values() for finding in findings]
@@ -48,6 +42,8 @@ def pytest_terminal_summary(
         terminalreporter.write_line(line)
     for note in dict.fromkeys(results.notes):  # several benches may have the same
         terminalreporter.write_line(note)
+    if run.entries or run.skipped:
+        terminalreporter.write_line(f"\n{report.recommend(run, config.option.qmodels_max_drop)}")
 
 
 def remarks(findings: Sequence[gate.Finding], settings: Settings) -> list[str]:

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from qmodels.harness.options import SETTINGS
 from qmodels.harness.progress import PROGRESS, Progress
+from qmodels.harness.results import asked_variant
 
 PAST = "qmodels/seconds"  # in pytest's cache: of a bench in the last run, by network and group
 
@@ -59,8 +60,7 @@ class Line:
         for item in session.items:
             marker = item.get_closest_marker("benchmark")
             group = str(marker.kwargs.get("group")) if marker else item.path.stem
-            parameters = item.callspec.params if hasattr(item, "callspec") else {}
-            self.planned[item.nodeid] = group, str(parameters.get("qmodels_variant", ""))
+            self.planned[item.nodeid] = group, asked_variant(item)
             self.progress.plan(*self.planned[item.nodeid])
         reporter: Any = session.config.pluginmanager.getplugin("terminalreporter")
         reporter.showfspath = False

@@ -9,6 +9,7 @@ from qmodels.report.changes import (
     findings,
     status,
 )
+from qmodels.report.choice import choice_text, choose, recommend
 from qmodels.report.columns import explain_columns
 from qmodels.report.overview import overview_markdown, overview_text
 from qmodels.report.speed import speed_table
@@ -17,6 +18,8 @@ from qmodels.report.table import Cell, markdown, summarize, summary_table
 
 __all__ = [
     "Cell",
+    "choice_text",
+    "choose",
     "count_findings",
     "describe_accepted",
     "describe_baseline",
@@ -27,6 +30,7 @@ __all__ = [
     "overview_markdown",
     "overview_text",
     "picture",
+    "recommend",
     "speed_table",
     "status",
     "study_report",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from qmodels import cli
+from qmodels import cli, gate
 from qmodels.system import machine
 from tests.harness.planting import (
     ATTEMPTS,
@@ -54,13 +54,19 @@ def test_wide_tables_and_times_are_printed_where_asked_for(run: Run, baseline: P
     assert "| planted |    1.38 (=) |" in run(*only, "-v").stdout
 
 
-def test_what_was_skipped_is_said_with_the_reason(run: Run, baseline: Path) -> None:
+def test_what_was_skipped_is_said_with_the_reason(run: Run, baseline: Path, tmp_path: Path) -> None:
     if machine.gpu_class():
         pytest.skip("they run here")
-    result = run("benches/bench_size.py", "--qmodels-variants=fp32,cuda-fp32,cuda-fp16")
-    assert "\nskipped: cuda-fp32, cuda-fp16: no NVIDIA GPU: " in result.stdout
+    record = tmp_path / "run.json"
+    chosen = "--qmodels-variants=fp32,cuda-fp32,cuda-fp16"
+    result = run("benches/bench_size.py", chosen, f"--benchmark-json={record}")
+    [(reason, skipped)] = gate.read_run(record).skipped.items()
+    assert reason.startswith("no NVIDIA GPU: ")
+    assert skipped == ("cuda-fp32", "cuda-fp16")
+    assert "\nno recommendation: this run has no variant with accuracy" in result.stdout
+    assert "\nnot measured: cuda-fp32, cuda-fp16: no NVIDIA GPU: " in result.stdout
     alone = run("benches/bench_size.py", "--qmodels-variants=cuda-fp32")
-    assert "\nskipped: cuda-fp32: no NVIDIA GPU: " in alone.stdout
+    assert "\nnot measured: cuda-fp32: no NVIDIA GPU: " in alone.stdout
 
 
 def test_a_run_of_failures_alone_has_an_overview(run: Run, baseline: Path) -> None:
@@ -188,7 +194,7 @@ def test_the_order_of_benches_does_not_matter(run: Run, baseline: Path) -> None:
 def test_stopping_at_the_first_failure_is_said_in_one_line(run: Run, baseline: Path) -> None:
     some = ("benches/bench_size.py", "benches/bench_accuracy.py", VARIANTS)
     with edited(baseline, SIZES, SIZES + "0."):
-        stopped = run(*some, "-x", CI="true")
+        stopped = run(*some, "-x", "--cache-clear", CI="true")
     assert_red(stopped, "stopped early: 3 benches were not measured")
     assert "missing:" not in stopped.stdout
     mended = run(*some, "--lf", CI="true")

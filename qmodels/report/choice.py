@@ -1,0 +1,379 @@
+"""Which variant to take: the best of those whose loss of accuracy is within a margin."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from qmodels.gate import Entry, Run
+from qmodels.gate.intervals import Interval, rank_sum_interval
+from qmodels.gate.latency import ALPHA, REFERENCE
+from qmodels.measure.metric import Metric, make_metric
+from qmodels.report.speed import speeds
+from qmodels.report.table import metric
+from qmodels.system.errors import NothingMeasured, UserError
+
+MAX_DROP = 0.5  # points of top-1
+TORCH = "torch"
+NAMED = 3  # so many variants are named, of more their number is printed
+
+# What to have least of, and how the variant is called that has it.
+PREFERENCES: Mapping[str, str] = {
+    "latency": "the fastest",
+    "size": "the smallest",
+    "memory": "the one with the least memory",
+}
+# Values that differ by less are equal. Files hold names and paddings of some kilobytes; of the
+# same code, memory differs by 3 % between processes.
+EQUAL = {"size": 0.01, "memory": 0.03}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A variant on the CPU with its accuracy.
+
+    Attributes:
+        runtime: what executes it: torch or another package.
+        arithmetic: the type that it multiplies in.
+        drop: points of top-1 lost against fp32 on the same images.
+        images: the number of these.
+        metrics: by preference, those that were measured; of latency the ratio to fp32.
+    """
+
+    variant: str
+    runtime: str
+    arithmetic: str
+    drop: Metric
+    images: int | None
+    metrics: Mapping[str, Metric]
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The interval of the drop; without bounds where the run has none."""
+        return self.drop.ci or (-math.inf, math.inf)
+
+    def value(self, prefer: str) -> float:
+        """What is to be least; infinite where it was not measured."""
+        return self.metrics[prefer].value if prefer in self.metrics else math.inf
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a run recommends.
+
+    Attributes:
+        prefer: what to have least of: latency, size or memory.
+        batch_size: images in a forward, for latency.
+        reference: fp32; None where its accuracy was not measured.
+        best: of those that meet the margin, and then the ones that are not distinguishable from
+            it; empty where none does.
+        with_torch: the same of those that torch runs, where another package runs the best.
+        undecided: variants that may meet the margin, the best first.
+        exceeding: variants that lose more, in that order too.
+        best_float: the fastest float32 variant of the run.
+        unmeasured: variants that were not compared, by the reason.
+    """
+
+    max_drop: float
+    prefer: str
+    batch_size: int
+    reference: Candidate | None
+    best: tuple[Candidate, ...]
+    with_torch: tuple[Candidate, ...]
+    undecided: tuple[Candidate, ...]
+    exceeding: tuple[Candidate, ...]
+    best_float: Candidate | None
+    unmeasured: Mapping[str, tuple[str, ...]]
+
+    @property
+    def status(self) -> int:
+        """Exit status: 0 if a variant meets the margin, 1 if none can, 3 if that is undecided."""
+        if self.best:
+            return 0
+        return 3 if self.undecided else 1
+
+
+def choose(
+    run: Run,
+    max_drop: float = MAX_DROP,
+    prefer: str = "latency",
+    *,
+    runtime: str | None = None,
+    batch_size: int | None = None,
+) -> Choice:
+    """Choose among the variants of a run that run on the CPU, other than fp32.
+
+    A variant meets the margin if the upper end of the interval of its drop does.
+
+    Args:
+        max_drop: points of top-1 that may be lost.
+        prefer: what to have least of, a key of ``PREFERENCES``.
+        runtime: only variants that this executes.
+        batch_size: images in a forward, for latency; by default the fewest of the run.
+
+    Raises:
+        NothingMeasured: no variant has both accuracy and what is preferred.
+        UserError: the margin is no number, or no variant has that runtime or batch size.
+    """
+    if not math.isfinite(max_drop):
+        raise UserError(f"margin {max_drop}: choose a number of points, such as {MAX_DROP}")
+    sizes = list(speeds(run)) or [1]
+    if batch_size is None:
+        batch_size = min(sizes)
+    if batch_size not in sizes:
+        known = " or ".join(map(str, sizes))
+        raise UserError(f"--batch-size {batch_size}: the run has no such latency: choose {known}")
+    measured = candidates(run, batch_size)
+    others = [c for name, c in measured.items() if name != REFERENCE and prefer in c.metrics]
+    if not others:
+        raise NothingMeasured(
+            f"no recommendation: this run has no variant with accuracy and {prefer}: "
+            "run `pytest benches` whole"
+        )
+    if runtime:
+        runtimes = sorted({candidate.runtime for candidate in others})
+        others = [candidate for candidate in others if candidate.runtime == runtime]
+        if not others:
+            raise UserError(
+                f"--runtime {runtime}: no variant of the run has it: choose {', '.join(runtimes)}"
+            )
+    others.sort(key=lambda candidate: candidate.value(prefer))
+    fitting = [c for c in others if c.interval[1] <= max_drop]
+    best = pick(fitting, prefer)
+    with_torch: tuple[Candidate, ...] = ()
+    if best and best[0].runtime != TORCH:
+        with_torch = pick([c for c in fitting if c.runtime == TORCH], prefer)
+    timed = [candidate for candidate in measured.values() if "latency" in candidate.metrics]
+    floats = [candidate for candidate in timed if candidate.arithmetic == "float32"]
+    return Choice(
+        max_drop=max_drop,
+        prefer=prefer,
+        batch_size=batch_size,
+        reference=measured.get(REFERENCE),
+        best=best,
+        with_torch=with_torch,
+        undecided=tuple(c for c in others if c.interval[0] <= max_drop < c.interval[1]),
+        exceeding=tuple(c for c in others if c.interval[0] > max_drop),
+        best_float=min(floats, key=lambda c: c.value("latency"), default=None),
+        unmeasured=unmeasured(run, measured, prefer),
+    )
+
+
+def candidates(run: Run, batch_size: int) -> dict[str, Candidate]:
+    """The variants of which accuracy was measured and that run on the CPU, by name."""
+    by_variant: dict[str, list[Entry]] = {}
+    for entry in run.entries.values():
+        by_variant.setdefault(entry.variant, []).append(entry)
+    measured = {}
+    for name, entries in by_variant.items():
+        evaluated = next((entry for entry in entries if "top1_drop" in entry.metrics), None)
+        if evaluated is None or runs_on_gpu(evaluated):
+            continue
+        metrics = {
+            "size": metric(run, name, "size_bytes"),
+            "memory": metric(run, name, "memory_bytes"),
+        }
+        for entry in entries:
+            if entry.key.batch_size == batch_size and "latency_ms" in entry.metrics:
+                # fp32, which the others are compared with, has no ratio.
+                ratio = make_metric("latency_ratio", 1.0) if name == REFERENCE else None
+                metrics["latency"] = entry.metrics.get("latency_ratio", ratio)
+        measured[name] = Candidate(
+            variant=name,
+            runtime=runtime_of(evaluated),
+            arithmetic=evaluated.arithmetic,
+            drop=evaluated.metrics["top1_drop"],
+            images=evaluated.images,
+            metrics={key: value for key, value in metrics.items() if value is not None},
+        )
+    return measured
+
+
+def runs_on_gpu(entry: Entry) -> bool:
+    """Whether a GPU executes the variant: its latency is not one of the CPU."""
+    return entry.conditions["gpu"] is not None
+
+
+def runtime_of(entry: Entry) -> str:
+    """What executes a variant: its engine where that is a package of its own, else torch."""
+    packages = str(entry.conditions["runtime"] or "").split(", ")
+    names = [package.partition(" ")[0] for package in packages]
+    return entry.engine if entry.engine in names else TORCH
+
+
+def pick(candidates: Sequence[Candidate], prefer: str) -> tuple[Candidate, ...]:
+    """The best, then those that are not distinguishable from it; empty without candidates.
+
+    Of variants with equal files or memory the fastest is the best, and of equally fast ones that
+    with the least loss of accuracy.
+    """
+    ranked = sorted(candidates, key=lambda candidate: candidate.value(prefer))
+    equal = [c for c in ranked if c is ranked[0] or not differ(ranked[0], c, prefer)]
+    if prefer == "latency":
+        return tuple(sorted(equal, key=lambda candidate: candidate.interval[1]))
+    fastest = pick([c for c in equal if "latency" in c.metrics] or equal, "latency")
+    return (*fastest[:1], *(c for c in equal if c not in fastest[:1]))
+
+
+def differ(least: Candidate, other: Candidate, prefer: str) -> bool:
+    """Whether a candidate surely has more than another of what is preferred."""
+    if prefer in EQUAL:
+        return other.value(prefer) > (1 + EQUAL[prefer]) * least.value(prefer)
+    gain = speed_up(least, other)
+    return gain is not None and not gain.low <= 1 <= gain.high
+
+
+def speed_up(fast: Candidate, slow: Candidate) -> Interval | None:
+    """Interval for how many times faster a candidate is than another.
+
+    None where the processes are too few for the confidence of ``ALPHA``, or are not known.
+    """
+    samples = [
+        (*latency.samples, *latency.confirmation)
+        for latency in (slow.metrics.get("latency"), fast.metrics.get("latency"))
+        if latency
+    ]
+    if len(samples) < 2 or not all(samples):
+        return None
+    shift = rank_sum_interval(samples[0], samples[1], ALPHA)
+    if shift.level < 1 - 2 * ALPHA:
+        return None
+    return Interval(math.exp(shift.low), math.exp(shift.high), shift.level)
+
+
+def unmeasured(
+    run: Run, measured: Mapping[str, Candidate], prefer: str
+) -> dict[str, tuple[str, ...]]:
+    """Variants that were not compared, by the reason."""
+    reasons = {name: why for why, names in run.skipped.items() for name in names}
+    reasons |= {failure.variant: "the bench failed" for failure in run.failures if failure.variant}
+    for entry in run.entries.values():
+        if runs_on_gpu(entry):
+            reasons[entry.variant] = "a GPU runs it, and this compares variants on the CPU"
+        elif entry.variant not in measured:
+            reasons.setdefault(entry.variant, "its accuracy was not measured")
+        elif prefer not in measured[entry.variant].metrics:
+            reasons.setdefault(entry.variant, f"its {prefer} was not measured")
+    by_reason: dict[str, tuple[str, ...]] = {}
+    for name, why in reasons.items():
+        compared = name in measured and prefer in measured[name].metrics
+        if not compared:
+            by_reason[why] = (*by_reason.get(why, ()), name)
+    return by_reason
+
+
+def recommend(run: Run, max_drop: float) -> str:
+    """The recommendation for the end of a run, or why there is none."""
+    try:
+        return choice_text(choose(run, max_drop))
+    except UserError as error:
+        return "\n".join([str(error), *missing(run.skipped)])
+
+
+def choice_text(choice: Choice) -> str:
+    """The recommendation in lines: what it buys and costs, the runner-up, what is missing."""
+    return "\n".join([*recommendation(choice), *missing(choice.unmeasured)])
+
+
+def recommendation(choice: Choice) -> list[str]:
+    """The variant to take and what speaks for it, or why there is none."""
+    margin, prefer = f"at most {choice.max_drop:g} points of top-1", choice.prefer
+    if not choice.best:
+        return no_recommendation(choice, margin)
+    best, reference = choice.best[0], choice.reference
+    forward = f" with {choice.batch_size} images" if choice.batch_size > 1 else ""
+    lines = [
+        f"recommended: {best.variant}, {PREFERENCES[prefer]}{forward} that loses {margin}",
+        *gains(choice.best, choice),
+    ]
+    if reference and reference.value(prefer) <= best.value(prefer):
+        lines.append(f"  no gain in {prefer} over {reference.variant}")
+    better = [c.variant for c in choice.undecided if c.value(prefer) < best.value(prefer)]
+    if better:
+        lines.append(f"  better in {prefer}, but may lose more: {names(better)}")
+    if choice.with_torch:
+        lines.append(f"with torch alone: {choice.with_torch[0].variant}")
+        lines += gains(choice.with_torch, choice)
+    return lines + confidence(best)
+
+
+def no_recommendation(choice: Choice, margin: str) -> list[str]:
+    """Why no variant is recommended, and what would be."""
+    if not choice.undecided:
+        nearest = min(choice.exceeding, key=lambda candidate: candidate.interval[0])
+        return [
+            f"none: every variant loses more than {choice.max_drop:g} points of top-1",
+            f"  nearest: {nearest.variant}, {change(nearest)}",
+            *confidence(nearest),
+        ]
+    nearest = min(choice.undecided, key=lambda candidate: candidate.interval[1])
+    least = math.ceil(100 * nearest.interval[1]) / 100
+    return [
+        f"undecided: no variant is shown to lose {margin}",
+        f"  nearest: {nearest.variant}, {change(nearest)}",
+        f"  it meets a margin of {least:.2f} points; more images narrow the interval",
+        *confidence(nearest),
+    ]
+
+
+def gains(equal: Sequence[Candidate], choice: Choice) -> list[str]:
+    """What the first of equal candidates buys and costs, and the names of the others."""
+    candidate, *others = equal
+    best_float, reference = choice.best_float, choice.reference
+    buys, sizes = [], []
+    latency = candidate.metrics.get("latency")
+    if latency:
+        low, high = latency.ci or (latency.value, latency.value)
+        buys.append(f"{1 / latency.value:.2f} times the speed of fp32{within(1 / high, 1 / low)}")
+    if latency and best_float and best_float.variant not in (REFERENCE, candidate.variant):
+        gain = speed_up(candidate, best_float)
+        shown = within(gain.low, gain.high) if gain else ""
+        times = best_float.value("latency") / latency.value
+        buys.append(f"{times:.2f} times that of {best_float.variant}, the best float32{shown}")
+    for prefer, digits, of in (("size", 2, "of files"), ("memory", 1, "of memory")):
+        if prefer in candidate.metrics and reference and prefer in reference.metrics:
+            now, before = (c.value(prefer) / 1e6 for c in (candidate, reference))
+            sizes.append(f"{now:.{digits}f} MB {of} instead of {before:.{digits}f}")
+    if sizes:
+        buys.append(", ".join(sizes))
+    package = "" if candidate.runtime == TORCH else f"; needs {candidate.runtime}"
+    lines = [f"{'' if index else '  buys':<9}{text}" for index, text in enumerate(buys)]
+    lines.append(f"  costs  {change(candidate)}{package}")
+    if others:
+        lines.append(
+            f"  not distinguishable in {choice.prefer}: {names([c.variant for c in others])}"
+        )
+    return lines
+
+
+def change(candidate: Candidate) -> str:
+    """The change of top-1 against fp32, negative where accuracy is lost, and its interval."""
+    low, high = candidate.interval
+    lost, most, least = (f"{round(-end, 2) + 0:+.2f}" for end in (candidate.drop.value, high, low))
+    return f"top-1 {lost} points ({most} to {least}, {candidate.images} images)"
+
+
+def within(low: float, high: float) -> str:
+    """An interval in parentheses; nothing where it has no width."""
+    return f" ({low:.2f} to {high:.2f})" if low < high else ""
+
+
+def confidence(candidate: Candidate) -> list[str]:
+    """The confidence of a candidate's intervals, in a line."""
+    levels = []
+    drop, latency = candidate.drop, candidate.metrics.get("latency")
+    if drop.ci_level:
+        levels.append(f"{100 * drop.ci_level:.0f} % for top-1")
+    if latency and latency.ci_level:
+        processes = len(latency.samples) + len(latency.confirmation)
+        levels.append(f"{100 * latency.ci_level:.0f} % for speed ({processes} processes)")
+    return [f"confidence of the intervals: {', '.join(levels)}"] if levels else []
+
+
+def missing(reasons: Mapping[str, Sequence[str]]) -> list[str]:
+    """A line for each reason why variants were not compared."""
+    return [f"not measured: {names(variants)}: {why}" for why, variants in reasons.items()]
+
+
+def names(variants: Sequence[str]) -> str:
+    """The names of a few variants, or how many there are."""
+    return ", ".join(variants) if len(variants) <= NAMED else f"{len(variants)} variants"

@@ -1,0 +1,198 @@
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from qmodels import report
+from qmodels.gate import Failure, Run
+from qmodels.gate.intervals import sign_interval
+from qmodels.measure.metric import make_metric
+from qmodels.report.choice import Choice
+from qmodels.system.errors import NothingMeasured, UserError
+from tests.report.test_speed import run
+
+ONNX = "onnx 1.23.2, onnxruntime 1.32.0"
+PROCESSES = (0.97, 0.99, 1.01, 1.03)
+
+
+def variant(
+    name: str,
+    drop: float,
+    interval: tuple[float, float],
+    ratio: float | None = None,
+    *,
+    processes: Sequence[float] = PROCESSES,
+    runtime: str | None = None,
+    arithmetic: str = "int8",
+    **metrics: float,
+) -> list[dict[str, Any]]:
+    """Records of a variant whose latency is a multiple of fp32's in each process."""
+    speed = {"latency_ms": make_metric("latency_ms", 40 * (ratio or 1))}
+    if ratio:
+        samples = tuple(math.log(ratio * process) for process in processes)
+        shown = sign_interval(samples, 0.025)
+        ci = math.exp(shown.low), math.exp(shown.high)
+        speed["latency_ratio"] = make_metric(
+            "latency_ratio", ratio, ci, ci_level=shown.level, samples=samples
+        )
+    others = {key: make_metric(key, value) for key, value in metrics.items()}
+    accuracy = {"top1_drop": make_metric("top1_drop", drop, interval, ci_level=0.95)}
+    return [
+        {
+            "name": f"{bench}[{name}]",
+            "fullname": f"{bench}[{name}]",
+            "extra_info": {
+                "network": "n",
+                "bench": bench,
+                "variant": name,
+                "batch_size": 1,
+                "engine": "onnxruntime" if runtime else "x86",
+                "runtime": runtime,
+                "arithmetic": arithmetic,
+                "images": 1000,
+                "metrics": {key: metric.as_record() for key, metric in measured.items()},
+            },
+        }
+        for bench, measured in (
+            ("bench_accuracy", accuracy),
+            ("bench_latency", speed),
+            ("bench_size", others),
+        )
+    ]
+
+
+FP32 = variant("fp32", 0, (-0.02, 0.02), arithmetic="float32", size_bytes=4e6, memory_bytes=8e6)
+COMPILED = variant("compiled", 0, (-0.02, 0.02), 0.5, arithmetic="float32", size_bytes=9e6)
+STATIC = variant("static", 0.1, (-0.1, 0.3), 0.25, size_bytes=1e6, memory_bytes=3e6)
+CLOSE = variant("close", -0.1, (-0.3, 0.1), 0.255, size_bytes=1.005e6, memory_bytes=3.2e6)
+FOREIGN = variant("foreign", 0.2, (0.0, 0.4), 0.125, runtime=ONNX, size_bytes=2e6)
+LOSSY = variant("lossy", 2.0, (1.5, 2.5), 0.1, size_bytes=0.5e6)
+WHOLE = (FP32, COMPILED, STATIC, CLOSE, FOREIGN, LOSSY)
+
+
+def of(*records: list[dict[str, Any]]) -> Run:
+    return run(*(record for group in records for record in group))
+
+
+def names(choice: Choice) -> list[str]:
+    return [candidate.variant for candidate in choice.best]
+
+
+def test_the_fastest_within_the_margin_is_recommended() -> None:
+    choice = report.choose(of(*WHOLE), 0.5)
+    assert choice.status == 0
+    assert names(choice) == ["foreign"]
+    assert [candidate.variant for candidate in choice.exceeding] == ["lossy"]
+    # Of the two that torch runs and that are equally fast, the one that loses less comes first.
+    assert [candidate.variant for candidate in choice.with_torch] == ["close", "static"]
+
+
+def test_the_end_of_the_interval_has_to_be_within_the_margin() -> None:
+    assert names(report.choose(of(*WHOLE), 0.4)) == ["foreign"]
+    choice = report.choose(of(*WHOLE), 0.39)
+    assert names(choice) == ["close", "static"]
+    assert [candidate.variant for candidate in choice.undecided] == ["foreign"]
+    text = report.choice_text(choice)
+    assert "better in latency, but may lose more: foreign" in text
+
+
+def test_none_may_meet_the_margin_or_none_can() -> None:
+    undecided = report.choose(of(FP32, STATIC, LOSSY), 0)
+    assert undecided.status == 3
+    text = report.choice_text(undecided)
+    assert text.startswith("undecided: no variant is shown to lose at most 0 points of top-1\n")
+    assert "nearest: static, top-1 -0.10 points (-0.30 to +0.10, 1000 images)" in text
+    assert "it meets a margin of 0.30 points" in text
+    assert report.choose(of(FP32, STATIC, LOSSY), 0.3).status == 0
+
+    none = report.choose(of(FP32, LOSSY), 1)
+    assert none.status == 1
+    assert report.choice_text(none).startswith("none: every variant loses more than 1 points")
+    assert report.choose(of(FP32, LOSSY), 1.5).status == 3
+
+
+def test_what_the_processes_do_not_separate_is_not_distinguishable() -> None:
+    apart = variant("apart", 0.1, (-0.1, 0.2), 0.28)
+    assert names(report.choose(of(FP32, STATIC, apart))) == ["static"]
+    # Of three processes each, even complete separation happens by chance once in ten.
+    few = PROCESSES[:3]
+    fast = variant("fast", 0, (-0.1, 0.1), 0.1, processes=few)
+    slow = variant("slow", 0, (-0.2, 0.2), 0.9, processes=few)
+    assert names(report.choose(of(FP32, fast, slow))) == ["fast", "slow"]
+
+
+def test_of_equal_sizes_the_fastest_is_recommended() -> None:
+    slow = variant("slow", 0, (-0.1, 0.1), 0.9, size_bytes=0.999e6)
+    choice = report.choose(of(*WHOLE, slow), 0.5, "size")
+    assert names(choice) == ["close", "slow", "static"]
+    assert "the smallest that loses" in report.choice_text(choice)
+    assert names(report.choose(of(*WHOLE), 0.5, "memory")) == ["static"]
+
+
+def test_what_it_buys_and_costs_has_intervals() -> None:
+    lines = report.choice_text(report.choose(of(*WHOLE))).splitlines()
+    assert lines[0] == "recommended: foreign, the fastest that loses at most 0.5 points of top-1"
+    assert lines[1] == "  buys   8.00 times the speed of fp32 (7.77 to 8.25)"
+    assert lines[2] == "         4.00 times that of compiled, the best float32 (3.77 to 4.25)"
+    assert lines[3] == "         2.00 MB of files instead of 4.00"
+    assert lines[4] == (
+        "  costs  top-1 -0.20 points (-0.40 to +0.00, 1000 images); needs onnxruntime"
+    )
+    assert lines[5] == "with torch alone: close"
+    assert "  not distinguishable in latency: static" in lines
+    assert lines[-1] == (
+        "confidence of the intervals: 95 % for top-1, 88 % for speed (4 processes)"
+    )
+
+
+def test_one_runtime_can_be_asked_for() -> None:
+    choice = report.choose(of(*WHOLE), runtime="torch")
+    assert names(choice) == ["close", "static"]
+    assert not choice.with_torch
+    with pytest.raises(UserError, match="--runtime tvm: .* choose onnxruntime, torch"):
+        report.choose(of(*WHOLE), runtime="tvm")
+
+
+def test_a_variant_that_fp32_is_as_good_as_buys_nothing() -> None:
+    slow = variant("slow", 0, (-0.1, 0.1), 1.2)
+    assert "no gain in latency over fp32" in report.choice_text(report.choose(of(FP32, slow)))
+    assert "no gain" not in report.choice_text(report.choose(of(*WHOLE)))
+
+
+def test_what_was_not_compared_is_said_with_the_reason() -> None:
+    of_gpu = variant("gpu", 0, (-0.1, 0.1), 0.1)
+    for record in of_gpu:
+        record["extra_info"]["gpu"] = "NVIDIA H100"
+    untimed = variant("untimed", 0, (-0.1, 0.1))
+    unevaluated = variant("unevaluated", 0, (-0.1, 0.1), 0.1)[1:]
+    measured = replace(
+        of(*WHOLE, of_gpu, untimed, unevaluated),
+        skipped={"no TPU": ("a", "b", "c", "d")},
+        failures=(Failure("bench_accuracy[broken]", "it broke", "broken"),),
+    )
+    choice = report.choose(measured)
+    assert names(choice) == ["foreign"]
+    assert report.choice_text(choice).splitlines()[-5:] == [
+        "not measured: 4 variants: no TPU",
+        "not measured: broken: the bench failed",
+        "not measured: gpu: a GPU runs it, and this compares variants on the CPU",
+        "not measured: untimed: its latency was not measured",
+        "not measured: unevaluated: its accuracy was not measured",
+    ]
+
+
+def test_a_run_that_measured_too_little_recommends_nothing() -> None:
+    sizes = replace(of(FP32[2:], STATIC[2:]), skipped={"no TPU": ("a",)})
+    with pytest.raises(NothingMeasured, match="no variant with accuracy and latency"):
+        report.choose(sizes)
+    assert report.recommend(sizes, 0.5).splitlines() == [
+        "no recommendation: this run has no variant with accuracy and latency: "
+        "run `pytest benches` whole",
+        "not measured: a: no TPU",
+    ]
+    with pytest.raises(UserError, match="margin nan: choose a number"):
+        report.choose(of(*WHOLE), math.nan)
+    with pytest.raises(UserError, match="--batch-size 4: .* choose 1"):
+        report.choose(of(*WHOLE), batch_size=4)
