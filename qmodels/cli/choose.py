@@ -1,4 +1,4 @@
-"""Recommend a variant: the best of those that lose no more accuracy than a margin."""
+"""Recommend the best variant that loses at most a margin of accuracy."""
 
 import argparse
 

@@ -1,6 +1,7 @@
-"""Which variant to take: the best of those whose loss of accuracy is within a margin."""
+"""Which variant to take: the best whose loss of accuracy is within a margin."""
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -8,13 +9,13 @@ from qmodels.gate import Entry, Run
 from qmodels.gate.intervals import Interval, rank_sum_interval
 from qmodels.gate.latency import ALPHA, REFERENCE
 from qmodels.measure.metric import Metric, make_metric
+from qmodels.report.overview import WIDTH
 from qmodels.report.speed import speeds
 from qmodels.report.table import metric
 from qmodels.system.errors import NothingMeasured, UserError
 
 MAX_DROP = 0.5  # points of top-1
 TORCH = "torch"
-NAMED = 3  # so many variants are named, of more their number is printed
 
 # What to have least of, and how the variant is called that has it.
 PREFERENCES: Mapping[str, str] = {
@@ -64,9 +65,9 @@ class Choice:
         prefer: what to have least of: latency, size or memory.
         batch_size: images in a forward, for latency.
         reference: fp32; None where its accuracy was not measured.
-        best: of those that meet the margin, and then the ones that are not distinguishable from
-            it; empty where none does.
-        with_torch: the same of those that torch runs, where another package runs the best.
+        best: the best variant that meets the margin, then what is not distinguishable from it;
+            empty where none does.
+        with_torch: the same among variants that torch runs, where another package runs the best.
         undecided: variants that may meet the margin, the best first.
         exceeding: variants that lose more, in that order too.
         best_float: the fastest float32 variant of the run.
@@ -266,12 +267,12 @@ def recommend(run: Run, max_drop: float) -> str:
     try:
         return choice_text(choose(run, max_drop))
     except UserError as error:
-        return "\n".join([str(error), *missing(run.skipped)])
+        return wrap([str(error), *missing(run.skipped)])
 
 
 def choice_text(choice: Choice) -> str:
     """The recommendation in lines: what it buys and costs, the runner-up, what is missing."""
-    return "\n".join([*recommendation(choice), *missing(choice.unmeasured)])
+    return wrap([*recommendation(choice), *missing(choice.unmeasured)])
 
 
 def recommendation(choice: Choice) -> list[str]:
@@ -287,7 +288,7 @@ def recommendation(choice: Choice) -> list[str]:
     ]
     if reference and reference.value(prefer) <= best.value(prefer):
         lines.append(f"  no gain in {prefer} over {reference.variant}")
-    better = [c.variant for c in choice.undecided if c.value(prefer) < best.value(prefer)]
+    better = [c for c in choice.undecided if c.value(prefer) < best.value(prefer)]
     if better:
         lines.append(f"  better in {prefer}, but may lose more: {names(better)}")
     if choice.with_torch:
@@ -339,9 +340,7 @@ def gains(equal: Sequence[Candidate], choice: Choice) -> list[str]:
     lines = [f"{'' if index else '  buys':<9}{text}" for index, text in enumerate(buys)]
     lines.append(f"  costs  {change(candidate)}{package}")
     if others:
-        lines.append(
-            f"  not distinguishable in {choice.prefer}: {names([c.variant for c in others])}"
-        )
+        lines.append(f"  not distinguishable in {choice.prefer}: {names(others)}")
     return lines
 
 
@@ -371,9 +370,17 @@ def confidence(candidate: Candidate) -> list[str]:
 
 def missing(reasons: Mapping[str, Sequence[str]]) -> list[str]:
     """A line for each reason why variants were not compared."""
-    return [f"not measured: {names(variants)}: {why}" for why, variants in reasons.items()]
+    return [f"not measured: {', '.join(variants)}: {why}" for why, variants in reasons.items()]
 
 
-def names(variants: Sequence[str]) -> str:
-    """The names of a few variants, or how many there are."""
-    return ", ".join(variants) if len(variants) <= NAMED else f"{len(variants)} variants"
+def names(candidates: Sequence[Candidate]) -> str:
+    """Their names."""
+    return ", ".join(candidate.variant for candidate in candidates)
+
+
+def wrap(lines: Sequence[str]) -> str:
+    """Lines of at most ``WIDTH`` columns; what goes on is indented."""
+    wrapper = textwrap.TextWrapper(
+        WIDTH, subsequent_indent=9 * " ", break_long_words=False, break_on_hyphens=False
+    )
+    return "\n".join(part for line in lines for part in wrapper.wrap(line))

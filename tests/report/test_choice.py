@@ -175,7 +175,7 @@ def test_what_was_not_compared_is_said_with_the_reason() -> None:
     choice = report.choose(measured)
     assert names(choice) == ["foreign"]
     assert report.choice_text(choice).splitlines()[-5:] == [
-        "not measured: 4 variants: no TPU",
+        "not measured: a, b, c, d: no TPU",
         "not measured: broken: the bench failed",
         "not measured: gpu: a GPU runs it, and this compares variants on the CPU",
         "not measured: untimed: its latency was not measured",
