@@ -35,7 +35,12 @@ def variant(
         shown = sign_interval(samples, 0.025)
         ci = math.exp(shown.low), math.exp(shown.high)
         speed["latency_ratio"] = make_metric(
-            "latency_ratio", ratio, ci, ci_level=shown.level, samples=samples
+            "latency_ratio",
+            ratio,
+            ci,
+            ci_level=shown.level,
+            samples=samples[:2],
+            confirmation=samples[2:],
         )
     others = {key: make_metric(key, value) for key, value in metrics.items()}
     accuracy = {"top1_drop": make_metric("top1_drop", drop, interval, ci_level=0.95)}
@@ -96,10 +101,13 @@ def test_the_end_of_the_interval_has_to_be_within_the_margin() -> None:
     assert [candidate.variant for candidate in choice.undecided] == ["foreign"]
     text = report.choice_text(choice)
     assert "better in latency, but may lose more: foreign" in text
+    slow = variant("slow", 0, (-1, 1), 0.9)
+    assert "better in latency" not in report.choice_text(report.choose(of(FP32, STATIC, slow)))
 
 
 def test_none_may_meet_the_margin_or_none_can() -> None:
-    undecided = report.choose(of(FP32, STATIC, LOSSY), 0)
+    unsure = variant("unsure", 0, (-1, 1), 0.9)
+    undecided = report.choose(of(FP32, STATIC, LOSSY, unsure), 0)
     assert undecided.status == 3
     text = report.choice_text(undecided)
     assert text.startswith("undecided: no variant is shown to lose at most 0 points of top-1\n")
@@ -145,6 +153,12 @@ def test_what_it_buys_and_costs_has_intervals() -> None:
     assert lines[-1] == (
         "confidence of the intervals: 95 % for top-1, 88 % for speed (4 processes)"
     )
+
+
+def test_a_float32_variant_is_compared_with_fp32_alone() -> None:
+    text = report.choice_text(report.choose(of(FP32, COMPILED, LOSSY)))
+    assert text.startswith("recommended: compiled, ")
+    assert "the best float32" not in text
 
 
 def test_one_runtime_can_be_asked_for() -> None:
