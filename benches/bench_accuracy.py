@@ -30,13 +30,10 @@ def bench_accuracy(
     metrics = accuracy.metrics(logits, reference, images)
     if qmodels_variant.name != "fp32":
         metrics |= accuracy.fidelity(logits, reference)
-    stats = benchmark.stats  # none under --benchmark-disable
-    speed = {"images_per_second": len(images) / stats["mean"]} if stats else {}
     qmodels_record(
         metrics,
         batch_size=EVALUATION_BATCH,
         threads="all",
         images=len(images),
         ranks=(images, ranks(logits, images.labels)),
-        **speed,
     )

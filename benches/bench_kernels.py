@@ -4,13 +4,15 @@ Timed: the forward that is compared with reference arithmetic.
 """
 
 from collections import Counter
+from dataclasses import astuple
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from qmodels.gate import Details, LayerSqnr
 from qmodels.harness.records import Record
 from qmodels.harness.session import BenchSession
-from qmodels.measure import kernels, timing
+from qmodels.measure import kernels, layers, timing
 from qmodels.variants import Artifact, Variant
 from qmodels.variants.build_worker import reference_images
 
@@ -42,9 +44,13 @@ def bench_kernels(
     failure = kernels.check(qmodels_variant, report)
     if failure:
         pytest.fail(failure, pytrace=False)
+    noise = layers.noise(qmodels_artifact, qmodels_session.model, images)
     qmodels_record(
         report.metrics(),
         batch_size=1,
         threads=threads,
-        kernels=Counter(kernel.implementation for kernel in ran),
+        details=Details(
+            kernels=Counter(kernel.implementation for kernel in ran),
+            layers=tuple(LayerSqnr(*astuple(layer)) for layer in noise),
+        ),
     )

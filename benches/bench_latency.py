@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
+from qmodels.gate import Details
 from qmodels.gate.latency import Timings
 from qmodels.harness.records import Record
 from qmodels.harness.session import BenchSession
@@ -35,4 +36,5 @@ def bench_latency(
         batch_size=batch_size,
         threads=qmodels_session.settings.threads,
         cpus=len(latency.usable_cpus()),
+        details=Details(base_seconds=tuple(timings.base_seconds)),
     )

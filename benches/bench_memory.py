@@ -6,6 +6,7 @@ Timed: the profiled forward's plain one. The table of the study is printed with 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from qmodels.gate import Details
 from qmodels.harness.records import Record
 from qmodels.harness.session import BenchSession
 from qmodels.measure import memory, operators, timing
@@ -50,5 +51,5 @@ def bench_memory(
         batch_size=1,
         threads=threads,
         unmeasured=memory.missing_metrics(),
-        profile=profiled.rows[: operators.RECORDED_ROWS],
+        details=Details(profile=tuple(profiled.rows[: operators.RECORDED_ROWS])),
     )

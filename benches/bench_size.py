@@ -4,6 +4,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
+from qmodels.gate import Details
 from qmodels.harness.records import Record
 from qmodels.harness.session import BenchSession
 from qmodels.measure import timing
@@ -30,4 +31,5 @@ def bench_size(
         {"size_bytes": make_metric("size_bytes", qmodels_artifact.size_bytes)},
         batch_size=1,
         threads=threads,
+        details=Details(files=qmodels_artifact.files),
     )

@@ -42,6 +42,11 @@ def run(arguments: argparse.Namespace) -> None:
         network.load(),
         dataset.normalize(dataset.test.first(arguments.images).images),
     )
+    if not noise:
+        raise UserError(
+            f"{variant.name} shows no quantized layers: choose one of TorchScript or ONNX, as "
+            "static-int8-jit or onnx-int8"
+        )
     if arguments.json:
         print(json.dumps([asdict(layer) for layer in noise]))
         return

@@ -3,7 +3,7 @@
 from qmodels.gate.accept import Accepted, accept, accept_into
 from qmodels.gate.baseline import Baseline, baseline_path, find_baseline, read_baseline
 from qmodels.gate.changes import StoredChanges
-from qmodels.gate.entry import Entry, Key, Provenance, entry
+from qmodels.gate.entry import Details, Entry, Key, LayerSqnr, Provenance, entry
 from qmodels.gate.finding import VERDICTS, Failure, Finding, lines
 from qmodels.gate.run import Run, read_run, shown
 from qmodels.gate.tolerances import Tolerances, read_tolerances
@@ -13,10 +13,12 @@ __all__ = [
     "VERDICTS",
     "Accepted",
     "Baseline",
+    "Details",
     "Entry",
     "Failure",
     "Finding",
     "Key",
+    "LayerSqnr",
     "Provenance",
     "Run",
     "StoredChanges",

@@ -92,6 +92,58 @@ class Timing:
     stats: Mapping[str, Any] = field(default_factory=dict)
 
 
+class LayerSqnr(NamedTuple):
+    """SQNR of one layer's output, in decibels: of quantization, and of the runtime."""
+
+    layer: str
+    quantization_db: float
+    runtime_db: float
+
+
+@dataclass(frozen=True)
+class Details:
+    """What a run's record tells of a benchmark beside its metrics; a stored run keeps none of it.
+
+    Attributes:
+        kernels: how many convolutions and linear layers each kernel ran in one forward.
+        layers: their noise, in the order that they ran.
+        profile: the profiler's memory table of one forward, its largest rows.
+        files: bytes of the deployed files, by path.
+        base_seconds: of every timed forward of the base that took turns.
+    """
+
+    kernels: Mapping[str, int] = field(default_factory=dict)
+    layers: tuple[LayerSqnr, ...] = ()
+    profile: tuple[Row, ...] = ()
+    files: Mapping[str, int] = field(default_factory=dict)
+    base_seconds: tuple[float, ...] = ()
+
+    @staticmethod
+    def from_record(record: Mapping[str, Any]) -> "Details":
+        """Read what ``as_record`` wrote; what the record lacks is empty."""
+        return Details(
+            kernels={str(name): int(count) for name, count in record.get("kernels", {}).items()},
+            layers=tuple(
+                LayerSqnr(str(layer), float(quantization), float(runtime))
+                for layer, quantization, runtime in record.get("layers", ())
+            ),
+            profile=tuple(map(Row.from_record, record.get("profile", ()))),
+            files={str(path): int(size) for path, size in record.get("files", {}).items()},
+            base_seconds=tuple(map(float, record.get("base_seconds", ()))),
+        )
+
+    def as_record(self) -> dict[str, Any]:
+        """The details as run records hold them, without what is empty."""
+        record = {
+            "kernels": dict(self.kernels),
+            "layers": self.layers,
+            "profile": [asdict(row) for row in self.profile],
+            "files": dict(self.files),
+            "base_seconds": self.base_seconds,
+        }
+        return {name: value for name, value in record.items() if value}
+
+
 @dataclass(frozen=True)
 class Entry:
     """One benchmark of a run.
@@ -109,7 +161,7 @@ class Entry:
         kernel_library: what executes on the machine class; the same name means the same counts.
         portable: whether the files are the same on every machine class, but for numbers in them.
         int8_saturates: whether int8 products overflow on this machine, where that is known.
-        profile: the profiler's memory table of one forward, its largest rows.
+        details: what else the record tells.
         base: values of metrics that a base measured beside this run; None without a base.
         cpus: the number of processors that a latency process ran on, where it was told.
         timing: what pytest-benchmark measured.
@@ -130,7 +182,7 @@ class Entry:
     kernel_library: str | None = None
     portable: bool = True
     int8_saturates: bool | None = None
-    profile: tuple[Row, ...] = ()
+    details: Details = Details()
     base: Mapping[str, float] | None = None
     cpus: int | None = None
     timing: Timing = Timing()
@@ -167,11 +219,10 @@ class Entry:
             "provenance": self.provenance.as_record(),
             "unmeasured": dict(self.unmeasured),
             "metrics": {name: metric.as_record() for name, metric in self.metrics.items()},
+            **self.details.as_record(),
         }
         if self.ranks is not None:
             info["ranks"] = self.ranks.as_record()
-        if self.profile:
-            info["profile"] = [asdict(row) for row in self.profile]
         if self.base is not None:
             info["base"] = dict(self.base)
         return info
@@ -216,7 +267,7 @@ def entry(benchmark: Mapping[str, Any], *, file: str | None = None) -> Entry:
             kernel_library=extra_info.get("kernel_library"),
             portable=bool(extra_info.get("portable", True)),
             int8_saturates=extra_info.get("int8_saturates"),
-            profile=tuple(map(Row.from_record, extra_info.get("profile", ()))),
+            details=Details.from_record(extra_info),
             base=extra_info.get("base"),
             cpus=extra_info.get("cpus"),
             timing=Timing(

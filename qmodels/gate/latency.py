@@ -37,6 +37,7 @@ class Timings:
         changes: log(head / base), paired by visit.
         x_ceiling: of its multiply-accumulates a second, by those of the machine's limit.
         screened: how many of these were drawn before there was a suspicion.
+        base_seconds: of every timed forward of the base, where there is one.
         failure: why the case was given up, in a line; the other attributes then mean nothing.
     """
 
@@ -46,6 +47,7 @@ class Timings:
     changes: list[float] = field(default_factory=list)
     x_ceiling: list[float] = field(default_factory=list)
     screened: int = 0
+    base_seconds: list[float] = field(default_factory=list)
     failure: str | None = None
 
     def metrics(self) -> dict[str, Metric]:

@@ -1,7 +1,7 @@
 """The record of a benchmark: what was measured, under what, by whom, and the verdict."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import astuple, dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -18,11 +18,11 @@ from qmodels.gate.ranks import Ranks, collect, least_visible
 from qmodels.harness.session import BenchSession, exit_on_user_error
 from qmodels.harness.settings import stored_by_base
 from qmodels.measure.metric import Metric
-from qmodels.measure.operators import Row
 from qmodels.system import machine, packages
 from qmodels.training import checkpoints
 from qmodels.variants import Variant
 
+NO_DETAILS = gate.Details()
 # What a benchmark left on its item: its record, findings and notes, in plain types.
 MEASURED = pytest.StashKey[dict[str, Any]]()
 
@@ -143,16 +143,14 @@ class Record:
         unmeasured: Mapping[str, str] | None = None,
         images: int | None = None,
         cpus: int | None = None,
-        profile: Sequence[Row] = (),
-        **details: object,
+        details: gate.Details = NO_DETAILS,
     ) -> None:
         """Write metrics into the run record, and compare them with the baseline.
 
         Args:
             ranks: the images that were evaluated, and the ranks (N,) int64 of their right classes.
             unmeasured: metrics that this machine cannot measure, and why: they are excused.
-            images, cpus, profile: as in ``gate.Entry``.
-            details: what else the record keeps.
+            images, cpus, details: as in ``gate.Entry``.
         """
         session, excuses = self.recorder.session, unmeasured or {}
         settings, variant = session.settings, self.variant
@@ -172,7 +170,7 @@ class Record:
             unmeasured=excuses,
             images=images,
             cpus=cpus,
-            profile=tuple(profile),
+            details=details,
             ranks=None if ranks is None else self.collect(*ranks),
         )
         notes = [f"excused: {name} is not measured: {why}" for name, why in excuses.items()]
@@ -190,7 +188,7 @@ class Record:
                 settings.tolerances,
                 self.recorder.accepted,
             )
-        extra_info = entry.as_extra_info() | details
+        extra_info = entry.as_extra_info()
         record = {"fullname": entry.nodeid, "name": entry.name, "extra_info": extra_info}
         self.benchmark.extra_info.update(extra_info)
         # In plain types: pytest-xdist may send it to another process.

@@ -92,7 +92,9 @@ def measure(
                 speed = log_ratio(head_times[limit.model, size], seconds)
                 into.x_ceiling.append(math.log(limit.work) + speed)
             if base:
-                into.changes.append(log_ratio(seconds, times.arms[1][case]))
+                base_seconds = times.arms[1][case]
+                into.base_seconds += base_seconds.ravel().tolist()
+                into.changes.append(log_ratio(seconds, base_seconds))
             samples[case] = (into.changes or into.x_fp32 or into.x_probe)[-1]
         return samples
 

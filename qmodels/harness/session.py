@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from qmodels import data, variants
 from qmodels.backends import dispatch
@@ -55,6 +55,12 @@ class BenchSession:
     def network(self) -> Network:
         """The checkpoint with its data set."""
         return networks.network(self.checkpoint, self.dataset)
+
+    @cached_property
+    def model(self) -> nn.Module:
+        """The trained float network, in eval mode."""
+        model: nn.Module = self.network.load()
+        return model
 
     @cached_property
     def macs(self) -> int:

@@ -221,8 +221,8 @@ def value(run: Run, variant: str, name: str) -> float | None:
 
 def profile(model: Model, run: Run) -> Mapping[str, Row]:
     """The profiler's rows of a model, by operator; empty if the run has none."""
-    entries = [e for e in run.entries.values() if e.variant == model.variant and e.profile]
-    return {row.name: row for entry in entries for row in entry.profile}
+    entries = [e for e in run.entries.values() if e.variant == model.variant and e.details.profile]
+    return {row.name: row for entry in entries for row in entry.details.profile}
 
 
 def memory(model: Model, run: Run) -> float | None:

@@ -43,10 +43,19 @@ class Artifact:
         return tuple(self.inputs["input_shape"])
 
     @property
+    def files(self) -> dict[str, int]:
+        """Bytes of the files that would be deployed, by path in the folder."""
+        files = (path for path in sorted(self.folder.rglob("*")) if path.is_file())
+        return {
+            path.relative_to(self.folder).as_posix(): path.stat().st_size
+            for path in files
+            if path.name not in NOT_DEPLOYED
+        }
+
+    @property
     def size_bytes(self) -> int:
-        """Bytes of all its files, without what only this harness needs."""
-        files = (path for path in self.folder.rglob("*") if path.is_file())
-        return sum(path.stat().st_size for path in files if path.name not in NOT_DEPLOYED)
+        """Bytes of all of them."""
+        return sum(self.files.values())
 
     def example(self, count: int) -> Tensor:
         """Standard normal images, (count, C, H, W) float32, always the same."""

@@ -7,6 +7,7 @@ import pytest
 from qmodels import gate
 from qmodels.gate.ranks import Ranks
 from qmodels.gate.run import ranks_path, times_path
+from qmodels.measure.operators import Row
 from qmodels.system.errors import UserError
 from tests.gate.records import (
     CLASS,
@@ -50,6 +51,9 @@ WHOLE = json.dumps(record(benchmark(FP32)))
         WHOLE.replace('"machine_info"', '"qmodels": {}, "machine_info"'),
         WHOLE.replace('"machine_info"', '"qmodels": 3, "machine_info"'),
         WHOLE.replace('"metrics"', '"numbers"'),
+        WHOLE.replace('"profile"', '"kernels": 3, "profile"'),
+        WHOLE.replace('"profile"', '"layers": [["stem", 1]], "profile"'),
+        WHOLE.replace('"profile"', '"files": {"model.pt": "large"}, "profile"'),
         '{"format": 3}',
         '{"format": 3, "machine_class": "c", "provenance": {}, "entries": {"a": {}}}',
         '{"format": 3, "machine_class": "c", "provenance": {}, "entries": 3}',
@@ -62,6 +66,23 @@ def test_a_damaged_baseline_is_refused_in_one_line(tmp_path: Path, content: str)
         gate.read_baseline(path, CLASS)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_run_keeps_details_and_a_stored_one_does_not(tmp_path: Path) -> None:
+    details = gate.Details(
+        kernels={"quantized::conv2d": 36},
+        layers=(gate.LayerSqnr("stem.conv", 40.5, 87.25),),
+        profile=(Row("aten::empty", 8, 4, 2),),
+        files={"model.pt": 1_423_164},
+        base_seconds=(0.001, 0.002),
+    )
+    measured = run(benchmark(FP32, **details.as_record()))
+    assert [entry.details for entry in measured.entries.values()] == [details]
+    again = json.loads(json.dumps([entry.as_extra_info() for entry in measured.entries.values()]))
+    assert gate.Details.from_record(again[0]) == details
+    gate.accept(tmp_path, measured)
+    kept = gate.read_run(stored(tmp_path)).entries.values()
+    assert [entry.details for entry in kept] == [gate.Details()]
 
 
 def test_an_entry_without_its_provenance_is_refused_in_one_line(tmp_path: Path) -> None:

@@ -2,10 +2,11 @@
 
 import shutil
 from pathlib import Path
+from statistics import median
 
 import pytest
 
-from qmodels import cli
+from qmodels import cli, gate
 from tests.harness.planting import (
     FAILING,
     FATTER,
@@ -116,7 +117,8 @@ def test_what_the_base_does_not_know_or_failed_to_measure_is_new(
 
 def test_latency_is_held_against_a_base_in_turn(run: Run, baseline: Path, base: Path) -> None:
     given = ("--qmodels-base", str(base))  # a folder, which pytest looks into too
-    chosen = (VARIANTS, "-k", "b8 or accuracy")
+    record = base.parent / "run.json"
+    chosen = (VARIANTS, "-k", "b8 or accuracy", f"--benchmark-json={record}")
     result = run("benches", *chosen, *given, planted=variants_file(SLOWER))
     assert_red(result, "bench_latency[planted-b8] regressed: latency_change")
     assert "bench_latency[fp32-b8] regressed" not in result.stdout, "it was not slowed"
@@ -124,3 +126,6 @@ def test_latency_is_held_against_a_base_in_turn(run: Run, baseline: Path, base: 
     assert "\nrecommended: planted, the fastest with 8 images that loses" in result.stdout
     assert "\n  no gain in latency over fp32\n" in result.stdout
     assert "not measured" not in result.stdout, "the benches of GPUs have no variant"
+    timed = {e.variant: e for e in gate.read_run(record).entries.values() if e.key.batch_size == 8}
+    slowed = timed["planted"]
+    assert median(slowed.details.base_seconds) < median(slowed.timing.stats["data"]) / 2
