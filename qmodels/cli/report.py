@@ -8,19 +8,43 @@ from pathlib import Path
 from qmodels import gate, report
 from qmodels.cli import runs
 from qmodels.gate import Baseline, Finding, Run
+from qmodels.report import page
+from qmodels.report.choice import MAX_DROP
+from qmodels.system import naming
+from qmodels.system.errors import UserError
 
 EXAMPLE = "qmodels report run.json > report.md"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    runs.add_run(parser)
+    parser.add_argument(
+        "runs",
+        nargs="*",
+        default=[naming.network_name()],
+        metavar="RUN.json|NETWORK",
+        help="written by --benchmark-json, or networks with a stored run; several with --html "
+        "(default: %(default)s)",
+    )
     parser.add_argument("--baseline", type=Path, help="default: the stored run that fits")
     parser.add_argument(
         "--markdown", action="store_true", help="all tables, as where the output is no terminal"
     )
     parser.add_argument(
         "--study", action="store_true", help="print the study's numbers beside the run's instead"
+    )
+    parser.add_argument(
+        "--html",
+        type=Path,
+        metavar="FILE.html",
+        help="write a page with charts and details of the first run, beside the others",
+    )
+    parser.add_argument(
+        "--max-drop",
+        type=float,
+        default=MAX_DROP,
+        metavar="POINTS",
+        help="of top-1 that the variant which the page recommends may lose (default: %(default)s)",
     )
     parser.add_argument(
         "--svg",
@@ -41,7 +65,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.help_columns:
         print(report.explain_columns())
         return 0
-    run, stored = runs.read_run_or_stored(arguments.run)
+    (run, stored), *others = map(runs.read_run_or_stored, arguments.runs)
+    if others and not arguments.html:
+        raise UserError(f"{1 + len(others)} runs: name one, or write a page with --html FILE.html")
     if arguments.svg:
         report.picture.draw(run, arguments.svg)
         print(f"wrote {arguments.svg}")
@@ -49,18 +75,40 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.study:
         print(report.study_report(run, describe_training(run)))
         return 0
-    if stored and not arguments.baseline:
-        print_tables(arguments, run, None, (), f"stored in {stored}")
+    run, baseline, findings = judge(run, arguments.baseline, stored)
+    compared = f"stored in {stored}" if findings is None else compared_with(run, baseline)
+    if arguments.html:
+        size = page.write_page(
+            arguments.html,
+            [run, *(other for other, _ in others)],
+            findings or (),
+            baseline.entries if baseline else {},
+            about=[*runs.describe(run)[1:], compared],
+            max_drop=arguments.max_drop,
+        )
+        print(f"wrote {arguments.html}, {size / 1e6:.1f} MB")
         return 0
-    if arguments.baseline:
-        run = run.alone()
-    baseline = runs.baseline_for(run, arguments.baseline)
+    print_tables(arguments, run, baseline, findings or (), compared)
+    return 0 if findings is None else report.status(findings, run.failures)
+
+
+def judge(
+    run: Run, named: Path | None, stored: str | None
+) -> tuple[Run, Baseline | None, tuple[Finding, ...] | None]:
+    """The run, what it was compared with, and the verdicts: its own, or new ones.
+
+    Args:
+        named: the baseline to compare it with instead of the one that fits.
+        stored: the file of a stored run, which is compared with nothing else and has no verdicts.
+    """
+    if stored and not named:
+        return run, None, None
+    run = run.alone() if named else run
+    baseline = runs.baseline_for(run, named)
     findings = run.findings
     if findings is None:
         findings = report.findings(run, baseline, runs.tolerances())
-    findings += run.gone
-    print_tables(arguments, run, baseline, findings, compared_with(run, baseline))
-    return report.status(findings, run.failures)
+    return run, baseline, findings + run.gone
 
 
 def compared_with(run: Run, baseline: Baseline | None) -> str:

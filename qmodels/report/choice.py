@@ -262,61 +262,75 @@ def unmeasured(
     return by_reason
 
 
+@dataclass(frozen=True)
+class Advice:
+    """A paragraph of a recommendation: a heading, and labelled lines; a label may go on."""
+
+    heading: str
+    lines: tuple[tuple[str, str], ...] = ()
+
+
+def choice_text(choice: Choice) -> str:
+    """The recommendation in lines: what it buys and costs, the runner-up, what is missing."""
+    lines = []
+    for paragraph in advice(choice):
+        lines.append(paragraph.heading)
+        lines += [
+            f"  {label:<7}{text}" if len(label) < 7 else f"  {label}: {text}"
+            for label, text in paragraph.lines
+        ]
+    return wrap(lines)
+
+
 def recommend(run: Run, max_drop: float) -> str:
     """The recommendation for the end of a run, or why there is none."""
     try:
         return choice_text(choose(run, max_drop))
     except UserError as error:
-        return wrap([str(error), *missing(run.skipped)])
+        return wrap([str(error), *(paragraph.heading for paragraph in missing(run.skipped))])
 
 
-def choice_text(choice: Choice) -> str:
-    """The recommendation in lines: what it buys and costs, the runner-up, what is missing."""
-    return wrap([*recommendation(choice), *missing(choice.unmeasured)])
-
-
-def recommendation(choice: Choice) -> list[str]:
-    """The variant to take and what speaks for it, or why there is none."""
+def advice(choice: Choice) -> list[Advice]:
+    """The variant to take and what speaks for it, or why there is none; what was not compared."""
     margin, prefer = f"at most {choice.max_drop:g} points of top-1", choice.prefer
     if not choice.best:
-        return no_recommendation(choice, margin)
+        return [*no_recommendation(choice, margin), *missing(choice.unmeasured)]
     best, reference = choice.best[0], choice.reference
     forward = f" with {choice.batch_size} images" if choice.batch_size > 1 else ""
-    lines = [
-        f"recommended: {best.variant}, {PREFERENCES[prefer]}{forward} that loses {margin}",
-        *gains(choice.best, choice),
-    ]
+    lines = gains(choice.best, choice)
     if reference and reference.value(prefer) <= best.value(prefer):
-        lines.append(f"  no gain in {prefer} over {reference.variant}")
+        lines.append(("but", f"its {prefer} is no less than that of {reference.variant}"))
     better = [c for c in choice.undecided if c.value(prefer) < best.value(prefer)]
     if better:
-        lines.append(f"  better in {prefer}, but may lose more: {names(better)}")
-    if choice.with_torch:
-        lines.append(f"with torch alone: {choice.with_torch[0].variant}")
-        lines += gains(choice.with_torch, choice)
-    return lines + confidence(best)
-
-
-def no_recommendation(choice: Choice, margin: str) -> list[str]:
-    """Why no variant is recommended, and what would be."""
-    if not choice.undecided:
-        nearest = min(choice.exceeding, key=lambda candidate: candidate.interval[0])
-        return [
-            f"none: every variant loses more than {choice.max_drop:g} points of top-1",
-            f"  nearest: {nearest.variant}, {change(nearest)}",
-            *confidence(nearest),
-        ]
-    nearest = min(choice.undecided, key=lambda candidate: candidate.interval[1])
-    least = math.ceil(100 * nearest.interval[1]) / 100
-    return [
-        f"undecided: no variant is shown to lose {margin}",
-        f"  nearest: {nearest.variant}, {change(nearest)}",
-        f"  it meets a margin of {least:.2f} points; more images narrow the interval",
-        *confidence(nearest),
+        lines.append((f"better in {prefer}, but may lose more", names(better)))
+    paragraphs = [
+        Advice(
+            f"recommended: {best.variant}, {PREFERENCES[prefer]}{forward} that loses {margin}",
+            tuple(lines),
+        )
     ]
+    if choice.with_torch:
+        heading = f"with torch alone: {choice.with_torch[0].variant}"
+        paragraphs.append(Advice(heading, tuple(gains(choice.with_torch, choice))))
+    return [*paragraphs, *confidence(best), *missing(choice.unmeasured)]
 
 
-def gains(equal: Sequence[Candidate], choice: Choice) -> list[str]:
+def no_recommendation(choice: Choice, margin: str) -> list[Advice]:
+    """Why no variant is recommended, and what would be."""
+    if choice.undecided:
+        heading = f"undecided: no variant is shown to lose {margin}"
+        nearest = min(choice.undecided, key=lambda candidate: candidate.interval[1])
+        least = math.ceil(100 * nearest.interval[1]) / 100
+        meets = [("meets", f"a margin of {least:.2f} points; more images narrow the interval")]
+    else:
+        heading = f"none: every variant loses more than {choice.max_drop:g} points of top-1"
+        nearest = min(choice.exceeding, key=lambda candidate: candidate.interval[0])
+        meets = []
+    lines = (("nearest", f"{nearest.variant}, {change(nearest)}"), *meets)
+    return [Advice(heading, lines), *confidence(nearest)]
+
+
+def gains(equal: Sequence[Candidate], choice: Choice) -> list[tuple[str, str]]:
     """What the first of equal candidates buys and costs, and the names of the others."""
     candidate, *others = equal
     best_float, reference = choice.best_float, choice.reference
@@ -337,10 +351,10 @@ def gains(equal: Sequence[Candidate], choice: Choice) -> list[str]:
     if sizes:
         buys.append(", ".join(sizes))
     package = "" if candidate.runtime == TORCH else f"; needs {candidate.runtime}"
-    lines = [f"{'' if index else '  buys':<9}{text}" for index, text in enumerate(buys)]
-    lines.append(f"  costs  {change(candidate)}{package}")
+    lines = [("" if index else "buys", text) for index, text in enumerate(buys)]
+    lines.append(("costs", f"{change(candidate)}{package}"))
     if others:
-        lines.append(f"  not distinguishable in {choice.prefer}: {names(others)}")
+        lines.append((f"not distinguishable in {choice.prefer}", names(others)))
     return lines
 
 
@@ -356,8 +370,8 @@ def within(low: float, high: float) -> str:
     return f" ({low:.2f} to {high:.2f})" if low < high else ""
 
 
-def confidence(candidate: Candidate) -> list[str]:
-    """The confidence of a candidate's intervals, in a line."""
+def confidence(candidate: Candidate) -> list[Advice]:
+    """The confidence of a candidate's intervals."""
     levels = []
     drop, latency = candidate.drop, candidate.metrics.get("latency")
     if drop.ci_level:
@@ -365,12 +379,14 @@ def confidence(candidate: Candidate) -> list[str]:
     if latency and latency.ci_level:
         processes = len(latency.samples) + len(latency.confirmation)
         levels.append(f"{100 * latency.ci_level:.0f} % for speed ({processes} processes)")
-    return [f"confidence of the intervals: {', '.join(levels)}"] if levels else []
+    return [Advice(f"confidence of the intervals: {', '.join(levels)}")] if levels else []
 
 
-def missing(reasons: Mapping[str, Sequence[str]]) -> list[str]:
-    """A line for each reason why variants were not compared."""
-    return [f"not measured: {', '.join(variants)}: {why}" for why, variants in reasons.items()]
+def missing(reasons: Mapping[str, Sequence[str]]) -> list[Advice]:
+    """The variants that were not compared, by the reason."""
+    return [
+        Advice(f"not measured: {', '.join(variants)}: {why}") for why, variants in reasons.items()
+    ]
 
 
 def names(candidates: Sequence[Candidate]) -> str:

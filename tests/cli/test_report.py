@@ -118,3 +118,19 @@ def test_every_column_is_explained(qmodels: Qmodels) -> None:
     for heading in headings - {"Model"}:
         name = "N images (ms)" if re.match(r"\d image", heading) else heading
         assert re.search(rf"^  {re.escape(name)}  +\w", explained, re.MULTILINE), heading
+
+
+def test_a_page_of_several_runs_is_written(qmodels: Qmodels, tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    digits = STORED.with_name("digits-resnet34-w8.json")
+    result = qmodels(f"report {STORED} {STORED} --html {path}")
+    assert result.status == 0, result.err
+    assert re.fullmatch(rf"wrote {path}, 1\.\d MB\n", result.out)
+    assert "cifar100-resnet34-w64" in path.read_text()
+    for line, error in (
+        (f"report {STORED} {digits}", "2 runs: name one, or write a page with --html"),
+        (f"report {STORED} {digits} --html {path}", "give runs of one network"),
+    ):
+        refused = qmodels(line)
+        assert refused.status == 2
+        assert error in refused.err

@@ -1,0 +1,107 @@
+"""A run as one file of HTML, which needs no network: text, tables and charts."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from qmodels.gate import Entry, Finding, Key, Run, lines
+from qmodels.report.changes import count_findings
+from qmodels.report.page import charts, content, flips
+from qmodels.report.page.content import Content
+from qmodels.system import packages, store
+from qmodels.system.errors import Unavailable, UserError
+
+LIMIT_BYTES = 3_000_000
+
+
+def write_page(
+    path: Path,
+    runs: Sequence[Run],
+    findings: Sequence[Finding],
+    stored: Mapping[Key, Entry],
+    *,
+    about: Sequence[str],
+    max_drop: float,
+) -> int:
+    """Write a page about the first run, with the others beside it.
+
+    Args:
+        runs: of one network; the others may be of other machine classes.
+        findings: of the first run.
+        stored: entries that the first run was compared with.
+        about: lines on who measured what.
+        max_drop: points of top-1 that the recommended variant may lose.
+
+    Returns:
+        Its bytes.
+
+    Raises:
+        Unavailable: what draws is not installed.
+        UserError: the runs are of several networks, or the file cannot be written.
+    """
+    text = render(describe(runs, findings, stored, about=about, max_drop=max_drop))
+    store.write_text(path, text)
+    return len(text.encode())
+
+
+def describe(
+    runs: Sequence[Run],
+    findings: Sequence[Finding],
+    stored: Mapping[Key, Entry],
+    *,
+    about: Sequence[str],
+    max_drop: float,
+) -> Content:
+    """What the page says."""
+    networks = dict.fromkeys(key.network for run in runs for key in run.entries)
+    if len(networks) > 1:
+        raise UserError(f"the runs are of {', '.join(networks)}: give runs of one network")
+    run = runs[0]
+    flipped, picture = flips.flipped_images(run)
+    headings, variants, specs = content.variants(run, findings, stored, flipped)
+    trade_offs = {
+        f"trade-off-{prefer}": charts.trade_off(points, title)
+        for prefer, title in (
+            ("latency", "time of a forward with 1 image, ratio to fp32"),
+            ("size", "size of the files, ratio to fp32"),
+        )
+        if (points := charts.points(run, prefer))
+    }
+    return Content(
+        network=next(iter(networks), ""),
+        about=about,
+        advice=content.recommendation(run, max_drop),
+        headings=headings,
+        variants=variants,
+        failures=run.failures,
+        gate=count_findings(findings, run.failures) if findings or run.failures else "",
+        lines=lines(finding for finding in findings if finding.verdict != "ok"),
+        machines=content.machines(runs, max_drop),
+        charts={**trade_offs, **specs},
+        picture=picture,
+        anchors={variant.name: variant.anchor for variant in variants},
+    )
+
+
+def render(content: Content) -> str:
+    """The page as HTML. Whatever comes from a record is escaped.
+
+    Raises:
+        Unavailable: what draws is not installed.
+    """
+    try:
+        import jinja2
+        import vl_convert
+    except ImportError as error:
+        raise Unavailable(
+            f"{error.name} is not installed, so no page was written: {packages.install('report')}"
+        ) from None
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader(__name__, "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    library = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", charts.VERSION)
+    template = environment.get_template("template.html")
+    return template.render(page=content, library=library, columns=flips.COLUMNS)

@@ -1,0 +1,323 @@
+"""Charts of a run as Vega-Lite specifications."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from qmodels.gate import LayerSqnr, Run
+from qmodels.gate.latency import REFERENCE
+from qmodels.report import study
+from qmodels.report.choice import Candidate, candidates
+
+Spec = dict[str, Any]
+VERSION = "6.4"
+SCHEMA = f"https://vega.github.io/schema/vega-lite/v{VERSION}.json"
+# Of arithmetic. Each has a contrast of 3 to 1 on white and on the dark page.
+COLORS = {
+    "float32": "#3d7cc9",
+    "float16": "#2f8f5b",
+    "bfloat16": "#8a6ad0",
+    "int8": "#cf4b4b",
+}
+OTHER_COLOR = "#7d7d7d"
+HERE, STUDY = "this run", "the study"
+MOST_BINS = 40
+HEIGHT = 340
+
+
+@dataclass(frozen=True)
+class Point:
+    """One model: the change of its top-1 against fp32, and a ratio to fp32.
+
+    Attributes:
+        source: ``HERE`` or ``STUDY``.
+        x: the ratio, with the ends of its interval.
+        y: percentage points, with the ends of their interval.
+        front: whether no other point of the run is as good in both and better in one.
+    """
+
+    variant: str
+    arithmetic: str
+    source: str
+    x: float
+    x_low: float
+    x_high: float
+    y: float
+    y_low: float
+    y_high: float
+    front: bool = False
+
+
+def points(run: Run, prefer: str) -> list[Point]:
+    """The variants of a run and the models of the study, compared by a ratio to fp32.
+
+    Args:
+        prefer: ``latency`` with one image, or ``size``.
+    """
+    measured = candidates(run, 1)
+    reference = measured.get(REFERENCE)
+    if reference is None or prefer not in reference.metrics:
+        return []
+    of_run = [
+        point(candidate, prefer, reference.value(prefer))
+        for candidate in measured.values()
+        if prefer in candidate.metrics
+    ]
+    marked = [Point(**(asdict(p) | {"front": on_front(p, of_run)})) for p in of_run]
+    return marked + [of_study(model, prefer) for model in study.MODELS]
+
+
+def point(candidate: Candidate, prefer: str, unit: float) -> Point:
+    """A variant of the run."""
+    metric, drop = candidate.metrics[prefer], candidate.drop
+    low, high = metric.ci or (metric.value, metric.value)
+    least, most = drop.ci or (drop.value, drop.value)
+    if candidate.variant == REFERENCE:  # fp32 does not differ from itself
+        least = most = drop.value
+    return Point(
+        candidate.variant,
+        candidate.arithmetic,
+        HERE,
+        *(metric.value / unit, low / unit, high / unit),
+        *(-drop.value + 0, -most + 0, -least + 0),
+    )
+
+
+def of_study(model: study.Model, prefer: str) -> Point:
+    """A model of the study, which gives no intervals."""
+    if prefer == "latency":
+        ratio = model.latency_ms / study.BASELINE.latency_ms
+    else:
+        ratio = model.size_mb / study.BASELINE.size_mb
+    change = model.top1 - study.BASELINE.top1
+    arithmetic = "int8" if "int8" in model.variant and "dynamic" not in model.variant else "float32"
+    return Point(
+        f"{model.name} (study)", arithmetic, STUDY, *(ratio,) * 3, *(round(change, 2) + 0,) * 3
+    )
+
+
+def on_front(candidate: Point, others: Iterable[Point]) -> bool:
+    """Whether nothing else is as good in both and better in one."""
+    return not any(
+        other.x <= candidate.x
+        and other.y >= candidate.y
+        and (other.x, other.y) != (candidate.x, candidate.y)
+        for other in others
+    )
+
+
+def trade_off(points: Sequence[Point], title: str) -> Spec:
+    """Accuracy against a ratio to fp32, with intervals and the Pareto front.
+
+    Args:
+        title: of the axis of the ratio.
+    """
+    x = {
+        "field": "x",
+        "type": "quantitative",
+        "title": title,
+        "scale": {"type": "log", "nice": False, "padding": 24},
+        "axis": {"values": ticks(points), "format": "~g"},
+    }
+    y = {
+        "field": "y",
+        "type": "quantitative",
+        "title": "change of top-1 against fp32, points",
+        "scale": {"zero": True, "padding": 12},
+    }
+    arithmetics = sorted({point.arithmetic for point in points})
+    color = {
+        "field": "arithmetic",
+        "title": "arithmetic",
+        "legend": {"symbolOpacity": 1},
+        "scale": {
+            "domain": arithmetics,
+            "range": [COLORS.get(name, OTHER_COLOR) for name in arithmetics],
+        },
+    }
+    here = {"filter": f"datum.source == '{HERE}'"}
+    front = {"filter": "datum.front"}
+    tooltip = [
+        {"field": "variant", "title": "variant"},
+        *({"field": name, "title": label, "format": ".3f"} for name, label in X_LABELS),
+        *({"field": name, "title": label, "format": "+.2f"} for name, label in Y_LABELS),
+    ]
+    rule = {"type": "rule", "opacity": 0.4, "aria": False}
+    return {
+        **base(f"Change of top-1 by {title}, for each variant"),
+        "data": {"values": [asdict(point) for point in points]},
+        "encoding": {"color": color},
+        "layer": [
+            {
+                "transform": [front],
+                "mark": {"type": "line", "interpolate": "step-after", "aria": False},
+                "encoding": {
+                    "x": x,
+                    "y": y,
+                    "order": {"field": "x"},
+                    "color": {"value": OTHER_COLOR},
+                },
+            },
+            {
+                "transform": [here],
+                "mark": rule,
+                "encoding": {"x": x, "y": {**y, "field": "y_low"}, "y2": {"field": "y_high"}},
+            },
+            {
+                "transform": [here],
+                "mark": rule,
+                "encoding": {"x": {**x, "field": "x_low"}, "x2": {"field": "x_high"}, "y": y},
+            },
+            {
+                "mark": {"type": "point", "filled": True, "size": 90, "cursor": "pointer"},
+                "encoding": {
+                    "x": x,
+                    "y": y,
+                    "shape": {
+                        "field": "source",
+                        "title": "measured by",
+                        "legend": {"symbolFillColor": OTHER_COLOR},
+                        "scale": {"domain": [HERE, STUDY], "range": ["circle", "diamond"]},
+                    },
+                    "tooltip": tooltip,
+                    "description": {"field": "variant"},
+                },
+            },
+            {
+                "transform": [front],
+                "mark": {"type": "text", "align": "left", "dx": 8, "dy": 10, "aria": False},
+                "encoding": {
+                    "x": x,
+                    "y": y,
+                    "text": {"field": "variant"},
+                    "color": {"value": OTHER_COLOR},
+                },
+            },
+        ],
+    }
+
+
+X_LABELS = (("x", "ratio to fp32"), ("x_low", "from"), ("x_high", "to"))
+Y_LABELS = (("y", "change of top-1"), ("y_low", "from "), ("y_high", "to "))
+
+
+def ticks(points: Sequence[Point]) -> list[float]:
+    """Round values on a logarithmic axis."""
+    low = min(point.x_low for point in points)
+    high = max(point.x_high for point in points)
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    values = [digit * 10**decade for decade in decades for digit in (1, 2, 5)]
+    return [value for value in values if low / 1.5 <= value <= high * 1.5]
+
+
+def distribution(sides: Mapping[str, Sequence[float]]) -> Spec:
+    """How long single forwards took.
+
+    Args:
+        sides: seconds, by who took them: head and base.
+    """
+    low = min(np.min(seconds) for seconds in sides.values())
+    high = max(np.quantile(seconds, 0.99) for seconds in sides.values())
+    fewest = min(len(seconds) for seconds in sides.values())
+    bins = min(MOST_BINS, math.ceil(2 * fewest ** (1 / 3)))  # Rice's rule
+    edges = np.linspace(low, max(high, 1.001 * low), bins + 1)
+    values = []
+    for side, seconds in sides.items():
+        counts, _ = np.histogram(np.clip(seconds, edges[0], edges[-1]), edges)
+        values += [
+            {
+                "side": side,
+                "from": 1e3 * float(left),
+                "to": 1e3 * float(right),
+                "share": 100 * int(count) / len(seconds),
+            }
+            for left, right, count in zip(edges, edges[1:], counts, strict=False)
+        ]
+    return {
+        **base("Share of forwards by their time", height=160),
+        "data": {"values": values},
+        "mark": {"type": "bar", "opacity": 0.55, "aria": False},
+        "encoding": {
+            "x": {
+                "field": "from",
+                "type": "quantitative",
+                "bin": {"binned": True},
+                "title": "ms of a forward; the slowest 1 % count as the last bar",
+                "scale": {"zero": False},
+            },
+            "x2": {"field": "to"},
+            "y": {
+                "field": "share",
+                "type": "quantitative",
+                "stack": None,
+                "title": "% of forwards",
+            },
+            "color": {
+                "field": "side",
+                "title": None,
+                "scale": {
+                    "domain": list(sides),
+                    "range": [COLORS["int8"], COLORS["float32"]][: len(sides)],
+                },
+            },
+        },
+    }
+
+
+def noise(layers: Sequence[LayerSqnr]) -> Spec:
+    """The SQNR of each layer, in the order that they ran."""
+    values = [
+        {"index": index, "layer": layer.layer, "source": source, "db": value}
+        for index, layer in enumerate(layers)
+        for source, value in (
+            ("quantization", layer.quantization_db),
+            ("runtime", layer.runtime_db),
+        )
+    ]
+    return {
+        **base("SQNR of each layer, in decibels", height=160),
+        "data": {"values": values},
+        "mark": {"type": "line", "point": True, "aria": False},
+        "encoding": {
+            "x": {"field": "index", "type": "quantitative", "title": "layer, in order"},
+            "y": {"field": "db", "type": "quantitative", "title": "SQNR, dB"},
+            "color": {
+                "field": "source",
+                "title": "error of",
+                "scale": {
+                    "domain": ["quantization", "runtime"],
+                    "range": [COLORS["int8"], COLORS["float32"]],
+                },
+            },
+            "tooltip": [
+                {"field": "layer"},
+                {"field": "source", "title": "error of"},
+                {"field": "db", "title": "SQNR, dB", "format": ".1f"},
+            ],
+        },
+    }
+
+
+def base(description: str, *, height: int = HEIGHT) -> Spec:
+    """What all charts share. Text and lines take the page's colours by its style sheet."""
+    return {
+        "$schema": SCHEMA,
+        "description": description,
+        "width": "container",
+        "height": height,
+        "background": None,
+        "config": {
+            "font": "system-ui, sans-serif",
+            "view": {"stroke": None},
+            "axis": {"labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal"},
+            "legend": {
+                "orient": "top",
+                "labelFontSize": 12,
+                "titleFontSize": 12,
+                "titleFontWeight": "normal",
+            },
+        },
+    }

@@ -1,0 +1,139 @@
+"""The images that a variant gets wrong and fp32 right, or the other way round, by class.
+
+Only images of the packaged data sets are shown: a page may be published.
+"""
+
+import base64
+import hashlib
+import io
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qmodels.gate import Run
+from qmodels.gate.latency import REFERENCE
+from qmodels.gate.ranks import NOT_EVALUATED, Ranks
+
+TILE = 32
+COLUMNS = 40
+LIMIT = 800  # images in the picture, the ones that flip most often; a kilobyte each
+QUALITY = 80
+
+
+@dataclass(frozen=True)
+class ClassFlips:
+    """The flipped images of one class.
+
+    Attributes:
+        lost, won: positions in the picture; what it has no room for is not among them.
+        lost_count, won_count: how many there are.
+    """
+
+    name: str
+    lost: tuple[int, ...]
+    won: tuple[int, ...]
+    lost_count: int
+    won_count: int
+
+
+@dataclass(frozen=True)
+class Flipped:
+    """The flipped images of a variant, by class, those with most losses first."""
+
+    lost: int
+    won: int
+    classes: tuple[ClassFlips, ...]
+
+
+def flipped_images(run: Run) -> tuple[dict[str, Flipped], str]:
+    """The flipped images of each variant, and a picture of them as a data URI.
+
+    Empty where the run has no ranks, or was measured on other images than the packaged ones.
+    """
+    ranks = {entry.variant: entry.ranks for entry in run.entries.values() if entry.ranks}
+    datasets = {str(entry.conditions["dataset"]) for entry in run.entries.values()}
+    reference = ranks.pop(REFERENCE, None)
+    if reference is None or len(datasets) != 1:
+        return {}, ""
+    from qmodels import data  # torch takes seconds, and the other parts of a page need none
+    from qmodels.data.names import CLASSES
+
+    [dataset] = datasets
+    if dataset not in CLASSES:
+        return {}, ""
+    test = data.load(dataset).test
+    digests = test.digests()
+    order = sorted(range(len(digests)), key=digests.__getitem__)
+    whole = hashlib.blake2b(b"".join(digests[index] for index in order), digest_size=8).hexdigest()
+    masks = {
+        name: masks_of(other, reference)
+        for name, other in ranks.items()
+        if other.images == reference.images == whole
+    }
+    counts = Counter(
+        int(index) for lost, won in masks.values() for index in np.flatnonzero(lost | won)
+    )
+    places = {index: place for place, (index, _) in enumerate(counts.most_common(LIMIT))}
+    labels = test.labels.numpy()[order]
+    flipped = {
+        name: by_class(lost, won, labels, CLASSES[dataset], places)
+        for name, (lost, won) in masks.items()
+    }
+    images = test.images.numpy()[[order[index] for index in places]]
+    return flipped, picture(images) if places else ""
+
+
+def masks_of(now: Ranks, reference: Ranks) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which images, (N,), fp32 alone gets right, and which the variant alone."""
+    both = (now.values != NOT_EVALUATED) & (reference.values != NOT_EVALUATED)
+    right, was_right = now.values == 0, reference.values == 0
+    return both & was_right & ~right, both & right & ~was_right
+
+
+def by_class(
+    lost: NDArray[np.bool_],
+    won: NDArray[np.bool_],
+    labels: NDArray[np.int64],
+    names: Sequence[str],
+    places: Mapping[int, int],
+) -> Flipped:
+    """The flipped images of one variant.
+
+    Args:
+        lost, won: (N,).
+        labels: (N,).
+        places: in the picture, by the image's index.
+    """
+
+    def tiles(mask: NDArray[np.bool_]) -> tuple[int, ...]:
+        return tuple(places[int(index)] for index in np.flatnonzero(mask) if int(index) in places)
+
+    classes = []
+    for label in np.unique(labels[lost | won]):
+        own = labels == label
+        classes.append(
+            ClassFlips(
+                names[int(label)],
+                *(tiles(lost & own), tiles(won & own)),
+                *(int((lost & own).sum()), int((won & own).sum())),
+            )
+        )
+    classes.sort(key=lambda flips: (-flips.lost_count, flips.won_count, flips.name))
+    return Flipped(int(lost.sum()), int(won.sum()), tuple(classes))
+
+
+def picture(images: NDArray[np.uint8]) -> str:
+    """Images (N, 3, 32, 32) as tiles of one WebP picture, ``COLUMNS`` in a row, as a data URI."""
+    from PIL import Image
+
+    rows = -(-len(images) // COLUMNS)
+    canvas = np.zeros((rows * COLUMNS, 3, TILE, TILE), np.uint8)
+    canvas[: len(images)] = images
+    tiles = canvas.reshape(rows, COLUMNS, 3, TILE, TILE).transpose(0, 3, 1, 4, 2)
+    stream = io.BytesIO()
+    pixels = tiles.reshape(rows * TILE, COLUMNS * TILE, 3)
+    Image.fromarray(pixels).save(stream, "WEBP", quality=QUALITY)
+    return "data:image/webp;base64," + base64.b64encode(stream.getvalue()).decode()

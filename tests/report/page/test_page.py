@@ -1,0 +1,185 @@
+import json
+import re
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from qmodels import gate
+from qmodels.gate import Run
+from qmodels.report import page
+from qmodels.report.page import charts, flips
+from qmodels.system.errors import Unavailable, UserError
+from tests.report.page.records import HOSTILE, LOST, WON, run
+
+STORED = (
+    Path(__file__).parents[3]
+    / "baselines"
+    / "linux-x86_64-avx512_bf16"
+    / "cifar100-resnet34-w64.json"
+)
+
+
+class Page(HTMLParser):
+    """The text of a page, its attributes, and the values of its numbers."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.text: list[str] = []
+        self.links: list[str] = []
+        self.numbers: list[float] = []
+        self.scripts: list[str] = []
+        self.inside = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.inside = tag
+        self.links += [str(values[name]) for name in ("href", "src") if name in values]
+        if tag == "data":
+            self.numbers.append(float(str(values["value"])))
+
+    def handle_endtag(self, tag: str) -> None:
+        self.inside = ""
+
+    def handle_data(self, text: str) -> None:
+        if self.inside == "script":
+            self.scripts.append(text)
+        elif self.inside != "style":
+            self.text.append(text)
+
+
+def write(tmp_path: Path, *runs: Run) -> str:
+    path = tmp_path / "page.html"
+    page.write_page(path, runs, (), {}, about=["made here"], max_drop=0.5)
+    return path.read_text()
+
+
+def test_every_number_of_the_record_is_in_the_page(tmp_path: Path) -> None:
+    measured = run()
+    shown = Page(write(tmp_path, measured)).numbers
+    recorded = [m.value for entry in measured.entries.values() for m in entry.metrics.values()]
+    assert sorted(shown) == sorted(recorded)
+
+
+def test_a_page_is_one_small_file_that_loads_nothing(tmp_path: Path) -> None:
+    html = write(tmp_path, gate.read_run(STORED))
+    assert len(html) < page.LIMIT_BYTES
+    assert all(link.startswith(("#", "data:")) for link in Page(html).links)
+    assert "default-src 'none'" in html
+    assert "@import" not in html
+
+
+def test_what_a_record_says_is_text(tmp_path: Path) -> None:
+    html = write(tmp_path, run(hostile=True))
+    parsed = Page(html)
+    assert any(HOSTILE in text for text in parsed.text)
+    assert not any("alert(1)" in script and "<script>" in script for script in parsed.scripts)
+    assert not [link for link in parsed.links if "evil" in link]
+    assert "<script>alert" not in html
+
+
+def test_the_recommendation_comes_first(tmp_path: Path) -> None:
+    text = "\n".join(Page(write(tmp_path, run())).text)
+    sections = ["recommended: onnx-int8", "Accuracy against latency", "Every variant"]
+    places = [text.index(section) for section in sections]
+    assert places == sorted(places)
+
+
+def test_details_are_what_the_record_tells(tmp_path: Path) -> None:
+    text = " ".join(" ".join(Page(write(tmp_path, run())).text).split())
+    for told in (
+        "quantized::conv2d 36",
+        "stem.conv 41.2 87.5",
+        "aten::empty 4096 2048 7",
+        "model.pt 1423164",
+        f"{LOST} images that fp32 gets right are lost, {WON} that it gets wrong are won",
+    ):
+        assert told in text, told
+
+
+def test_the_lines_that_load_a_variant_work(digits_network: object) -> None:
+    [code] = {v.code for v in page.describe([run()], (), {}, about=(), max_drop=0.5).variants[-1:]}
+    assert len(code.splitlines()) == 5
+    names: dict[str, Any] = {}
+    exec(code, names)
+    assert names["forward"](torch.zeros(2, 3, 32, 32)).shape == (2, 10)
+
+
+def test_changes_are_shown_against_what_the_run_was_compared_with(tmp_path: Path) -> None:
+    before = run()
+    described = page.describe([run()], (), before.entries, about=(), max_drop=0.5)
+    changes = {row.change for variant in described.variants for row in variant.metrics}
+    assert changes == {"+0.00 %", "+0.00 points", ""}
+
+
+def test_points_are_ratios_with_intervals_and_the_study_among_them() -> None:
+    points = {point.variant: point for point in charts.points(run(), "latency")}
+    here, study = points["static-int8-jit"], points["Static Int8 (JIT) (study)"]
+    assert (here.x, here.x_low, here.x_high) == pytest.approx((0.25, 0.245, 0.255))
+    assert (here.y, here.y_low, here.y_high) == pytest.approx((-0.1, -0.3, 0.1))
+    assert study.x == pytest.approx(20.55 / 53.55)
+    assert study.y == pytest.approx(-0.06)
+    assert points["fp32"].y_low == points["fp32"].y_high == 0
+    assert [name for name, point in points.items() if point.front] == ["fp32", "onnx-int8"]
+    assert charts.points(Run.from_entries(()), "latency") == []
+
+
+def test_head_and_base_share_the_bins_of_a_distribution() -> None:
+    seconds = {"head": [0.001] * 30 + [0.002], "base": [0.003] * 50}
+    values = charts.distribution(seconds)["data"]["values"]
+    for side in seconds:
+        assert sum(value["share"] for value in values if value["side"] == side) == pytest.approx(
+            100
+        )
+    edges = [{value["from"] for value in values if value["side"] == side} for side in seconds]
+    assert edges[0] == edges[1]
+
+
+def test_flipped_images_are_those_of_the_ranks() -> None:
+    flipped, picture = flips.flipped_images(run())
+    of_jit = flipped["static-int8-jit"]
+    assert (of_jit.lost, of_jit.won) == (LOST, WON)
+    assert sum(flips.lost_count for flips in of_jit.classes) == LOST
+    places = {place for part in flipped.values() for flips in part.classes for place in flips.lost}
+    assert max(places) < LOST + WON
+    assert picture.startswith("data:image/webp;base64,")
+
+
+def test_images_that_are_not_packaged_are_not_shown() -> None:
+    assert flips.flipped_images(run(dataset="own")) == ({}, "")
+    other = run()
+    for entry in other.entries.values():
+        if entry.ranks:
+            object.__setattr__(entry.ranks, "images", "of a user")
+    assert flips.flipped_images(other) == ({}, "")
+
+
+def test_machines_stand_side_by_side(tmp_path: Path) -> None:
+    text = " ".join(Page(write(tmp_path, run(), run(machine_class="linux-arm64"))).text)
+    assert "The best choice is the same:" in text
+    assert "onnx-int8 on linux-arm64" in text
+    assert "Machines" not in " ".join(Page(write(tmp_path, run(), run())).text)
+    with pytest.raises(UserError, match="the runs are of digits-resnet34-w8, other: give"):
+        write(tmp_path, run(), run(network="other"))
+
+
+def test_without_its_packages_the_extra_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "vl_convert", None)
+    with pytest.raises(Unavailable, match=r"vl_convert is not installed.*\[report\]"):
+        write(tmp_path, run())
+    assert not list(tmp_path.iterdir())
+
+
+def test_specifications_have_the_data_of_the_record(tmp_path: Path) -> None:
+    html = write(tmp_path, run())
+    match = re.search(r'<script type="application/json" id="charts">(.*?)</script>', html)
+    assert match
+    specs = json.loads(match[1])
+    assert {"trade-off-latency", "trade-off-size"} <= set(specs)
+    assert len([name for name in specs if name.endswith("-noise")]) == 3
