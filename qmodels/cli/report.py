@@ -83,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
             [run, *(other for other, _ in others)],
             findings or (),
             baseline.entries if baseline else {},
-            about=[*runs.describe(run)[1:], compared],
+            about=[*(runs.describe(run)[1:] if run.entries else ()), compared],
             max_drop=arguments.max_drop,
         )
         print(f"wrote {arguments.html}, {size / 1e6:.1f} MB")

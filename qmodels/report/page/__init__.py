@@ -67,7 +67,7 @@ def describe(
         if (points := charts.points(run, prefer))
     }
     return Content(
-        network=next(iter(networks), ""),
+        network=next(iter(networks), "a run that measured nothing"),
         about=about,
         advice=content.recommendation(run, max_drop),
         headings=headings,

@@ -244,7 +244,8 @@ def distribution(sides: Mapping[str, Sequence[float]]) -> Spec:
             "x": {
                 "field": "from",
                 "type": "quantitative",
-                "bin": {"binned": True},
+                "bin": "binned",
+                "axis": {"tickCount": 6},
                 "title": "ms of a forward; the slowest 1 % count as the last bar",
                 "scale": {"zero": False},
             },

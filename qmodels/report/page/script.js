@@ -31,6 +31,9 @@ for (const details of document.querySelectorAll("details")) {
 }
 document.addEventListener("click", (event) => {
   const link = event.target.closest?.("a[href^='#']");
-  if (link) show(link.hash.slice(1));
+  if (!link) return;
+  event.preventDefault(); // going to a fragment would take the focus away
+  history.pushState(null, "", link.hash);
+  show(link.hash.slice(1));
 });
 if (location.hash) show(location.hash.slice(1));

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from qmodels import gate
-from qmodels.gate import Run
+from qmodels.gate import Failure, Run
 from qmodels.report import page
 from qmodels.report.page import charts, flips
 from qmodels.system.errors import Unavailable, UserError
@@ -165,6 +165,13 @@ def test_machines_stand_side_by_side(tmp_path: Path) -> None:
     assert "Machines" not in " ".join(Page(write(tmp_path, run(), run())).text)
     with pytest.raises(UserError, match="the runs are of digits-resnet34-w8, other: give"):
         write(tmp_path, run(), run(network="other"))
+
+
+def test_a_run_of_failures_alone_has_a_page(tmp_path: Path) -> None:
+    failed = Run(None, {}, failures=(Failure("bench_size[static]", "it broke", "static"),))
+    text = " ".join(Page(write(tmp_path, failed)).text)
+    assert "a run that measured nothing" in text
+    assert "bench_size[static] failed: it broke" in text
 
 
 def test_without_its_packages_the_extra_is_named(

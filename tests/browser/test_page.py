@@ -1,0 +1,139 @@
+"""The page of a run in a headless Chromium. Twenty seconds; `tox run -e page`."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qmodels import cli
+from tests.report.page.records import HOSTILE, record
+
+playwright = pytest.importorskip("playwright.sync_api")
+axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+SIZES = {"screen": {"width": 1280, "height": 900}, "telephone": {"width": 390, "height": 844}}
+POINT = ".mark-symbol path[aria-roledescription='point']"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    executable = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if executable is None:
+        pytest.fail(f"none of {', '.join(BROWSERS)} is installed: apt-get install chromium")
+    with playwright.sync_playwright() as driver:
+        # Containers run as root, which Chromium's sandbox refuses.
+        browser = driver.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page of two machine classes, one of whose variants has a hostile name."""
+    folder = tmp_path_factory.mktemp("page")
+    runs = [folder / "run.json", folder / "other.json"]
+    runs[0].write_text(json.dumps(record(hostile=True)))
+    runs[1].write_text(json.dumps(record(machine_class="linux-arm64")))
+    path = folder / "page.html"
+    cli.main(["report", *map(str, runs), "--html", str(path)])
+    return path
+
+
+@pytest.fixture(params=SIZES)
+def size(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(params=["light", "dark"])
+def scheme(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def page(browser: Any, written: Path, size: str, scheme: str) -> Iterator[Any]:
+    """The page, opened; it fails the test if it asks for anything or reports an error."""
+    context = browser.new_context(viewport=SIZES[size], color_scheme=scheme)
+    opened = context.new_page()
+    heard: list[str] = []
+    opened.on("console", lambda message: heard.append(message.text))
+    opened.on("pageerror", lambda error: heard.append(str(error)))
+    opened.on("dialog", lambda dialog: heard.append(dialog.message))
+    opened.on("request", lambda request: heard.append(request.url))
+    opened.goto(written.as_uri())
+    opened.wait_for_selector("#trade-off-size svg")
+    yield opened
+    context.close()
+    assert [line for line in heard if not line.startswith("data:")] == [written.as_uri()]
+
+
+def open_all(page: Any) -> None:
+    """Open all details, and wait for their charts."""
+    page.evaluate("document.querySelectorAll('details').forEach((part) => { part.open = true; })")
+    page.wait_for_function(
+        "[...document.querySelectorAll('.chart')].every((chart) => chart.querySelector('svg'))"
+    )
+
+
+def test_it_fits_the_screen_and_draws_every_chart(page: Any, size: str) -> None:
+    open_all(page)
+    assert page.locator(".chart svg").count() == page.locator(".chart").count() == 2 + 2 * 4
+    assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size]["width"]
+
+
+def test_contrast_names_and_roles_are_accessible(page: Any) -> None:
+    open_all(page)
+    violations = axe.Axe().run(page).response["violations"]
+    assert not violations, json.dumps(violations, indent=1)[:3000]
+
+
+@pytest.mark.parametrize(("size", "scheme"), [("screen", "light")], indirect=True)
+class TestOnAScreen:
+    """What does not depend on the size or the colours."""
+
+    def test_numbers_are_those_of_the_record(self, page: Any) -> None:
+        shown = page.eval_on_selector_all("data", "all => all.map((one) => Number(one.value))")
+        benchmarks = record(hostile=True)["benchmarks"]
+        metrics = [m for one in benchmarks for m in one["extra_info"]["metrics"].values()]
+        assert sorted(shown) == sorted(metric["value"] for metric in metrics)
+
+    def test_hovering_names_a_variant_and_a_click_shows_it(self, page: Any) -> None:
+        point = page.locator(f"#trade-off-latency {POINT}").nth(1)
+        point.hover()
+        tooltip = page.locator("#vg-tooltip-element.visible")
+        assert "static-int8-jit" in tooltip.inner_text()
+        point.click()
+        details = page.locator("details", has=page.locator("h3", has_text="static-int8-jit"))
+        assert details.get_attribute("open") is not None
+        assert page.evaluate("document.activeElement.innerText") == "static-int8-jit"
+
+    def test_the_keyboard_leads_to_the_details(self, page: Any) -> None:
+        reached = []
+        for _ in range(30):
+            page.keyboard.press("Tab")
+            reached.append(page.evaluate("document.activeElement.innerText"))
+            if reached[-1] == "onnx-int8":
+                break
+        page.keyboard.press("Enter")
+        assert page.evaluate("document.activeElement.tagName") == "SUMMARY", reached
+        assert page.locator("details[open] h3").first.inner_text() == "onnx-int8"
+
+    def test_a_hostile_name_is_text(self, page: Any) -> None:
+        open_all(page)
+        link = page.locator("#trade-offs a", has_text="<script>alert(1)</script>")
+        assert link.inner_text() == HOSTILE
+        point = page.locator(f"#trade-off-latency {POINT}").nth(3)
+        point.hover()
+        assert HOSTILE in page.locator("#vg-tooltip-element.visible").inner_text()
+        assert page.locator("a[href*='evil']").count() == 0
+
+    def test_on_paper_tables_are_whole(self, page: Any) -> None:
+        page.emulate_media(media="print")
+        styles = page.eval_on_selector_all(
+            ".scroll", "all => all.map((one) => getComputedStyle(one).overflowX)"
+        )
+        assert set(styles) == {"visible"}
+        assert page.pdf().startswith(b"%PDF")
