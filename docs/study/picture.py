@@ -1,10 +1,13 @@
 """The detection curve: how often each rule calls a slowdown, by its size."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from docs.study.evaluate import ANY, WHOLE_RUN, Rate
-from qmodels.report import figure
+from qmodels.system import store
+from qmodels.system.errors import Unavailable
 
 
 def draw(rates: Sequence[Rate], path: Path) -> None:
@@ -14,7 +17,7 @@ def draw(rates: Sequence[Rate], path: Path) -> None:
         Unavailable: matplotlib is not installed.
         UserError: the file can't be written.
     """
-    with figure.axes(path, size=(7, 4.2)) as axes:
+    with axes_of(path) as axes:
         for rule in dict.fromkeys(rate.rule for rate in rates):
             points = [
                 rate
@@ -33,3 +36,24 @@ def draw(rates: Sequence[Rate], path: Path) -> None:
         axes.grid(alpha=0.3)
         axes.legend()
         axes.set_title("unchanged code at 0 is a whole run; elsewhere one variant")
+
+
+@contextmanager
+def axes_of(path: Path) -> Iterator[Any]:
+    """The axes of a figure, which is written to a file at the end."""
+    try:
+        import matplotlib as mpl
+    except ImportError:
+        raise Unavailable(
+            "matplotlib is not installed, so no picture was drawn: pip install matplotlib"
+        ) from None
+    mpl.use("svg")
+    from matplotlib import pyplot
+
+    # Without the salt and without a date the names in the file are the same each time.
+    with mpl.rc_context({"svg.hashsalt": "qmodels", "font.size": 9}):
+        figure, drawn = pyplot.subplots(figsize=(7, 4.2))
+        yield drawn
+        with store.atomic_write(path) as scratch:
+            figure.savefig(scratch, format="svg", bbox_inches="tight", metadata={"Date": None})
+        pyplot.close(figure)

@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--svg",
         type=Path,
         metavar="FILE.svg",
-        help="draw accuracy against latency instead, with the size as an area",
+        help="draw the page's picture of accuracy against latency instead",
     )
     parser.add_argument(
         "--help-columns", action="store_true", help="explain the columns of the tables instead"
@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
     if others and not arguments.html:
         raise UserError(f"{1 + len(others)} runs: name one, or write a page with --html FILE.html")
     if arguments.svg:
-        report.picture.draw(run, arguments.svg)
+        page.draw(run, arguments.svg)
         print(f"wrote {arguments.svg}")
         return 0
     if arguments.study:
@@ -129,8 +129,9 @@ def print_tables(
 ) -> None:
     """Print a run: the overview and the verdicts, and as Markdown the other tables too."""
     markdown = arguments.markdown or not sys.stdout.isatty()
+    shown = report.escape if markdown else str
     if run.entries:
-        network, machine_class, torch = runs.describe(run)
+        network, machine_class, torch = map(shown, runs.describe(run))
         print(f"{'## ' if markdown else 'qmodels: '}{network}\n")
         print(f"{machine_class}, {torch},\n{compared}.\n")
         if markdown:
@@ -144,7 +145,7 @@ def print_tables(
     if findings or run.failures:
         print(f"\ngate: {report.count_findings(findings, run.failures)}")
     for line in gate.lines(finding for finding in findings if finding.verdict != "ok"):
-        print(f"- {line}")
+        print(f"- {shown(line)}")
     if markdown and run.entries:
         print(f"\n### All metrics{', changes in parentheses' if findings else ''}\n")
         print(report.summary_table(report.summarize(run, baseline.entries if baseline else {})))

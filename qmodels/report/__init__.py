@@ -1,6 +1,5 @@
 """Runs and baselines as text for people."""
 
-from qmodels.report import picture
 from qmodels.report.changes import (
     count_findings,
     describe_accepted,
@@ -14,7 +13,7 @@ from qmodels.report.columns import explain_columns
 from qmodels.report.overview import overview_markdown, overview_text
 from qmodels.report.speed import speed_table
 from qmodels.report.study import study_report
-from qmodels.report.table import Cell, markdown, summarize, summary_table
+from qmodels.report.table import Cell, escape, markdown, summarize, summary_table
 
 __all__ = [
     "Cell",
@@ -23,13 +22,13 @@ __all__ = [
     "count_findings",
     "describe_accepted",
     "describe_baseline",
+    "escape",
     "explain_columns",
     "failure_table",
     "findings",
     "markdown",
     "overview_markdown",
     "overview_text",
-    "picture",
     "recommend",
     "speed_table",
     "status",

@@ -14,7 +14,7 @@ from qmodels.gate import (
     shown,
 )
 from qmodels.gate.verdict import readable
-from qmodels.report.table import markdown
+from qmodels.report.table import escape, markdown
 
 
 def describe_baseline(baseline: Baseline, tolerances: Tolerances) -> str:
@@ -61,7 +61,7 @@ def failure_table(failures: Sequence[Failure]) -> str:
     """Benches that failed, and why, as Markdown."""
     return markdown(
         ["Failed bench", "Reason"],
-        [[failure.name, failure.reason.replace("|", "\\|")] for failure in failures],
+        [[escape(failure.name), escape(failure.reason)] for failure in failures],
         align=["left", "left"],
     )
 

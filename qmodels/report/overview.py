@@ -11,7 +11,7 @@ from rich.text import Text
 from qmodels.gate import Failure, Finding, Run
 from qmodels.gate.latency import REFERENCE
 from qmodels.report.speed import Speed, speeds
-from qmodels.report.table import markdown, metric
+from qmodels.report.table import escape, markdown, metric
 
 WIDTH = 100
 COLUMNS: Mapping[str, str] = {
@@ -129,4 +129,5 @@ def overview_markdown(
 ) -> str:
     """The overview as Markdown."""
     headings, *rows = overview(run, findings, failures)
+    rows = [[escape(name), *cells] for name, *cells in rows]
     return markdown(headings, rows, ["left" if name in LEFT else "right" for name in headings])

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from qmodels.gate import Entry, Run
-from qmodels.report.table import markdown
+from qmodels.report.table import escape, markdown
 
 COLUMNS: Mapping[str, str] = {
     "N images (ms)": "median time of a forward with N images, in milliseconds",
@@ -83,7 +83,7 @@ def speed_table(run: Run) -> str:
         images = f"{size} image" + ("s" if size > 1 else "")
         headers += [f"{images} (ms)", *list(COLUMNS)[1:]]
     rows = [
-        [name]
+        [escape(name)]
         + [
             cell
             for variants in by_size.values()

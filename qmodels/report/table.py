@@ -1,5 +1,6 @@
 """The study's table, made again from a run: size, accuracy, latency and memory by model."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from qmodels.gate import Entry, Key, Run
 from qmodels.measure.metric import Metric
 
 BATCH_SIZE = 1  # of the latency columns
+MARKUP = re.compile(r"[<>@`|*\n]|\]\(|://|www\.")
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ def summary_table(summary: Mapping[str, Sequence[Cell]]) -> str:
     ]
     headers = ["Model", *(column.heading for _, column in shown)]
     rows = [
-        [variant, *(cells[index].text(column) for index, column in shown)]
+        [escape(variant), *(cells[index].text(column) for index, column in shown)]
         for variant, cells in summary.items()
     ]
     return markdown(headers, rows)
@@ -107,6 +109,15 @@ def metric(run: Run, variant: str, name: str) -> Metric | None:
     entries = [e for e in run.entries.values() if e.variant == variant and name in e.metrics]
     single = [entry for entry in entries if entry.key.batch_size == BATCH_SIZE]
     return (single or entries)[0].metrics[name] if entries else None
+
+
+def escape(text: str) -> str:
+    """What a record says, as Markdown that shows it: markup, links and mentions as a code span."""
+    if not MARKUP.search(text):
+        return text
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    line = " ".join(text.split()).replace("|", "\\|")
+    return f"{fence} {line} {fence}"
 
 
 def markdown(

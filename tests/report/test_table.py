@@ -1,5 +1,7 @@
 from typing import Any
 
+import pytest
+
 from qmodels import report
 from qmodels.gate import Entry, Key, Provenance, Run
 from qmodels.measure.metric import make_metric
@@ -75,3 +77,18 @@ def test_accuracy_of_other_images_has_no_change() -> None:
     before = {ACCURACY: stored(ACCURACY, images=10_000, top1=73.65)}
     row = report.summary_table(report.summarize(RUN, before)).splitlines()[2]
     assert "73.15 |" in row
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("static-int8_jit 1.4 MB (+0.1), bench_size[fp32]", None),
+        ("<script>alert(1)</script>", "` <script>alert(1)</script> `"),
+        ("[x](https://evil.example)", "` [x](https://evil.example) `"),
+        ("@everyone", "` @everyone `"),
+        ("a|b\n\n# c", "` a\\|b # c `"),
+        ("`@b` ``c", "``` `@b` ``c ```"),
+    ],
+)
+def test_markup_of_a_record_is_a_code_span(text: str, shown: str | None) -> None:
+    assert report.escape(text) == (shown or text)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from qmodels.gate import Entry, Finding, Key, Run, lines
 from qmodels.report.changes import count_findings
@@ -11,6 +12,10 @@ from qmodels.system import packages, store
 from qmodels.system.errors import Unavailable, UserError
 
 LIMIT_BYTES = 3_000_000
+TITLES = {
+    "latency": "time of a forward with 1 image, ratio to fp32",
+    "size": "size of the files, ratio to fp32",
+}
 
 
 def write_page(
@@ -60,10 +65,7 @@ def describe(
     headings, variants, specs = content.variants(run, findings, stored, flipped)
     trade_offs = {
         f"trade-off-{prefer}": charts.trade_off(points, title)
-        for prefer, title in (
-            ("latency", "time of a forward with 1 image, ratio to fp32"),
-            ("size", "size of the files, ratio to fp32"),
-        )
+        for prefer, title in TITLES.items()
         if (points := charts.points(run, prefer))
     }
     return Content(
@@ -88,13 +90,7 @@ def render(content: Content) -> str:
     Raises:
         Unavailable: what draws is not installed.
     """
-    try:
-        import jinja2
-        import vl_convert
-    except ImportError as error:
-        raise Unavailable(
-            f"{error.name} is not installed, so no page was written: {packages.install('report')}"
-        ) from None
+    vl_convert, jinja2 = packages_of_extra()
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader(__name__, "."),
         autoescape=True,
@@ -104,4 +100,38 @@ def render(content: Content) -> str:
     )
     library = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", charts.VERSION)
     template = environment.get_template("template.html")
-    return template.render(page=content, library=library, columns=flips.COLUMNS)
+    return str(template.render(page=content, library=library, columns=flips.COLUMNS))
+
+
+def draw(run: Run, path: Path) -> None:
+    """Draw a run's accuracy against its latency as SVG; the same numbers give the same bytes.
+
+    Raises:
+        Unavailable: what draws is not installed.
+        UserError: the run has nothing to draw, or the file cannot be written.
+    """
+    points = charts.points(run, "latency")
+    if not points:
+        raise UserError(
+            "the run has no accuracy and latency of fp32, which others are compared with: "
+            "run `pytest benches` whole"
+        )
+    vl_convert, _ = packages_of_extra()
+    svg = vl_convert.vegalite_to_svg(charts.labelled(points, TITLES["latency"]), charts.VERSION)
+    store.write_text(path, svg)
+
+
+def packages_of_extra() -> tuple[Any, Any]:
+    """What draws charts, and what fills templates.
+
+    Raises:
+        Unavailable: one of them is not installed.
+    """
+    try:
+        import jinja2
+        import vl_convert
+    except ImportError as error:
+        raise Unavailable(
+            f"{error.name} is not installed, so nothing was drawn: {packages.install('report')}"
+        ) from None
+    return vl_convert, jinja2

@@ -200,6 +200,61 @@ def trade_off(points: Sequence[Point], title: str) -> Spec:
     }
 
 
+def labelled(points: Sequence[Point], title: str) -> Spec:
+    """``trade_off`` as a picture of its own: 760 pixels wide, on white, with every name.
+
+    Names stand in columns at both sides, from top to bottom as their points are: points of equal
+    speed lie on one another.
+    """
+    spec = trade_off(points, title)
+    low, high = min(point.x_low for point in points), max(point.x_high for point in points)
+    sides = {"left": low / 2.6, "right": 2.6 * high}
+    bottom, top = min(point.y_low for point in points), max(point.y_high for point in points)
+    columns: dict[str, list[Point]] = {"left": [], "right": []}
+    for point in sorted(points, key=lambda point: -point.y):
+        columns["left" if point.x < math.sqrt(low * high) else "right"].append(point)
+    names = [
+        {
+            **asdict(point),
+            "side": side,
+            "label_x": sides[side],
+            "label_y": top - (top - bottom) * (index + 0.5) / len(column),
+        }
+        for side, column in columns.items()
+        for index, point in enumerate(column)
+    ]
+    *layers, points_layer, _ = spec["layer"]
+    x, y = points_layer["encoding"]["x"], points_layer["encoding"]["y"]
+    x["scale"] |= {"domain": list(sides.values()), "padding": 0}
+    at_label: Spec = {"x": {**x, "field": "label_x"}, "y": {**y, "field": "label_y"}}
+    leaders: Spec = {
+        "mark": {"type": "rule", "opacity": 0.3},
+        "encoding": {
+            **at_label,
+            "x2": {"field": "x"},
+            "y2": {"field": "y"},
+            "color": {"value": OTHER_COLOR},
+        },
+    }
+    texts: list[Spec] = [
+        {
+            "transform": [{"filter": f"datum.side == '{side}'"}],
+            "mark": {"type": "text", "align": side, "stroke": "white", "strokeWidth": width},
+            "encoding": {**at_label, "text": {"field": "variant"}},
+        }
+        for side in columns
+        for width in (4, 0)  # white behind the letters, then they
+    ]
+    return {
+        **spec,
+        "data": {"values": names},
+        "width": 760,
+        "height": 400,
+        "background": "white",
+        "layer": [leaders, *layers, points_layer, *texts],
+    }
+
+
 X_LABELS = (("x", "ratio to fp32"), ("x_low", "from"), ("x_high", "to"))
 Y_LABELS = (("y", "change of top-1"), ("y_low", "from "), ("y_high", "to "))
 

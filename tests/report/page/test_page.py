@@ -4,6 +4,7 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import torch
@@ -15,12 +16,8 @@ from qmodels.report.page import charts, flips
 from qmodels.system.errors import Unavailable, UserError
 from tests.report.page.records import HOSTILE, LOST, WON, run
 
-STORED = (
-    Path(__file__).parents[3]
-    / "baselines"
-    / "linux-x86_64-avx512_bf16"
-    / "cifar100-resnet34-w64.json"
-)
+ROOT = Path(__file__).parents[3]
+STORED = ROOT / "baselines" / "linux-x86_64-avx512_bf16" / "cifar100-resnet34-w64.json"
 
 
 class Page(HTMLParser):
@@ -126,6 +123,33 @@ def test_points_are_ratios_with_intervals_and_the_study_among_them() -> None:
     assert points["fp32"].y_low == points["fp32"].y_high == 0
     assert [name for name, point in points.items() if point.front] == ["fp32", "onnx-int8"]
     assert charts.points(Run.from_entries(()), "latency") == []
+
+
+def test_the_readmes_picture_is_that_of_the_stored_run(tmp_path: Path) -> None:
+    path = tmp_path / "results.svg"
+    page.draw(gate.read_run(STORED), path)
+    words = [
+        ElementTree.parse(file).getroot().iter("{http://www.w3.org/2000/svg}text")
+        for file in (path, ROOT / "docs" / "results.svg")
+    ]
+    here, committed = ([word.text for word in of_file] for of_file in words)
+    assert len(here) > 22
+    assert here == committed, (
+        f"draw it again: qmodels report {STORED.relative_to(ROOT)} --svg docs/results.svg"
+    )
+
+
+@pytest.mark.parametrize("arithmetic", ["float16", "something else"])
+def test_any_arithmetic_has_a_color(arithmetic: str, tmp_path: Path) -> None:
+    page.draw(run(arithmetic=arithmetic), tmp_path / "results.svg")
+    assert f">{arithmetic}<" in (tmp_path / "results.svg").read_text()
+
+
+def test_a_run_without_latency_has_no_picture(tmp_path: Path) -> None:
+    sizes = [entry for entry in run().entries.values() if "size_bytes" in entry.metrics]
+    with pytest.raises(UserError, match="no accuracy and latency of fp32"):
+        page.draw(Run.from_entries(sizes), tmp_path / "results.svg")
+    assert not list(tmp_path.iterdir())
 
 
 def test_head_and_base_share_the_bins_of_a_distribution() -> None:
