@@ -102,7 +102,7 @@ class LayerSqnr(NamedTuple):
 
 @dataclass(frozen=True)
 class Details:
-    """What a run's record tells of a benchmark beside its metrics; a stored run keeps none of it.
+    """What a run's record holds for a benchmark beside its metrics; a stored run has none of it.
 
     Attributes:
         kernels: how many convolutions and linear layers each kernel ran in one forward.
@@ -161,7 +161,7 @@ class Entry:
         kernel_library: what executes on the machine class; the same name means the same counts.
         portable: whether the files are the same on every machine class, but for numbers in them.
         int8_saturates: whether int8 products overflow on this machine, where that is known.
-        details: what else the record tells.
+        details: what else the record holds.
         base: values of metrics that a base measured beside this run; None without a base.
         cpus: the number of processors that a latency process ran on, where it was told.
         timing: what pytest-benchmark measured.

@@ -1,4 +1,4 @@
-"""What a page says of a run, as plain values for the template."""
+"""What a page shows for a run, as plain values for the template."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -44,7 +44,7 @@ class MetricRow:
 
 @dataclass(frozen=True)
 class Variant:
-    """All that a page says of one variant.
+    """All that a page shows for one variant.
 
     Attributes:
         anchor: its identifier in the page.
@@ -226,7 +226,7 @@ def loading_code(entry: Entry) -> str:
 
 
 def machines(runs: Sequence[Run], max_drop: float) -> list[Machine]:
-    """The runs side by side, by machine class; empty where all are of one."""
+    """The runs side by side; empty where they come from one machine class."""
     columns = []
     for run in runs:
         classes = dict.fromkeys(entry.machine_class for entry in run.entries.values())

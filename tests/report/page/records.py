@@ -51,7 +51,7 @@ def benchmark(
 def variant(
     name: str, ratio: float, drop: float, *, lost: int = 0, won: int = 0, **extra: Any
 ) -> list[dict[str, Any]]:
-    """The benchmarks of a variant with all that a record may tell."""
+    """The benchmarks of a variant with all that a record may hold."""
     latency = {"latency_ms": make_metric("latency_ms", 10.5 * ratio)}
     if name != "fp32":
         samples = tuple(float(np.log(ratio * step)) for step in (0.98, 0.99, 1.01, 1.02))

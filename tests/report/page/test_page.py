@@ -86,16 +86,16 @@ def test_the_recommendation_comes_first(tmp_path: Path) -> None:
     assert places == sorted(places)
 
 
-def test_details_are_what_the_record_tells(tmp_path: Path) -> None:
+def test_details_are_those_of_the_record(tmp_path: Path) -> None:
     text = " ".join(" ".join(Page(write(tmp_path, run())).text).split())
-    for told in (
+    for shown in (
         "quantized::conv2d 36",
         "stem.conv 41.2 87.5",
         "aten::empty 4096 2048 7",
         "model.pt 1423164",
         f"{LOST} images that fp32 gets right are lost, {WON} that it gets wrong are won",
     ):
-        assert told in text, told
+        assert shown in text, shown
 
 
 def test_the_lines_that_load_a_variant_work(digits_network: object) -> None:
