@@ -30,10 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--markdown", action="store_true", help="all tables, as where the output is no terminal"
     )
-    parser.add_argument(
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument(
         "--study", action="store_true", help="print the study's numbers beside the run's instead"
     )
-    parser.add_argument(
+    instead.add_argument(
         "--html",
         type=Path,
         metavar="FILE.html",
@@ -46,13 +47,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="POINTS",
         help="of top-1 that the variant which the page recommends may lose (default: %(default)s)",
     )
-    parser.add_argument(
+    instead.add_argument(
         "--svg",
         type=Path,
         metavar="FILE.svg",
         help="draw the page's picture of accuracy against latency instead",
     )
-    parser.add_argument(
+    instead.add_argument(
         "--help-columns", action="store_true", help="explain the columns of the tables instead"
     )
 
@@ -60,7 +61,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the tables and the verdicts: those of the run, or new ones against ``--baseline``.
 
-    Exit status: 1 if a metric regressed, 3 if one is missing or undecided, else 0.
+    Exit status: 1 if a metric regressed, 3 if one is missing or undecided, else 0. Pages, pictures
+    and the study's numbers give no verdict: 0.
     """
     if arguments.help_columns:
         print(report.explain_columns())

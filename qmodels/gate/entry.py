@@ -1,14 +1,15 @@
 """One benchmark of a run as a value, read from pytest-benchmark's record of it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from qmodels.gate.ranks import Ranks
 from qmodels.measure.metric import Metric
 from qmodels.measure.operators import Row
 from qmodels.system.errors import UserError
 
+T = TypeVar("T")
 # Entries that differ in one of these measured different quantities. For machine classes see
 # ``comparable``.
 COMPARABILITY_KEYS = (
@@ -84,12 +85,14 @@ class Timing:
 
     Attributes:
         stats: of the timed rounds, in seconds.
+        seconds: of every timed round, where the record has them.
     """
 
     group: str | None = None
     param: str | None = None
     params: Mapping[str, Any] | None = None
     stats: Mapping[str, Any] = field(default_factory=dict)
+    seconds: tuple[float, ...] = ()
 
 
 class LayerSqnr(NamedTuple):
@@ -256,25 +259,26 @@ def entry(benchmark: Mapping[str, Any], *, file: str | None = None) -> Entry:
             nodeid=str(benchmark["fullname"]),
             machine_class=str(extra_info.get("machine_class")),
             arithmetic=str(extra_info.get("arithmetic")),
-            conditions={key: extra_info.get(key) for key in COMPARABILITY_KEYS},
+            conditions={key: scalar(extra_info.get(key)) for key in COMPARABILITY_KEYS},
             metrics={
                 name: Metric.from_record(record) for name, record in extra_info["metrics"].items()
             },
             provenance=Provenance.from_record(extra_info.get("provenance") or {}),
             unmeasured=dict(extra_info.get("unmeasured", {})),
-            images=extra_info.get("images"),
+            images=optional(int, extra_info.get("images")),
             ranks=None if ranks is None else Ranks.from_record(ranks),
             kernel_library=extra_info.get("kernel_library"),
             portable=bool(extra_info.get("portable", True)),
             int8_saturates=extra_info.get("int8_saturates"),
             details=Details.from_record(extra_info),
-            base=extra_info.get("base"),
+            base=optional(values, extra_info.get("base")),
             cpus=extra_info.get("cpus"),
             timing=Timing(
                 group=benchmark.get("group"),
                 param=benchmark.get("param"),
                 params=benchmark.get("params"),
-                stats=benchmark.get("stats", {}),
+                stats=dict(benchmark.get("stats") or {}),
+                seconds=tuple(map(float, (benchmark.get("stats") or {}).get("data") or ())),
             ),
             file=file,
         )
@@ -282,3 +286,20 @@ def entry(benchmark: Mapping[str, Any], *, file: str | None = None) -> Entry:
         raise MalformedEntry(f"an entry lacks {error}") from None
     except (UserError, TypeError, ValueError, AttributeError) as error:
         raise MalformedEntry(str(error)) from None
+
+
+def scalar(value: Any) -> Any:
+    """A value of a record that is no list and no mapping."""
+    if isinstance(value, list | dict):
+        raise TypeError(f"{value!r} is no single value")
+    return value
+
+
+def optional(convert: Callable[[Any], T], value: Any) -> T | None:
+    """A converted value; None where a record has none."""
+    return None if value is None else convert(value)
+
+
+def values(record: Mapping[str, Any]) -> dict[str, float]:
+    """Numbers by name."""
+    return {str(name): float(value) for name, value in record.items()}

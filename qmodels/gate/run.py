@@ -4,6 +4,7 @@ Raw records are read here and in ``entry``, and nowhere else. Stored files have 
 """
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -164,9 +165,26 @@ def read_json(path: Path) -> dict[str, Any]:
         UserError: the file can't be read, or holds something else.
     """
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        record = dict(
+            json.loads(
+                path.read_text(encoding="utf-8"), parse_constant=refuse_number, parse_float=finite
+            )
+        )
+        json.dumps(record, ensure_ascii=False).encode()  # half a surrogate pair is no text
+        return record
     except (OSError, ValueError, TypeError) as error:
         raise damage_error(f"run {path}", str(error)) from None
+
+
+def finite(text: str) -> float:
+    """A number of a record."""
+    value = float(text)
+    return value if math.isfinite(value) else refuse_number(text)
+
+
+def refuse_number(text: str) -> float:
+    """Raise ValueError: nothing that is measured is infinite, or no number."""
+    raise ValueError(f"it holds the number {text}")
 
 
 def ranks_path(path: Path) -> Path:

@@ -1,5 +1,6 @@
 """What a run of the benches measures: the command line's options, checked."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +66,8 @@ def read_settings(config: pytest.Config) -> Settings:
     checkpoint, dataset, architecture, width = chosen_network(option)
     if option.qmodels_threads < 1:
         raise UserError(f"--qmodels-threads {option.qmodels_threads}: choose 1 or more")
+    if not math.isfinite(option.qmodels_max_drop):
+        raise UserError(f"--qmodels-max-drop {option.qmodels_max_drop}: choose a number of points")
     if option.qmodels_update_baseline:
         check_update(config)
     baselines = config.rootpath / "baselines"

@@ -87,6 +87,7 @@ class Metric:
         try:
             ci = record.get("ci")
             tolerance = record.get("tolerance")
+            ci_level = record.get("ci_level")
             metric = Metric(
                 value=number(record["value"]),
                 unit=str(record["unit"]),
@@ -95,7 +96,7 @@ class Metric:
                 ci=None if ci is None else (float(ci[0]), float(ci[1])),
                 samples=tuple(float(sample) for sample in record.get("samples", ())),
                 confirmation=tuple(float(sample) for sample in record.get("confirmation", ())),
-                ci_level=record.get("ci_level"),
+                ci_level=None if ci_level is None else float(ci_level),
             )
         except (KeyError, TypeError, ValueError, IndexError, AttributeError):
             raise UserError(f"no metric: {record!r}") from None

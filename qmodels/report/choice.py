@@ -115,8 +115,7 @@ def choose(
         NothingMeasured: no variant has both accuracy and what is preferred.
         UserError: the margin is no number, or no variant has that runtime or batch size.
     """
-    if not math.isfinite(max_drop):
-        raise UserError(f"margin {max_drop}: choose a number of points, such as {MAX_DROP}")
+    check_margin(max_drop)
     sizes = list(speeds(run)) or [1]
     if batch_size is None:
         batch_size = min(sizes)
@@ -127,8 +126,8 @@ def choose(
     others = [c for name, c in measured.items() if name != REFERENCE and prefer in c.metrics]
     if not others:
         raise NothingMeasured(
-            f"no recommendation: this run has no variant with accuracy and {prefer}: "
-            "run `pytest benches` whole"
+            f"no recommendation: this run has no accuracy and {prefer} of a variant other than "
+            f"{REFERENCE}: run `pytest benches` whole"
         )
     if runtime:
         runtimes = sorted({candidate.runtime for candidate in others})
@@ -159,6 +158,12 @@ def choose(
     )
 
 
+def check_margin(max_drop: float) -> None:
+    """Raise UserError unless a margin is a finite number of points."""
+    if not math.isfinite(max_drop):
+        raise UserError(f"margin {max_drop}: choose a number of points, such as {MAX_DROP}")
+
+
 def candidates(run: Run, batch_size: int) -> dict[str, Candidate]:
     """The variants of which accuracy was measured and that run on the CPU, by name."""
     by_variant: dict[str, list[Entry]] = {}
@@ -184,14 +189,19 @@ def candidates(run: Run, batch_size: int) -> dict[str, Candidate]:
             arithmetic=evaluated.arithmetic,
             drop=evaluated.metrics["top1_drop"],
             images=evaluated.images,
-            metrics={key: value for key, value in metrics.items() if value is not None},
+            metrics={key: value for key, value in metrics.items() if value and is_positive(value)},
         )
     return measured
 
 
+def is_positive(metric: Metric) -> bool:
+    """Whether a metric and its interval are above zero, as ratios are made of it."""
+    return all(number > 0 for number in (metric.value, *(metric.ci or ())))
+
+
 def runs_on_gpu(entry: Entry) -> bool:
     """Whether a GPU executes the variant: its latency is not one of the CPU."""
-    return entry.conditions["gpu"] is not None
+    return bool(entry.conditions["gpu"])
 
 
 def runtime_of(entry: Entry) -> str:
@@ -205,22 +215,37 @@ def pick(candidates: Sequence[Candidate], prefer: str) -> tuple[Candidate, ...]:
     """The best, then those that are not distinguishable from it; empty without candidates.
 
     Of variants with equal files or memory the fastest is the best, and of equally fast ones that
-    with the least loss of accuracy.
+    with the least loss of accuracy. That one variant equals two others does not make these equal.
     """
-    ranked = sorted(candidates, key=lambda candidate: candidate.value(prefer))
-    equal = [c for c in ranked if c is ranked[0] or not differ(ranked[0], c, prefer)]
+    if not candidates:
+        return ()
+    least = min(candidates, key=lambda candidate: candidate.value(prefer))
+    equal = [c for c in candidates if c is least or not differ(least, c, prefer)]
     if prefer == "latency":
-        return tuple(sorted(equal, key=lambda candidate: candidate.interval[1]))
-    fastest = pick([c for c in equal if "latency" in c.metrics] or equal, "latency")
-    return (*fastest[:1], *(c for c in equal if c not in fastest[:1]))
+        equal.sort(key=lambda candidate: candidate.interval[1])
+        best = next(c for c in equal if c is least or not any(is_faster(d, c) for d in equal))
+    else:
+        best = pick([c for c in equal if "latency" in c.metrics] or equal, "latency")[0]
+    others = (c for c in equal if c is not best and not differ(best, c, prefer))
+    return (best, *others)
 
 
-def differ(least: Candidate, other: Candidate, prefer: str) -> bool:
-    """Whether a candidate surely has more than another of what is preferred."""
+def differ(first: Candidate, second: Candidate, prefer: str) -> bool:
+    """Whether two candidates surely differ in what is preferred.
+
+    Latencies without an interval differ as their medians do.
+    """
     if prefer in EQUAL:
-        return other.value(prefer) > (1 + EQUAL[prefer]) * least.value(prefer)
-    gain = speed_up(least, other)
-    return gain is not None and not gain.low <= 1 <= gain.high
+        low, high = sorted((first.value(prefer), second.value(prefer)))
+        return high > (1 + EQUAL[prefer]) * low
+    gain = speed_up(first, second)
+    return gain is None or not gain.low <= 1 <= gain.high
+
+
+def is_faster(first: Candidate, second: Candidate) -> bool:
+    """Whether a candidate is surely faster than another."""
+    gain = speed_up(first, second)
+    return gain is not None and gain.low > 1
 
 
 def speed_up(fast: Candidate, slow: Candidate) -> Interval | None:
@@ -286,7 +311,7 @@ def recommend(run: Run, max_drop: float) -> str:
     """The recommendation for the end of a run, or why there is none."""
     try:
         return choice_text(choose(run, max_drop))
-    except UserError as error:
+    except NothingMeasured as error:
         return wrap([str(error), *(paragraph.heading for paragraph in missing(run.skipped))])
 
 
@@ -320,8 +345,12 @@ def no_recommendation(choice: Choice, margin: str) -> list[Advice]:
     if choice.undecided:
         heading = f"undecided: no variant is shown to lose {margin}"
         nearest = min(choice.undecided, key=lambda candidate: candidate.interval[1])
-        least = math.ceil(100 * nearest.interval[1]) / 100
-        meets = [("meets", f"a margin of {least:.2f} points; more images narrow the interval")]
+        meets = []
+        if nearest.drop.ci:
+            least = math.ceil(100 * nearest.interval[1]) / 100
+            meets.append(
+                ("meets", f"a margin of {least:.2f} points; more images narrow the interval")
+            )
     else:
         heading = f"none: every variant loses more than {choice.max_drop:g} points of top-1"
         nearest = min(choice.exceeding, key=lambda candidate: candidate.interval[0])
@@ -362,7 +391,9 @@ def change(candidate: Candidate) -> str:
     """The change of top-1 against fp32, negative where accuracy is lost, and its interval."""
     low, high = candidate.interval
     lost, most, least = (f"{round(-end, 2) + 0:+.2f}" for end in (candidate.drop.value, high, low))
-    return f"top-1 {lost} points ({most} to {least}, {candidate.images} images)"
+    interval = f"{most} to {least}" if candidate.drop.ci else "no interval"
+    images = "" if candidate.images is None else f", {candidate.images} images"
+    return f"top-1 {lost} points ({interval}{images})"
 
 
 def within(low: float, high: float) -> str:
@@ -379,6 +410,8 @@ def confidence(candidate: Candidate) -> list[Advice]:
     if latency and latency.ci_level:
         processes = len(latency.samples) + len(latency.confirmation)
         levels.append(f"{100 * latency.ci_level:.0f} % for speed ({processes} processes)")
+    elif latency:
+        levels.append("none for speed, timed in too few processes")
     return [Advice(f"confidence of the intervals: {', '.join(levels)}")] if levels else []
 
 

@@ -15,8 +15,8 @@ playwright = pytest.importorskip("playwright.sync_api")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright")
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-SIZES = {"screen": {"width": 1280, "height": 900}, "telephone": {"width": 390, "height": 844}}
-POINT = ".mark-symbol path[aria-roledescription='point']"
+SIZES = {"screen": {"width": 1280, "height": 900}, "telephone": {"width": 360, "height": 780}}
+POINT = "#trade-off-latency .mark-symbol path[aria-label{}]"
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def page(browser: Any, written: Path, size: str, scheme: str) -> Iterator[Any]:
     opened.on("dialog", lambda dialog: heard.append(dialog.message))
     opened.on("request", lambda request: heard.append(request.url))
     opened.goto(written.as_uri())
-    opened.wait_for_selector("#trade-off-size svg")
+    opened.wait_for_selector("#trade-off-size svg", timeout=10_000)
     yield opened
     context.close()
     assert [line for line in heard if not line.startswith("data:")] == [written.as_uri()]
@@ -81,7 +81,12 @@ def open_all(page: Any) -> None:
 def test_it_fits_the_screen_and_draws_every_chart(page: Any, size: str) -> None:
     open_all(page)
     assert page.locator(".chart svg").count() == page.locator(".chart").count() == 2 + 2 * 4
-    assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size]["width"]
+    width = SIZES[size]["width"]
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    ends = page.eval_on_selector_all(
+        ".chart svg text", "all => all.map((text) => text.getBoundingClientRect().right)"
+    )
+    assert max(ends) <= width
 
 
 def test_contrast_names_and_roles_are_accessible(page: Any) -> None:
@@ -101,7 +106,7 @@ class TestOnAScreen:
         assert sorted(shown) == sorted(metric["value"] for metric in metrics)
 
     def test_hovering_names_a_variant_and_a_click_shows_it(self, page: Any) -> None:
-        point = page.locator(f"#trade-off-latency {POINT}").nth(1)
+        point = page.locator(POINT.format("='static-int8-jit'"))
         point.hover()
         tooltip = page.locator("#vg-tooltip-element.visible")
         assert "static-int8-jit" in tooltip.inner_text()
@@ -121,11 +126,23 @@ class TestOnAScreen:
         assert page.evaluate("document.activeElement.tagName") == "SUMMARY", reached
         assert page.locator("details[open] h3").first.inner_text() == "onnx-int8"
 
+    def test_an_address_leads_to_the_details(self, page: Any) -> None:
+        page.evaluate("location.hash = 'v1'")
+        page.wait_for_function("document.getElementById('v1').open")
+        page.evaluate("location.hash = 'gate'")
+        page.go_back()
+        assert page.evaluate("location.hash") == "#v1"
+
+    def test_a_tooltip_has_contrast(self, page: Any) -> None:
+        page.locator(POINT.format("='fp32'")).hover()
+        violations = axe.Axe().run(page, "#vg-tooltip-element").response["violations"]
+        assert not [rule for rule in violations if rule["id"] == "color-contrast"], violations
+
     def test_a_hostile_name_is_text(self, page: Any) -> None:
         open_all(page)
         link = page.locator("#trade-offs a", has_text="<script>alert(1)</script>")
         assert link.inner_text() == HOSTILE
-        point = page.locator(f"#trade-off-latency {POINT}").nth(3)
+        point = page.locator(POINT.format("^='<script>'"))
         point.hover()
         assert HOSTILE in page.locator("#vg-tooltip-element.visible").inner_text()
         assert page.locator("a[href*='evil']").count() == 0

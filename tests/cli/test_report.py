@@ -120,16 +120,19 @@ def test_every_column_is_explained(qmodels: Qmodels) -> None:
         assert re.search(rf"^  {re.escape(name)}  +\w", explained, re.MULTILINE), heading
 
 
-def test_a_page_of_several_runs_is_written(qmodels: Qmodels, tmp_path: Path) -> None:
+def test_a_page_is_written(qmodels: Qmodels, tmp_path: Path) -> None:
     path = tmp_path / "page.html"
     digits = STORED.with_name("digits-resnet34-w8.json")
-    result = qmodels(f"report {STORED} {STORED} --html {path}")
+    result = qmodels(f"report {STORED} --html {path}")
     assert result.status == 0, result.err
     assert re.fullmatch(rf"wrote {path}, 1\.\d MB\n", result.out)
     assert "cifar100-resnet34-w64" in path.read_text()
     for line, error in (
         (f"report {STORED} {digits}", "2 runs: name one, or write a page with --html"),
         (f"report {STORED} {digits} --html {path}", "give runs of one network"),
+        (f"report {STORED} {STORED} --html {path}", "two runs are of linux-x86_64-avx512_bf16"),
+        (f"report {STORED} --html {path} --svg {path}", "not allowed with argument"),
+        (f"report {STORED} --html {path} --max-drop nan", "margin nan: choose a number"),
     ):
         refused = qmodels(line)
         assert refused.status == 2

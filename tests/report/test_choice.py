@@ -14,6 +14,7 @@ from qmodels.system.errors import NothingMeasured, UserError
 from tests.report.test_speed import run
 
 ONNX = "onnx 1.23.2, onnxruntime 1.32.0"
+RATIOS = {"fast": 0.1, "slow": 0.9}
 PROCESSES = (0.97, 0.99, 1.01, 1.03)
 
 
@@ -124,11 +125,39 @@ def test_none_may_meet_the_margin_or_none_can() -> None:
 def test_what_the_processes_do_not_separate_is_not_distinguishable() -> None:
     apart = variant("apart", 0.1, (-0.1, 0.2), 0.28)
     assert names(report.choose(of(FP32, STATIC, apart))) == ["static"]
-    # Of three processes each, even complete separation happens by chance once in ten.
+    # Of three processes each, even complete separation happens by chance once in ten: no interval.
     few = PROCESSES[:3]
     fast = variant("fast", 0, (-0.1, 0.1), 0.1, processes=few)
     slow = variant("slow", 0, (-0.2, 0.2), 0.9, processes=few)
-    assert names(report.choose(of(FP32, fast, slow))) == ["fast", "slow"]
+    assert names(report.choose(of(FP32, fast, slow))) == ["fast"]
+
+
+def test_equality_does_not_carry_over() -> None:
+    noisy = variant("noisy", 0.2, (0.0, 0.3), 0.2, processes=(0.5, 1.0, 1.0, 2.0))
+    middle = variant("middle", 0.1, (0.0, 0.2), 0.21, processes=(1.0, 1.001, 1.002, 1.003))
+    accurate = variant("accurate", 0.0, (0.0, 0.1), 0.23, processes=(1.0, 1.001, 1.002, 1.003))
+    # The most accurate is not distinguishable from the noisy one, but surely slower than another.
+    assert names(report.choose(of(FP32, noisy, middle, accurate))) == ["middle", "noisy"]
+
+
+def test_a_single_process_has_no_interval() -> None:
+    alone = [variant(name, 0, (-0.1, 0.1), x, processes=(1.0,)) for name, x in RATIOS.items()]
+    choice = report.choose(of(FP32, *alone))
+    assert names(choice) == ["fast"]
+    assert "10.00 times the speed of fp32\n" in report.choice_text(choice)
+
+
+def test_odd_records_have_a_choice() -> None:
+    zero = variant("zero", 0, (-0.1, 0.1), 0.5)
+    zero[1]["extra_info"]["metrics"]["latency_ratio"] |= {"value": 0.0, "samples": []}
+    del zero[1]["extra_info"]["metrics"]["latency_ratio"]["confirmation"]
+    assert names(report.choose(of(FP32, STATIC, zero))) == ["static"]
+    unsure = variant("unsure", 0, (-0.1, 0.1), 0.5)
+    unsure[0]["extra_info"]["metrics"]["top1_drop"]["ci"] = None
+    unsure[0]["extra_info"]["images"] = None
+    choice = report.choose(of(FP32, unsure))
+    assert choice.status == 3
+    assert "nearest: unsure, top-1 +0.00 points (no interval)\n" in report.choice_text(choice)
 
 
 def test_of_equal_sizes_the_fastest_is_recommended() -> None:
@@ -201,11 +230,12 @@ def test_what_was_not_compared_is_said_with_the_reason() -> None:
 
 def test_a_run_that_measured_too_little_recommends_nothing() -> None:
     sizes = replace(of(FP32[2:], STATIC[2:]), skipped={"no TPU": ("a",)})
-    with pytest.raises(NothingMeasured, match="no variant with accuracy and latency"):
+    with pytest.raises(NothingMeasured, match="no accuracy and latency of a variant"):
         report.choose(sizes)
     assert report.recommend(sizes, 0.5).splitlines() == [
-        "no recommendation: this run has no variant with accuracy and latency: "
-        "run `pytest benches` whole",
+        "no recommendation: this run has no accuracy and latency of a variant other than fp32: run "
+        "`pytest",
+        "         benches` whole",
         "not measured: a: no TPU",
     ]
     with pytest.raises(UserError, match="margin nan: choose a number"):

@@ -1,6 +1,7 @@
 """A run as one file of HTML, which needs no network: text, tables and charts."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from qmodels.report.page.content import Content
 from qmodels.system import packages, store
 from qmodels.system.errors import Unavailable, UserError
 
-LIMIT_BYTES = 3_000_000
+LIMIT_BYTES = 3_000_000  # of a page; one that has more shows no images
 TITLES = {
     "latency": "time of a forward with 1 image, ratio to fp32",
     "size": "size of the files, ratio to fp32",
@@ -43,7 +44,10 @@ def write_page(
         Unavailable: what draws is not installed.
         UserError: the runs are of several networks, or the file cannot be written.
     """
-    text = render(describe(runs, findings, stored, about=about, max_drop=max_drop))
+    content = describe(runs, findings, stored, about=about, max_drop=max_drop)
+    text = render(content)
+    if len(text.encode()) > LIMIT_BYTES:
+        text = render(replace(content, picture=""))
     store.write_text(path, text)
     return len(text.encode())
 

@@ -67,7 +67,8 @@ def points(run: Run, prefer: str) -> list[Point]:
         if prefer in candidate.metrics
     ]
     marked = [Point(**(asdict(p) | {"front": on_front(p, of_run)})) for p in of_run]
-    return marked + [of_study(model, prefer) for model in study.MODELS]
+    # Points that come later are drawn above: fp32's own above that of the study.
+    return [of_study(model, prefer) for model in study.MODELS] + marked
 
 
 def point(candidate: Candidate, prefer: str, unit: float) -> Point:
@@ -145,7 +146,7 @@ def trade_off(points: Sequence[Point], title: str) -> Spec:
         *({"field": name, "title": label, "format": ".3f"} for name, label in X_LABELS),
         *({"field": name, "title": label, "format": "+.2f"} for name, label in Y_LABELS),
     ]
-    rule = {"type": "rule", "opacity": 0.4, "aria": False}
+    rule = {"type": "rule", "opacity": 0.8, "aria": False}
     return {
         **base(f"Change of top-1 by {title}, for each variant"),
         "data": {"values": [asdict(point) for point in points]},
@@ -172,30 +173,39 @@ def trade_off(points: Sequence[Point], title: str) -> Spec:
                 "encoding": {"x": {**x, "field": "x_low"}, "x2": {"field": "x_high"}, "y": y},
             },
             {
-                "mark": {"type": "point", "filled": True, "size": 90, "cursor": "pointer"},
+                "mark": {
+                    "type": "point",
+                    "filled": True,
+                    "opacity": 1,
+                    "size": 90,
+                    "cursor": "pointer",
+                },
                 "encoding": {
                     "x": x,
                     "y": y,
                     "shape": {
                         "field": "source",
                         "title": "measured by",
-                        "legend": {"symbolFillColor": OTHER_COLOR},
+                        "legend": {"symbolFillColor": OTHER_COLOR, "orient": "bottom"},
                         "scale": {"domain": [HERE, STUDY], "range": ["circle", "diamond"]},
                     },
                     "tooltip": tooltip,
                     "description": {"field": "variant"},
                 },
             },
-            {
-                "transform": [front],
-                "mark": {"type": "text", "align": "left", "dx": 8, "dy": 10, "aria": False},
-                "encoding": {
-                    "x": x,
-                    "y": y,
-                    "text": {"field": "variant"},
-                    "color": {"value": OTHER_COLOR},
-                },
-            },
+            *(
+                {
+                    "transform": [front, {"filter": f"datum.x {side} {middle(points)}"}],
+                    "mark": {"type": "text", "align": align, "dx": dx, "dy": 10, "limit": 140},
+                    "encoding": {
+                        "x": x,
+                        "y": y,
+                        "text": {"field": "variant"},
+                        "color": {"value": OTHER_COLOR},
+                    },
+                }
+                for side, align, dx in (("<", "left", 8), (">=", "right", -8))
+            ),
         ],
     }
 
@@ -212,7 +222,7 @@ def labelled(points: Sequence[Point], title: str) -> Spec:
     bottom, top = min(point.y_low for point in points), max(point.y_high for point in points)
     columns: dict[str, list[Point]] = {"left": [], "right": []}
     for point in sorted(points, key=lambda point: -point.y):
-        columns["left" if point.x < math.sqrt(low * high) else "right"].append(point)
+        columns["left" if point.x < middle(points) else "right"].append(point)
     names = [
         {
             **asdict(point),
@@ -223,7 +233,7 @@ def labelled(points: Sequence[Point], title: str) -> Spec:
         for side, column in columns.items()
         for index, point in enumerate(column)
     ]
-    *layers, points_layer, _ = spec["layer"]
+    *layers, points_layer, _, _ = spec["layer"]
     x, y = points_layer["encoding"]["x"], points_layer["encoding"]["y"]
     x["scale"] |= {"domain": list(sides.values()), "padding": 0}
     at_label: Spec = {"x": {**x, "field": "label_x"}, "y": {**y, "field": "label_y"}}
@@ -257,6 +267,11 @@ def labelled(points: Sequence[Point], title: str) -> Spec:
 
 X_LABELS = (("x", "ratio to fp32"), ("x_low", "from"), ("x_high", "to"))
 Y_LABELS = (("y", "change of top-1"), ("y_low", "from "), ("y_high", "to "))
+
+
+def middle(points: Sequence[Point]) -> float:
+    """The middle of a logarithmic axis."""
+    return math.sqrt(min(p.x_low for p in points) * max(p.x_high for p in points))
 
 
 def ticks(points: Sequence[Point]) -> list[float]:
@@ -301,7 +316,7 @@ def distribution(sides: Mapping[str, Sequence[float]]) -> Spec:
                 "type": "quantitative",
                 "bin": "binned",
                 "axis": {"tickCount": 6},
-                "title": "ms of a forward; the slowest 1 % count as the last bar",
+                "title": "ms of a forward",
                 "scale": {"zero": False},
             },
             "x2": {"field": "to"},

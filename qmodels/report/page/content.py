@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from qmodels.gate import Details, Entry, Failure, Finding, Key, Run
 from qmodels.gate.verdict import readable
 from qmodels.measure.metric import Metric
-from qmodels.report.choice import Advice, Choice, advice, choose
+from qmodels.report.choice import Advice, advice, choose
 from qmodels.report.overview import overview
 from qmodels.report.page import charts
 from qmodels.report.page.charts import Spec
 from qmodels.report.page.flips import Flipped
 from qmodels.report.speed import speeds
 from qmodels.report.table import metric, values_before
-from qmodels.system.errors import UserError
+from qmodels.system.errors import NothingMeasured, UserError
 
 
 @dataclass(frozen=True)
@@ -69,12 +69,12 @@ class Machine:
     """A run among others.
 
     Attributes:
-        best: the variant that it recommends; a dash without one.
+        best: the variant that it recommends; None without one.
         cells: of each variant: speed-up over fp32, change of top-1.
     """
 
     machine_class: str
-    best: str
+    best: str | None
     cells: Mapping[str, tuple[str, str]]
 
 
@@ -86,7 +86,7 @@ class Content:
         about: lines on who measured what, and what it was compared with.
         headings: of the overview.
         charts: specifications by identifier.
-        machines: of all runs, where they are of several machine classes.
+        machines: the runs, where there are several.
         picture: the flipped images as a data URI, tiles in a row; empty without any.
     """
 
@@ -103,13 +103,10 @@ class Content:
     picture: str = ""
     anchors: Mapping[str, str] = field(default_factory=dict)
 
-
-def choice_of(run: Run, max_drop: float) -> Choice | None:
-    """The choice of a run; None where it measured too little."""
-    try:
-        return choose(run, max_drop)
-    except UserError:
-        return None
+    @property
+    def names(self) -> list[str]:
+        """The variants of all machines."""
+        return list(dict.fromkeys(name for machine in self.machines for name in machine.cells))
 
 
 def variants(
@@ -125,6 +122,7 @@ def variants(
         flipped: images by variant.
     """
     headings, *rows = overview(run, findings, run.failures)
+    networks = float_networks()
     verdicts = {(finding.key, finding.metric): finding.verdict for finding in findings}
     described: list[Variant] = []
     specs: dict[str, Spec] = {}
@@ -144,7 +142,7 @@ def variants(
                 ],
                 details=merge([entry.details for entry in entries]),
                 charts=list(own),
-                code=loading_code(entries[0]) if entries else "",
+                code=loading_code(entries[0], networks) if entries else "",
                 flipped=flipped.get(name),
             )
         )
@@ -157,10 +155,10 @@ def variant_charts(entries: Sequence[Entry]) -> dict[str, Spec]:
     for entry in entries:
         if entry.details.layers:
             shown["noise"] = charts.noise(entry.details.layers)
-        seconds = entry.timing.stats.get("data") if entry.key.bench == "bench_latency" else None
+        seconds = entry.timing.seconds if entry.key.bench == "bench_latency" else ()
         if seconds:
             base = entry.details.base_seconds
-            sides = {"head": seconds} | ({"base": base} if base else {})
+            sides = {"head": seconds, "base": base} if base else {charts.HERE: seconds}
             shown[f"times-{entry.key.batch_size}"] = charts.distribution(sides)
     return shown
 
@@ -212,27 +210,49 @@ def change(now: float, before: float, metric: Metric) -> str:
     return f"{100 * (now / before - 1):+.2f} %" if before else ""
 
 
-def loading_code(entry: Entry) -> str:
-    """Five lines that load a variant as it was measured."""
-    dataset, width = entry.conditions["dataset"], entry.conditions["width"]
-    architecture = entry.conditions["architecture"]
+def float_networks() -> dict[str, tuple[str, str]]:
+    """The name and the data set of known float networks, by the digests of their weights.
+
+    The digest of fake-quantized weights leads to the network that these were trained from.
+    """
+    from qmodels.training import checkpoints  # torch takes seconds, and the rest needs none
+
+    known = checkpoints.known()
+    by_sha256 = {checkpoint.sha256: checkpoint for checkpoint in known}
+    named = {}
+    for checkpoint in known:
+        parent = by_sha256.get(checkpoint.parent or "")
+        source = parent if checkpoint.quantization_aware else checkpoint
+        if source:
+            named[checkpoint.digest] = source.path.stem, source.dataset
+    return named
+
+
+def loading_code(entry: Entry, networks: Mapping[str, tuple[str, str]]) -> str:
+    """Five lines that load a variant as it was measured; empty where its weights aren't known."""
+    name, dataset = networks.get(str(entry.conditions["checkpoint"]), ("", ""))
+    if not name:
+        return ""
     return (
         "from qmodels import data, variants\n"
         "from qmodels.training import checkpoints, networks\n"
-        f"checkpoint = checkpoints.find({architecture!r}, {width!r}, {dataset!r})\n"
+        f"checkpoint = checkpoints.resolve({name!r})\n"
         f"network = networks.network(checkpoint, data.load({dataset!r}))\n"
         f"forward = variants.build(variants.select({entry.variant!r})[0], network).load()\n"
     )
 
 
 def machines(runs: Sequence[Run], max_drop: float) -> list[Machine]:
-    """The runs side by side; empty where they come from one machine class."""
-    columns = []
+    """The runs side by side; empty where there is one.
+
+    Raises:
+        UserError: two of them are of the same machine class.
+    """
+    columns: list[Machine] = []
     for run in runs:
         classes = dict.fromkeys(entry.machine_class for entry in run.entries.values())
         names = dict.fromkeys(entry.variant for entry in run.entries.values())
         single = speeds(run).get(1, {})
-        choice = choice_of(run, max_drop)
         cells = {}
         for name in names:
             drop = metric(run, name, "top1_drop")
@@ -240,14 +260,24 @@ def machines(runs: Sequence[Run], max_drop: float) -> list[Machine]:
                 f"{single[name].over_fp32:.2f}" if name in single else "-",
                 f"{-drop.value + 0:+.2f}" if drop else "-",
             )
-        best = choice.best[0].variant if choice and choice.best else "-"
-        columns.append(Machine(", ".join(classes), best, cells))
-    return columns if len({column.machine_class for column in columns}) > 1 else []
+        name = ", ".join(classes)
+        if name in [column.machine_class for column in columns]:
+            raise UserError(f"two runs are of {name}: name one of each machine class")
+        columns.append(Machine(name, best_variant(run, max_drop), cells))
+    return columns if len(columns) > 1 else []
+
+
+def best_variant(run: Run, max_drop: float) -> str | None:
+    """The variant that a run recommends; None without one."""
+    try:
+        return next((candidate.variant for candidate in choose(run, max_drop).best), None)
+    except NothingMeasured:
+        return None
 
 
 def recommendation(run: Run, max_drop: float) -> list[Advice]:
     """The recommendation of a run, or why there is none."""
     try:
         return advice(choose(run, max_drop))
-    except UserError as error:
+    except NothingMeasured as error:
         return [Advice(str(error))]

@@ -72,6 +72,7 @@ def flipped_images(run: Run) -> tuple[dict[str, Flipped], str]:
         name: masks_of(other, reference)
         for name, other in ranks.items()
         if other.images == reference.images == whole
+        and len(other.values) == len(reference.values) == len(order)
     }
     counts = Counter(
         int(index) for lost, won in masks.values() for index in np.flatnonzero(lost | won)

@@ -1,4 +1,4 @@
-"use strict";
+// A module: the library's own names are in the page's scope.
 const charts = JSON.parse(document.getElementById("charts").textContent);
 const anchors = new Map(Object.entries(JSON.parse(document.getElementById("anchors").textContent)));
 const drawn = new Set();
@@ -9,20 +9,29 @@ async function draw(id) {
   drawn.add(id);
   const options = { actions: false, renderer: "svg", tooltip: { theme: "custom" } };
   const { view } = await vegaEmbed(`#${id}`, charts[id], options);
-  view.addEventListener("click", (event, item) => show(anchors.get(item?.datum?.variant)));
-}
-
-// Open the details of a variant, and go there.
-function show(anchor) {
-  const details = anchor && document.getElementById(anchor);
-  if (!details) return;
-  details.open = true;
-  details.scrollIntoView();
-  details.querySelector("summary").focus({ preventScroll: true });
+  view.addEventListener("click", (event, item) => {
+    const anchor = anchors.get(item?.datum?.variant);
+    if (anchor) go(`#${anchor}`);
+  });
 }
 
 function drawIn(element) {
   for (const chart of element.querySelectorAll(".chart")) draw(chart.id);
+}
+
+// Go to a part of the page as a link does, which alone would take the focus away.
+function go(hash) {
+  if (hash !== location.hash) history.pushState(null, "", hash);
+  show();
+}
+
+// Open what the address names, and go there.
+function show() {
+  const part = location.hash && document.getElementById(location.hash.slice(1));
+  if (!part) return;
+  if (part.tagName === "DETAILS") part.open = true;
+  part.scrollIntoView();
+  part.querySelector("summary")?.focus({ preventScroll: true });
 }
 
 drawIn(document.getElementById("trade-offs"));
@@ -31,9 +40,9 @@ for (const details of document.querySelectorAll("details")) {
 }
 document.addEventListener("click", (event) => {
   const link = event.target.closest?.("a[href^='#']");
-  if (!link) return;
-  event.preventDefault(); // going to a fragment would take the focus away
-  history.pushState(null, "", link.hash);
-  show(link.hash.slice(1));
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  go(link.hash);
 });
-if (location.hash) show(location.hash.slice(1));
+addEventListener("hashchange", show);
+show();

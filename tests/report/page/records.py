@@ -8,9 +8,11 @@ from qmodels import data
 from qmodels.gate import Run
 from qmodels.gate.ranks import Ranks, collect
 from qmodels.measure.metric import make_metric
+from qmodels.training import checkpoints
 
 HOSTILE = "<script>alert(1)</script> [x](https://evil.example) @everyone"
 LOST, WON = 5, 3
+DIGEST = next(c.digest for c in checkpoints.known() if c.dataset == "digits" and not c.parent)
 
 
 def digits_ranks(lost: int = 0, won: int = 0) -> Ranks:
@@ -38,7 +40,7 @@ def benchmark(
         "width": 8,
         "arithmetic": "float32" if variant == "fp32" else "int8",
         "machine_class": "linux-x86_64-avx2",
-        "checkpoint": "weights",
+        "checkpoint": DIGEST,
         "images": 596,
         "metrics": {key: metric.as_record() for key, metric in metrics.items()},
         **extra,

@@ -101,6 +101,8 @@ def test_details_are_those_of_the_record(tmp_path: Path) -> None:
 def test_the_lines_that_load_a_variant_work(digits_network: object) -> None:
     [code] = {v.code for v in page.describe([run()], (), {}, about=(), max_drop=0.5).variants[-1:]}
     assert len(code.splitlines()) == 5
+    unknown = page.describe([run(checkpoint="of others")], (), {}, about=(), max_drop=0.5)
+    assert {variant.code for variant in unknown.variants} == {""}
     names: dict[str, Any] = {}
     exec(code, names)
     assert names["forward"](torch.zeros(2, 3, 32, 32)).shape == (2, 10)
@@ -182,11 +184,37 @@ def test_images_that_are_not_packaged_are_not_shown() -> None:
     assert flips.flipped_images(other) == ({}, "")
 
 
+def test_ranks_of_another_length_are_not_shown() -> None:
+    short = run()
+    for entry in short.entries.values():
+        if entry.ranks and entry.variant == "onnx-int8":
+            object.__setattr__(entry.ranks, "values", entry.ranks.values[:10])
+    flipped, _ = flips.flipped_images(short)
+    assert set(flipped) == {"static-int8-jit"}
+
+
+def test_a_page_that_is_too_large_has_no_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "image/webp" in write(tmp_path, run())
+    monkeypatch.setattr(page, "LIMIT_BYTES", 1000)
+    html = write(tmp_path, run())
+    assert "image/webp" not in html
+    assert 'class="tile"' not in html
+    assert "<small>1</small>" in html, "their number is shown"
+
+
 def test_machines_stand_side_by_side(tmp_path: Path) -> None:
     text = " ".join(Page(write(tmp_path, run(), run(machine_class="linux-arm64"))).text)
     assert "The best choice is the same:" in text
     assert "onnx-int8 on linux-arm64" in text
-    assert "Machines" not in " ".join(Page(write(tmp_path, run(), run())).text)
+    entries = run(machine_class="linux-arm64", hostile=True).entries
+    small = Run.from_entries(e for e in entries.values() if e.key.bench == "bench_accuracy")
+    described = page.describe([run(), small], (), {}, about=(), max_drop=0.5)
+    assert [machine.best for machine in described.machines] == ["onnx-int8", None]
+    assert HOSTILE in described.names, "the first run has not measured it"
+    with pytest.raises(UserError, match="two runs are of linux-x86_64-avx2: name one of each"):
+        write(tmp_path, run(), run())
     with pytest.raises(UserError, match="the runs are of digits-resnet34-w8, other: give"):
         write(tmp_path, run(), run(network="other"))
 
