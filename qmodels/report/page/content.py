@@ -246,7 +246,7 @@ def machines(runs: Sequence[Run], max_drop: float) -> list[Machine]:
     """The runs side by side; empty where there is one.
 
     Raises:
-        UserError: two of them are of the same machine class.
+        UserError: two of them have the same machine class.
     """
     columns: list[Machine] = []
     for run in runs:
