@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,14 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of a stored run."""
+    path = tmp_path_factory.mktemp("stored") / "page.html"
+    cli.main(["report", "cifar100-resnet34-w16", "--html", str(path)])
+    return path
+
+
+@pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page of two machine classes, one of whose variants has a hostile name."""
     folder = tmp_path_factory.mktemp("page")
@@ -56,7 +65,14 @@ def scheme(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def page(browser: Any, written: Path, size: str, scheme: str) -> Iterator[Any]:
     """The page, opened; it fails the test if it asks for anything or reports an error."""
-    context = browser.new_context(viewport=SIZES[size], color_scheme=scheme)
+    with opened_page(browser, written, viewport=SIZES[size], color_scheme=scheme) as opened:
+        yield opened
+
+
+@contextmanager
+def opened_page(browser: Any, written: Path, **options: Any) -> Iterator[Any]:
+    """A page; at the end, what it asked for and reported is checked."""
+    context = browser.new_context(**options)
     opened = context.new_page()
     heard: list[str] = []
     opened.on("console", lambda message: heard.append(message.text))
@@ -87,6 +103,11 @@ def test_it_fits_the_screen_and_draws_every_chart(page: Any, size: str) -> None:
         ".chart svg text", "all => all.map((text) => text.getBoundingClientRect().right)"
     )
     assert max(ends) <= width
+
+
+def test_the_page_of_a_stored_run_reports_nothing(browser: Any, stored: Path) -> None:
+    with opened_page(browser, stored) as page:
+        open_all(page)
 
 
 def test_contrast_names_and_roles_are_accessible(page: Any) -> None:

@@ -205,6 +205,8 @@ def trade_off(points: Sequence[Point], title: str) -> Spec:
                     },
                 }
                 for side, align, dx in (("<", "left", 8), (">=", "right", -8))
+                # Vega warns of a layer without data.
+                if any(p.front and (p.x < middle(points)) == (side == "<") for p in points)
             ),
         ],
     }
@@ -233,7 +235,7 @@ def labelled(points: Sequence[Point], title: str) -> Spec:
         for side, column in columns.items()
         for index, point in enumerate(column)
     ]
-    *layers, points_layer, _, _ = spec["layer"]
+    *layers, points_layer = (part for part in spec["layer"] if part["mark"]["type"] != "text")
     x, y = points_layer["encoding"]["x"], points_layer["encoding"]["y"]
     x["scale"] |= {"domain": list(sides.values()), "padding": 0}
     at_label: Spec = {"x": {**x, "field": "label_x"}, "y": {**y, "field": "label_y"}}
