@@ -23,8 +23,8 @@ PREFERENCES: Mapping[str, str] = {
     "size": "the smallest",
     "memory": "the one with the least memory",
 }
-# Values that differ by less are equal. Files hold names and paddings of some kilobytes; of the
-# same code, memory differs by 3 % between processes.
+# Values that differ by less are equal: names and paddings in files, and for memory the largest
+# tolerance of the gate on one host.
 EQUAL = {"size": 0.01, "memory": 0.03}
 
 
@@ -126,8 +126,8 @@ def choose(
     others = [c for name, c in measured.items() if name != REFERENCE and prefer in c.metrics]
     if not others:
         raise NothingMeasured(
-            f"no recommendation: this run has no accuracy and {prefer} of a variant other than "
-            f"{REFERENCE}: run `pytest benches` whole"
+            f"no recommendation: no variant but {REFERENCE} has accuracy and {prefer}: "
+            "run `pytest benches` whole"
         )
     if runtime:
         runtimes = sorted({candidate.runtime for candidate in others})
@@ -289,7 +289,10 @@ def unmeasured(
 
 @dataclass(frozen=True)
 class Advice:
-    """A paragraph of a recommendation: a heading, and labelled lines; a label may go on."""
+    """A paragraph of a recommendation: a heading, and labelled lines.
+
+    An empty label continues the one before.
+    """
 
     heading: str
     lines: tuple[tuple[str, str], ...] = ()

@@ -34,7 +34,7 @@ def test_what_cannot_be_chosen_from_is_one_line(
 ) -> None:
     sizes = write_run("sizes.json", size_bytes=1e6)
     for line, status, error in (
-        (f"choose {sizes}", 3, "no recommendation: this run has no accuracy and latency"),
+        (f"choose {sizes}", 3, "no recommendation: no variant but fp32 has accuracy and latency"),
         (f"choose {STORED} --runtime tvm", 2, "--runtime tvm: no variant of the run has it"),
         (f"choose {STORED} --max-drop nan", 2, "margin nan: choose a number of points"),
         (f"choose {tmp_path / 'gone.json'}", 2, "does not exist"),

@@ -63,7 +63,7 @@ def test_what_was_skipped_is_said_with_the_reason(run: Run, baseline: Path, tmp_
     [(reason, skipped)] = gate.read_run(record).skipped.items()
     assert reason.startswith("no NVIDIA GPU: ")
     assert skipped == ("cuda-fp32", "cuda-fp16")
-    assert "\nno recommendation: this run has no accuracy and latency" in result.stdout
+    assert "\nno recommendation: no variant but fp32 has accuracy and latency" in result.stdout
     assert "\nnot measured: cuda-fp32, cuda-fp16: no NVIDIA GPU: " in result.stdout
     alone = run("benches/bench_size.py", "--qmodels-variants=cuda-fp32")
     assert "\nnot measured: cuda-fp32: no NVIDIA GPU: " in alone.stdout

@@ -230,12 +230,11 @@ def test_what_was_not_compared_is_said_with_the_reason() -> None:
 
 def test_a_run_that_measured_too_little_recommends_nothing() -> None:
     sizes = replace(of(FP32[2:], STATIC[2:]), skipped={"no TPU": ("a",)})
-    with pytest.raises(NothingMeasured, match="no accuracy and latency of a variant"):
+    with pytest.raises(NothingMeasured, match="no variant but fp32 has accuracy and latency"):
         report.choose(sizes)
     assert report.recommend(sizes, 0.5).splitlines() == [
-        "no recommendation: this run has no accuracy and latency of a variant other than fp32: run "
-        "`pytest",
-        "         benches` whole",
+        "no recommendation: no variant but fp32 has accuracy and latency: run `pytest benches` "
+        "whole",
         "not measured: a: no TPU",
     ]
     with pytest.raises(UserError, match="margin nan: choose a number"):

@@ -44,10 +44,10 @@ def write_page(
         Unavailable: what draws is not installed.
         UserError: the runs are of several networks, or the file cannot be written.
     """
-    content = describe(runs, findings, stored, about=about, max_drop=max_drop)
-    text = render(content)
+    page = describe(runs, findings, stored, about=about, max_drop=max_drop)
+    text = render(page)
     if len(text.encode()) > LIMIT_BYTES:
-        text = render(replace(content, picture=""))
+        text = render(replace(page, picture=""))
     store.write_text(path, text)
     return len(text.encode())
 
@@ -88,13 +88,13 @@ def describe(
     )
 
 
-def render(content: Content) -> str:
+def render(page: Content) -> str:
     """The page as HTML. Whatever comes from a record is escaped.
 
     Raises:
         Unavailable: what draws is not installed.
     """
-    vl_convert, jinja2 = packages_of_extra()
+    vl_convert, jinja2 = import_extra()
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader(__name__, "."),
         autoescape=True,
@@ -104,7 +104,7 @@ def render(content: Content) -> str:
     )
     library = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", charts.VERSION)
     template = environment.get_template("template.html")
-    return str(template.render(page=content, library=library, columns=flips.COLUMNS))
+    return str(template.render(page=page, library=library, columns=flips.COLUMNS))
 
 
 def draw(run: Run, path: Path) -> None:
@@ -120,13 +120,13 @@ def draw(run: Run, path: Path) -> None:
             "the run has no accuracy and latency of fp32, which others are compared with: "
             "run `pytest benches` whole"
         )
-    vl_convert, _ = packages_of_extra()
+    vl_convert, _ = import_extra()
     svg = vl_convert.vegalite_to_svg(charts.labelled(points, TITLES["latency"]), charts.VERSION)
     store.write_text(path, svg)
 
 
-def packages_of_extra() -> tuple[Any, Any]:
-    """What draws charts, and what fills templates.
+def import_extra() -> tuple[Any, Any]:
+    """The packages of the extra: what draws charts, and what fills templates.
 
     Raises:
         Unavailable: one of them is not installed.

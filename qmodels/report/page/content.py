@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from qmodels.gate import Details, Entry, Failure, Finding, Key, Run
+from qmodels.gate import Details, Entry, Failure, Finding, Key, LayerSqnr, Run
 from qmodels.gate.verdict import readable
 from qmodels.measure.metric import Metric
 from qmodels.report.choice import Advice, advice, choose
@@ -43,6 +43,15 @@ class MetricRow:
 
 
 @dataclass(frozen=True)
+class Table:
+    """A table of a variant; the first column is text, the others are numbers."""
+
+    title: str
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str | int]]
+
+
+@dataclass(frozen=True)
 class Variant:
     """All that a page shows for one variant.
 
@@ -50,15 +59,18 @@ class Variant:
         anchor: its identifier in the page.
         cells: its row of the overview, without the name.
         details: of all its benchmarks.
-        chart: identifiers of its charts.
+        tables: of its kernels, the profiler and its files, where the record has them.
+        charts: identifiers of its charts.
         code: lines that load it.
+        flipped: images; None where the record has no predictions.
     """
 
     anchor: str
     name: str
     cells: Sequence[str]
     metrics: Sequence[MetricRow]
-    details: Details
+    layers: Sequence[LayerSqnr]
+    tables: Sequence[Table]
     charts: Sequence[str]
     code: str
     flipped: Flipped | None = None
@@ -85,9 +97,12 @@ class Content:
     Attributes:
         about: lines on who measured what, and what it was compared with.
         headings: of the overview.
+        gate: how many findings there are of each kind; empty without any.
+        lines: the findings that are not ok.
         charts: specifications by identifier.
         machines: the runs, where there are several.
         picture: the flipped images as a data URI, tiles in a row; empty without any.
+        anchors: of the variants, by name.
     """
 
     network: str
@@ -140,7 +155,8 @@ def variants(
                     for entry in entries
                     for key, value in entry.metrics.items()
                 ],
-                details=merge([entry.details for entry in entries]),
+                layers=[layer for entry in entries for layer in entry.details.layers],
+                tables=[table for entry in entries for table in tables(entry.details)],
                 charts=list(own),
                 code=loading_code(entries[0], networks) if entries else "",
                 flipped=flipped.get(name),
@@ -163,14 +179,22 @@ def variant_charts(entries: Sequence[Entry]) -> dict[str, Spec]:
     return shown
 
 
-def merge(details: Sequence[Details]) -> Details:
-    """The details of several benchmarks; each bench records others."""
-    return Details(
-        kernels={name: count for part in details for name, count in part.kernels.items()},
-        layers=tuple(layer for part in details for layer in part.layers),
-        profile=tuple(row for part in details for row in part.profile),
-        files={path: size for part in details for path, size in part.files.items()},
-    )
+def tables(details: Details) -> list[Table]:
+    """What the record of one benchmark holds beside its metrics."""
+    shown = [
+        Table(
+            "Kernels of convolutions and linear layers",
+            ("kernel", "calls"),
+            list(details.kernels.items()),
+        ),
+        Table(
+            "What torch's profiler saw allocated",
+            ("operator", "bytes", "without callees", "calls"),
+            [(row.name, row.cpu_bytes, row.self_cpu_bytes, row.calls) for row in details.profile],
+        ),
+        Table("Files", ("file", "bytes"), list(details.files.items())),
+    ]
+    return [table for table in shown if table.rows]
 
 
 def metric_row(
