@@ -1,15 +1,20 @@
 """What a backend is: one object that knows all of one runtime."""
 
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
 from torch import Tensor, nn
 
+from qmodels.network.layers import Layer
 from qmodels.system import machine
 from qmodels.system.errors import Obstacle
+
+# Forwards before those that are profiled: runtimes set up, and just-in-time compilers replace code.
+UNTIMED = 5
 
 # Images (N, C, H, W) float32 to logits (N, classes) float32.
 ForwardFn = Callable[[Tensor], Tensor]
@@ -33,12 +38,44 @@ class Kernel:
 
 
 @dataclass(frozen=True)
+class Step:
+    """Something that ran in a forward, as the runtime's own profiler saw it.
+
+    Attributes:
+        layer: the convolution or linear layer that it multiplied; None if it is no layer.
+        operation: the operator or kernel.
+        start: seconds since the forward began.
+        seconds: how long it took.
+    """
+
+    layer: str | None
+    operation: str
+    start: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ProfiledForward:
+    """A forward under a profiler: seconds of all of it, and what ran in it, in that order."""
+
+    seconds: float
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True)
 class LayerNoise:
     """SQNR of one layer's output, in decibels: of quantization, and of the runtime."""
 
     layer: str
     quantization_db: float
     runtime_db: float
+
+
+def time_forward(forward: ForwardFn, images: Tensor) -> float:
+    """Seconds of one forward."""
+    started = time.perf_counter()
+    forward(images)
+    return time.perf_counter() - started
 
 
 class Stored(Protocol):
@@ -151,5 +188,21 @@ class Backend(ABC):
 
         Returns:
             None where the runtime does not show its layers.
+        """
+        return None
+
+    def profile(
+        self, artifact: Stored, layers: Sequence[Layer], images: Tensor, forwards: int
+    ) -> list[ProfiledForward] | None:
+        """Run forwards under the runtime's own profiler, after some that are not profiled.
+
+        Args:
+            layers: of the float network, in the order that it runs them.
+            images: (N, C, H, W) float32.
+            forwards: how many to profile.
+
+        Returns:
+            A value for each forward, or their mean in a single one, whichever the profiler
+            gives. None where the runtime has no profiler.
         """
         return None

@@ -5,15 +5,19 @@ with its arguments. So it can count the kernels and their work, and compute the 
 arithmetic.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from qmodels.backends.base import ForwardFn, Kernel
+from qmodels.backends.base import ForwardFn, Kernel, ProfiledForward, Step
+from qmodels.network.layers import Layer, assign
+
+FORWARD = "qmodels forward"
 
 
 @dataclass(frozen=True)
@@ -21,13 +25,13 @@ class Product:
     """A convolution or linear layer as it was called, and what it gave.
 
     Attributes:
-        weight: float32, dequantized if it was quantized.
-        output: float32, likewise.
+        weight: the shape of its weight, (out, in / groups, ...).
+        output: float32, dequantized if it was quantized.
         integer: whether the operator multiplies int8.
     """
 
     operator: str
-    weight: Tensor
+    weight: tuple[int, ...]
     output: Tensor
     integer: bool
 
@@ -42,7 +46,7 @@ def kernels(forward: ForwardFn, images: Tensor) -> list[Kernel]:
 
 def macs(product: Product) -> int:
     """Multiply-accumulates: each output is a sum over all but the first dimension of weights."""
-    return product.output.numel() * product.weight[0].numel()
+    return product.output.numel() * prod(product.weight[1:])
 
 
 def products(forward: ForwardFn, images: Tensor, *, exactly: bool = False) -> list[Product]:
@@ -62,12 +66,53 @@ def products(forward: ForwardFn, images: Tensor, *, exactly: bool = False) -> li
             if name in WEIGHTS:
                 integer = name.startswith("quantized::") and not name.endswith("fp16")
                 plain = out.dequantize() if out.is_quantized else out
-                recorded.append(Product(name, WEIGHTS[name](args), plain, integer))
+                weight = tuple(WEIGHTS[name](args).shape)
+                recorded.append(Product(name, weight, plain, integer))
             return out
 
     with torch.inference_mode(), Recorder():  # type: ignore[no-untyped-call]
         forward(images)
     return recorded
+
+
+def profile(
+    forward: ForwardFn, layers: Sequence[Layer], images: Tensor, forwards: int
+) -> list[ProfiledForward]:
+    """What torch's profiler sees of forwards; see ``Backend.profile``."""
+    names = assign((product.weight for product in products(forward, images)), layers)
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    with torch.inference_mode(), torch.profiler.profile(activities=activities) as profiler:
+        for _ in range(forwards):
+            with torch.profiler.record_function(FORWARD):
+                forward(images)
+    events: Any = profiler.events()
+    return [read(event, iter(names)) for event in events if event.name == FORWARD]
+
+
+def read(event: Any, names: Iterator[str | None]) -> ProfiledForward:
+    """A forward from its event in the profile.
+
+    Args:
+        names: of the layers of the products in it.
+    """
+    started = event.time_range.start
+    steps = []
+    for operator in operators(event):
+        layer = next(names) if operator.name in WEIGHTS else None
+        span = operator.time_range
+        steps.append(
+            Step(layer, operator.name, 1e-6 * (span.start - started), 1e-6 * span.elapsed_us())
+        )
+    return ProfiledForward(1e-6 * event.time_range.elapsed_us(), tuple(steps))
+
+
+def operators(event: Any) -> Iterator[Any]:
+    """The outermost operators in an event of the profile; functions of TorchScript are none."""
+    for inner in event.cpu_children:
+        if "::" in inner.name:
+            yield inner
+        else:
+            yield from operators(inner)
 
 
 def reference(forward: ForwardFn) -> ForwardFn:
@@ -139,19 +184,19 @@ EXACT: dict[str, Callable[[Any], tuple[Tensor, float, int]]] = {
 
 
 def unpack_weight(packed: Any) -> Tensor:
-    """The weight of a quantized convolution, float32."""
+    """The weight of a quantized convolution."""
     weight: Tensor = torch.ops.quantized.conv2d_unpack(packed)[0]
-    return weight.dequantize()
+    return weight
 
 
-# By operator that multiplies: its weight, float32.
+# By operator that multiplies: its weight.
 WEIGHTS: dict[str, Callable[[Any], Tensor]] = {
     "quantized::conv2d": lambda a: unpack_weight(a[1]),
     "quantized::conv2d_relu": lambda a: unpack_weight(a[1]),
     "quantized::conv2d_add": lambda a: unpack_weight(a[2]),
     "quantized::conv2d_add_relu": lambda a: unpack_weight(a[2]),
-    "quantized::linear": lambda a: torch.ops.quantized.linear_unpack(a[1])[0].dequantize(),
-    "quantized::linear_dynamic": lambda a: a[1].unpack()[0].dequantize(),
+    "quantized::linear": lambda a: torch.ops.quantized.linear_unpack(a[1])[0],
+    "quantized::linear_dynamic": lambda a: a[1].unpack()[0],
     "quantized::linear_dynamic_fp16": lambda a: a[1].unpack()[0],
     "aten::conv2d": lambda a: a[1],
     "aten::convolution": lambda a: a[1],

@@ -4,28 +4,25 @@ What is stored is what runs: a package is loaded without compiling. Its kernels 
 torch's dispatcher, so the proof that they ran is what oneDNN says of itself.
 """
 
-import ctypes
 import os
 import platform
-import re
 import shlex
 import shutil
-import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 from packaging.version import Version
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from qmodels.backends import archive
-from qmodels.backends.base import Backend, ForwardFn, Kernel, Stored
+from qmodels.backends import archive, onednn_log
+from qmodels.backends.base import Backend, ForwardFn, Kernel, ProfiledForward, Stored
+from qmodels.network.layers import Layer
 from qmodels.system import store
 from qmodels.system.errors import Obstacle, UserError, first_line
 
@@ -39,16 +36,6 @@ NEEDS_NAME_OF_SOURCE = Version(torch.__version__) < Version("2.10")
 SCRATCH = "TORCHINDUCTOR_CACHE_DIR"
 # Of a graph for any number of images, and of one for a single image.
 MANY, SINGLE = "many.pt2", "one.pt2"
-# A primitive that ran: its kind, implementation, tensors and problem.
-EXECUTED = re.compile(
-    r"^onednn_verbose,(?:v\d+,)?primitive,exec,cpu,"
-    r"(?P<kind>convolution|inner_product|matmul),(?P<implementation>[^,]+),[^,]*,"
-    r"(?P<tensors>[^,]*),[^,]*,[^,]*,(?P<problem>[^,]+),"
-)
-CONVOLVED = re.compile(
-    r"mb(?P<mb>\d+)_ic(?P<ic>\d+)oc(?P<oc>\d+)_ih\d+oh(?P<oh>\d+)kh(?P<kh>\d+).*"
-    r"_iw\d+ow(?P<ow>\d+)kw(?P<kw>\d+)"
-)
 
 
 @dataclass(frozen=True)
@@ -126,7 +113,13 @@ class Inductor(Backend):
 
     def kernels(self, forward: ForwardFn, artifact: Stored, images: Tensor) -> list[Kernel]:
         """What oneDNN's log says that it executed."""
-        return [kernel for line in verbose(forward, images) if (kernel := read(line)) is not None]
+        return onednn_log.kernels(forward, images)
+
+    def profile(
+        self, artifact: Stored, layers: Sequence[Layer], images: Tensor, forwards: int
+    ) -> list[ProfiledForward] | None:
+        """The primitives of oneDNN; what Inductor compiled itself is the time between them."""
+        return onednn_log.profile(self.load(artifact), layers, images, forwards)
 
     def reference(self, model: Exported) -> ForwardFn:
         """The quantized graph, operator by operator: its products are of dequantized values."""
@@ -242,48 +235,3 @@ def open_package(package: Path) -> ForwardFn:
         return logits
 
     return forward
-
-
-def verbose(forward: ForwardFn, images: Tensor) -> list[str]:
-    """OneDNN's log of the second of two forwards: the first one sets up."""
-    with torch.inference_mode():
-        forward(images)
-        with tempfile.TemporaryFile() as log:
-            with output_to(log), torch.backends.mkldnn.verbose(1):
-                forward(images)
-            log.seek(0)
-            return log.read().decode(errors="replace").splitlines()
-
-
-@contextmanager
-def output_to(file: IO[bytes]) -> Iterator[None]:
-    """Send what C code prints to a file while the block lasts."""
-    libc = ctypes.CDLL(None)
-    sys.stdout.flush()
-    libc.fflush(None)
-    saved = os.dup(1)
-    try:
-        os.dup2(file.fileno(), 1)
-        yield
-    finally:
-        libc.fflush(None)
-        os.dup2(saved, 1)
-        os.close(saved)
-
-
-def read(line: str) -> Kernel | None:
-    """The kernel in a line of oneDNN's log; None if the line is about something else."""
-    match = EXECUTED.match(line)
-    if match is None:
-        return None
-    tensors, problem = match["tensors"], match["problem"]
-    convolution = CONVOLVED.search(problem)
-    if convolution is not None:
-        count = prod(int(convolution[name]) for name in ("mb", "ic", "oc", "oh", "kh", "ow", "kw"))
-    elif match["kind"] == "matmul":  # as 1x512:512x100
-        left, right = (side.split("x") for side in problem.split(":")[:2])
-        count = prod(map(int, left)) * int(right[-1])
-    else:  # an inner product, as mb1ic512oc100
-        count = prod(map(int, re.findall(r"\d+", problem)))
-    int8 = bool(re.search(r"src:[us]8", tensors)) and "wei:s8" in tensors
-    return Kernel(problem, f"{match['kind']} {match['implementation']}", count, int8)

@@ -3,6 +3,7 @@
 import json
 import re
 import tempfile
+from collections.abc import Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,11 +13,22 @@ import torch
 from torch import Tensor, nn
 
 from qmodels.backends import onnxruntime_session
-from qmodels.backends.base import Backend, ForwardFn, Kernel, LayerNoise, Stored
+from qmodels.backends.base import (
+    UNTIMED,
+    Backend,
+    ForwardFn,
+    Kernel,
+    LayerNoise,
+    ProfiledForward,
+    Step,
+    Stored,
+    time_forward,
+)
 from qmodels.backends.onnxruntime_session import FILE
 from qmodels.network import onnx_graph
 from qmodels.network.evaluation import sqnr_db
 from qmodels.network.fusion import fuse
+from qmodels.network.layers import Layer, owner
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -50,18 +62,36 @@ class OnnxRuntime(Backend):
         import onnx
 
         path = artifact.folder / FILE
-        shapes = onnx_graph.weight_shapes(onnx.load(path))
-        with tempfile.TemporaryDirectory() as scratch:
-            prefix = str(Path(scratch, "profile"))
-            opened = session(str(path), enable_profiling=True, profile_file_prefix=prefix)
-            as_forward(opened)(images)
-            events = json.loads(Path(opened.end_profiling()).read_text(encoding="utf-8"))
+        layers = onnx_graph.layers(onnx.load(path))
         return [
-            kernel(event, shapes)
-            for event in events
-            if event.get("cat") == "Node"
-            and event["name"].endswith("_kernel_time")
-            and MULTIPLYING.search(event["args"]["op_name"])
+            kernel(event, layers)
+            for event in profile_events(path, images, forwards=1)[1]
+            if is_node(event) and MULTIPLYING.search(event["args"]["op_name"])
+        ]
+
+    def profile(
+        self, artifact: Stored, layers: Sequence[Layer], images: Tensor, forwards: int
+    ) -> list[ProfiledForward] | None:
+        """What the profiler of a session sees, in whole microseconds."""
+        import onnx
+
+        path = artifact.folder / FILE
+        nodes = {
+            name: owner(layer.name, layers)
+            for name, layer in onnx_graph.layers(onnx.load(path)).items()
+        }
+        seconds, events = profile_events(path, images, forwards=UNTIMED + forwards)
+        runs = [event for event in events if event["name"] == "model_run"]
+        return [
+            ProfiledForward(
+                elapsed,
+                tuple(
+                    step(event, run["ts"], nodes)
+                    for event in events
+                    if is_node(event) and 0 <= event["ts"] - run["ts"] <= run["dur"]
+                ),
+            )
+            for elapsed, run in zip(seconds[UNTIMED:], runs[UNTIMED:], strict=True)
         ]
 
     def reference(self, model: "ModelProto") -> ForwardFn:
@@ -120,17 +150,42 @@ def as_forward(opened: Any) -> ForwardFn:
     return lambda images: torch.from_numpy(forward(images.numpy()))
 
 
-def kernel(event: dict[str, Any], shapes: dict[str, tuple[int, ...]]) -> Kernel:
+def profile_events(
+    path: Path, images: Tensor, *, forwards: int
+) -> tuple[list[float], list[dict[str, Any]]]:
+    """Seconds of forwards under the profiler of a session, and all events of its profile."""
+    with tempfile.TemporaryDirectory() as scratch:
+        prefix = str(Path(scratch, "profile"))
+        opened = session(str(path), enable_profiling=True, profile_file_prefix=prefix)
+        forward = as_forward(opened)
+        seconds = [time_forward(forward, images) for _ in range(forwards)]
+        events = json.loads(Path(opened.end_profiling()).read_text(encoding="utf-8"))
+    return seconds, events
+
+
+def is_node(event: dict[str, Any]) -> bool:
+    """Whether an event of the profile is a node that ran."""
+    return event.get("cat") == "Node" and event["name"].endswith("_kernel_time")
+
+
+def step(event: dict[str, Any], started: float, nodes: Mapping[str, str | None]) -> Step:
+    """An event of the profile, of a forward that started at some microsecond."""
+    operator = event["args"]["op_name"]
+    layer = nodes.get(APPENDED.sub("", event["name"])) if MULTIPLYING.search(operator) else None
+    return Step(layer, operator, 1e-6 * (event["ts"] - started), 1e-6 * event["dur"])
+
+
+def kernel(event: dict[str, Any], layers: Mapping[str, Layer]) -> Kernel:
     """An event of the profile; one of a layer that the graph does not have multiplied nothing."""
     operator = event["args"]["op_name"]
-    layer = APPENDED.sub("", event["name"])
+    name = APPENDED.sub("", event["name"])
     ((_, output),) = event["args"]["output_type_shape"][0].items()
     integer = bool(INTEGER.match(operator))
     macs = 0
-    if layer in shapes:
-        weight = shapes[layer]
+    if name in layers:
+        weight = layers[name].weight
         macs = positions(output, weight[0], integer=integer) * prod(weight)
-    return Kernel(layer, operator, macs, integer)
+    return Kernel(name, operator, macs, integer)
 
 
 def positions(output: list[int], channels: int, *, integer: bool) -> int:

@@ -1,5 +1,7 @@
 """OpenVINO: graphs in its intermediate representation, executed by its CPU plugin."""
 
+import statistics
+from collections.abc import Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -9,11 +11,23 @@ import torch
 from torch import Tensor
 
 from qmodels.backends import openvino_network
-from qmodels.backends.base import Backend, ForwardFn, Kernel, Stored
+from qmodels.backends.base import (
+    UNTIMED,
+    Backend,
+    ForwardFn,
+    Kernel,
+    ProfiledForward,
+    Step,
+    Stored,
+    time_forward,
+)
 from qmodels.backends.openvino_network import FILE
 from qmodels.network import onnx_graph
+from qmodels.network.layers import Layer, owner
 
 MULTIPLYING = ("Convolution", "FullyConnected", "MatMul")
+# What a layer's node may be joined with.
+FUSED = ("Add", "Multiply", "Relu")
 INTEGERS = ("u8", "i8")
 # Of a graph with fake-quantization: compute as it is written, without lowering it to integers.
 UNLOWERED = {"LP_TRANSFORMS_MODE": "NO"}
@@ -43,10 +57,8 @@ class OpenVino(Backend):
         network = compile_network(artifact.folder / FILE, PERF_COUNT=True)
         as_forward(network)(images)
         executed_kernels = []
-        for node in network.get_runtime_model().get_ordered_ops():
-            facts = {name: str(value.value) for name, value in node.get_rt_info().items()}
-            executed = facts["execTimeMcs"] != "not_executed"
-            if facts["layerType"] in MULTIPLYING and executed:
+        for node, facts in executed_nodes(network):
+            if facts["layerType"] in MULTIPLYING:
                 weight = node.input(1).get_partial_shape().to_shape()
                 # Of convolutions (out, in, height, width); of linear layers (out, in) or (in, out).
                 channels = node.output(0).get_partial_shape()[1].get_length()
@@ -62,6 +74,38 @@ class OpenVino(Backend):
                     )
                 )
         return executed_kernels
+
+    def profile(
+        self, artifact: Stored, layers: Sequence[Layer], images: Tensor, forwards: int
+    ) -> list[ProfiledForward] | None:
+        """The counters of the execution graph, which are means in whole microseconds.
+
+        They have no starting times: steps follow each other without the gaps between them.
+        """
+        path = artifact.folder / FILE
+        by_name = owners(openvino_network.core().read_model(path), layers)
+        network = compile_network(path, PERF_COUNT=True)
+        forward = as_forward(network)
+        for _ in range(UNTIMED):
+            forward(images)
+        before = {
+            node.get_friendly_name(): microseconds(facts) for node, facts in executed_nodes(network)
+        }
+        seconds = [time_forward(forward, images) for _ in range(forwards)]
+        steps, start = [], 0.0
+        for node, facts in executed_nodes(network):
+            # The means are of all forwards, those before the timed ones too.
+            untimed = UNTIMED * before.get(node.get_friendly_name(), 0)
+            timed = (UNTIMED + forwards) * microseconds(facts) - untimed
+            elapsed = 1e-6 * max(0, timed) / forwards
+            names = facts["originalLayersNames"].split(",")
+            if facts["layerType"] not in MULTIPLYING:
+                names = []
+            layer = next((by_name[name] for name in names if name in by_name), None)
+            operation = f"{facts['layerType']} {facts['primitiveType']}"
+            steps.append(Step(layer, operation, start, elapsed))
+            start += elapsed
+        return [ProfiledForward(statistics.median(seconds), tuple(steps))]
 
     def reference(self, model: Any) -> ForwardFn:
         """The graph as it is written: products of fake-quantized values in float32."""
@@ -83,6 +127,40 @@ BACKEND = OpenVino()
 def compile_network(model: Any, **options: Any) -> Any:
     """A graph, in a file or memory, compiled for as many threads as torch has."""
     return openvino_network.compile_network(model, torch.get_num_threads(), **options)
+
+
+def executed_nodes(network: Any) -> list[tuple[Any, dict[str, str]]]:
+    """The nodes of the execution graph that ran, and what it says of each, in their order."""
+    nodes = [
+        (node, {name: str(value.value) for name, value in node.get_rt_info().items()})
+        for node in network.get_runtime_model().get_ordered_ops()
+    ]
+    ran = [(node, facts) for node, facts in nodes if facts["execTimeMcs"] != "not_executed"]
+    return sorted(ran, key=lambda node_facts: int(node_facts[1]["execOrder"]))
+
+
+def microseconds(facts: Mapping[str, str]) -> int:
+    """How long a node took, in the mean of all forwards."""
+    return int(facts["execTimeMcs"])
+
+
+def owners(model: Any, layers: Sequence[Layer]) -> dict[str, str]:
+    """The layer that a node multiplies, by the node's name.
+
+    Sums and ReLUs behind it count as well: a node of the execution graph may have their names.
+    """
+    by_name: dict[str, str] = {}
+    for node in model.get_ordered_ops():
+        name, kind = node.get_friendly_name(), node.get_type_name()
+        layer = None
+        if kind in MULTIPLYING:
+            layer = owner(name.partition("/")[0], layers)
+        elif kind in FUSED:
+            inputs = (value.get_node().get_friendly_name() for value in node.input_values())
+            layer = next((by_name[name] for name in inputs if name in by_name), None)
+        if layer is not None:
+            by_name[name] = layer
+    return by_name
 
 
 def as_forward(network: Any) -> ForwardFn:

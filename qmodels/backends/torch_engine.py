@@ -2,6 +2,7 @@
 
 import platform
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Self
@@ -10,10 +11,18 @@ import torch
 from torch import Tensor, nn
 
 from qmodels.backends import dispatch
-from qmodels.backends.base import Backend, ForwardFn, Kernel, LayerNoise, Stored
+from qmodels.backends.base import (
+    Backend,
+    ForwardFn,
+    Kernel,
+    LayerNoise,
+    ProfiledForward,
+    Stored,
+)
 from qmodels.network import eager_quantization
 from qmodels.network.evaluation import sqnr_db
 from qmodels.network.fusion import fuse
+from qmodels.network.layers import Layer, assign, executed
 from qmodels.system import machine
 from qmodels.system.errors import Obstacle
 
@@ -115,22 +124,16 @@ class TorchBackend(Backend):
     def layer_noise(
         self, artifact: Stored, model: nn.Module, images: Tensor
     ) -> list[LayerNoise] | None:
-        """Noise of every operator that multiplied. Layers are recognized by their weights."""
+        """Noise of every operator that multiplied."""
         forward = self.load(artifact)
-        fused = fuse(model)
-        layers = {
-            name.removesuffix(".0"): module.weight.detach()
-            for name, module in fused.named_modules()
-            if isinstance(module, nn.Conv2d | nn.Linear)
-        }
-        outputs = float_outputs(fused, images)
+        ran = dispatch.products(forward, images)
+        reference = dispatch.products(forward, images, exactly=True)
+        names = assign((product.weight for product in ran), executed(model, images[:1]))
+        outputs = float_outputs(fuse(model), images)
         noise = []
-        for runtime, exact in zip(
-            dispatch.products(forward, images),
-            dispatch.products(forward, images, exactly=True),
-            strict=True,
-        ):
-            layer = nearest(runtime.weight, layers)
+        for layer, runtime, exact in zip(names, ran, reference, strict=True):
+            if layer is None:
+                continue
             # An operator that also adds gives the output of the block that the layer is in.
             source = layer.rpartition(".")[0] if "_add" in runtime.operator else layer
             noise.append(
@@ -141,6 +144,12 @@ class TorchBackend(Backend):
                 )
             )
         return noise
+
+    def profile(
+        self, artifact: Stored, layers: Sequence[Layer], images: Tensor, forwards: int
+    ) -> list[ProfiledForward] | None:
+        """What torch's profiler sees."""
+        return dispatch.profile(self.load(artifact), layers, images, forwards)
 
 
 def float_outputs(fused: nn.Module, images: Tensor) -> dict[str, Tensor]:
@@ -158,9 +167,3 @@ def float_outputs(fused: nn.Module, images: Tensor) -> dict[str, Tensor]:
         for handle in handles:
             handle.remove()
     return outputs
-
-
-def nearest(weight: Tensor, layers: dict[str, Tensor]) -> str:
-    """The layer whose weight one of the same shape comes from."""
-    alike = {name: other for name, other in layers.items() if other.shape == weight.shape}
-    return min(alike, key=lambda name: float((alike[name] - weight).pow(2).sum()))

@@ -1,55 +1,133 @@
-"""Show the noise of quantization and of the runtime, layer by layer."""
+"""Show the time of a forward and the noise of quantization, layer by layer."""
 
 import argparse
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 
 from tabulate import tabulate
 
 from qmodels import variants
+from qmodels.backends.base import LayerNoise
 from qmodels.cli import common
-from qmodels.measure import layers
+from qmodels.measure import layer_times, layers
+from qmodels.measure.layer_times import Profile
+from qmodels.report import trace
+from qmodels.system import store
 from qmodels.system.errors import UserError
 
 EXAMPLE = "qmodels layers static-int8-jit"
+NO_LAYER = "not a layer"
+# Percent between the sum of the rows and a forward without the profiler.
+MOST_DIFFERENCE = 10.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    parser.add_argument("variant", help="a quantized variant of TorchScript or ONNX")
+    parser.add_argument("variant", help="a variant that runs on a CPU")
     common.add_network(parser)
     common.add_checkpoint(parser)
     parser.add_argument(
-        "--images", type=int, default=100, help="of the test split (default: %(default)s)"
+        "--batch-size", type=int, default=1, help="of the timed forwards (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--threads", type=int, default=1, help="of the timed forwards (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--images",
+        type=int,
+        default=100,
+        help="of the test split, for noise (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--trace", type=Path, metavar="FILE", help="write the forwards for ui.perfetto.dev"
     )
     common.add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Print a table of signal-to-noise ratios.
+    """Print a table of milliseconds and signal-to-noise ratios.
 
     Quantization is compared with the float network, the runtime with the same quantized network in
     reference arithmetic.
     """
+    for option in ("batch_size", "threads"):
+        if getattr(arguments, option) < 1:
+            flag = f"--{option.replace('_', '-')}"
+            raise UserError(f"{flag} {getattr(arguments, option)}: choose 1 or more")
     network = common.trained_network(arguments)
     variant, *others = variants.select(arguments.variant)
     if others:
         raise UserError(f"{arguments.variant} are {1 + len(others)} variants: choose one of them")
     dataset = network.dataset
     common.check_images(arguments.images, dataset.test)
-    noise = layers.noise(
-        variants.build(variant, network, console=common.PROGRESS),
-        network.load(),
-        dataset.normalize(dataset.test.first(arguments.images).images),
-    )
-    if not noise:
-        raise UserError(
-            f"{variant.name} shows no quantized layers: choose one of TorchScript or ONNX, as "
-            "static-int8-jit or onnx-int8"
+    artifact = variants.build(variant, network, console=common.PROGRESS)
+    with common.PROGRESS.status(f"profiling {variant.name}"):
+        profile = layer_times.profile(artifact, arguments.batch_size, arguments.threads)
+    images = dataset.normalize(dataset.test.first(arguments.images).images)
+    with common.PROGRESS.status(f"measuring the noise of {variant.name}"):
+        noise = {layer.layer: layer for layer in layers.noise(artifact, network.load(), images)}
+    print(as_json(profile, noise) if arguments.json else as_table(profile, noise, arguments))
+    if arguments.trace:
+        store.write_text(arguments.trace, trace.trace_json(variant.name, profile.forwards))
+        common.PROGRESS.print(f"wrote {arguments.trace}: open it at https://ui.perfetto.dev")
+
+
+def as_json(profile: Profile, noise: Mapping[str, LayerNoise]) -> str:
+    """Seconds of a forward, and a record for each layer; noise is null where it has none."""
+    rows = []
+    for layer in profile.layers:
+        decibels = noise.get(layer.layer)
+        rows.append(
+            {
+                **asdict(layer),
+                "quantization_db": decibels and decibels.quantization_db,
+                "runtime_db": decibels and decibels.runtime_db,
+            }
         )
-    if arguments.json:
-        print(json.dumps([asdict(layer) for layer in noise]))
-        return
-    rows = [(layer.layer, layer.quantization_db, layer.runtime_db) for layer in noise]
-    headers = ("Layer", "Quantization (dB)", "Runtime (dB)")
-    print(tabulate(rows, headers, tablefmt="pipe", floatfmt=".1f"))
+    return json.dumps(
+        {
+            "layers": rows,
+            "not_a_layer_seconds": profile.other_seconds,
+            "profiled_seconds": profile.seconds,
+            "forward_seconds": profile.forward_seconds,
+        }
+    )
+
+
+def as_table(
+    profile: Profile, noise: Mapping[str, LayerNoise], arguments: argparse.Namespace
+) -> str:
+    """A row for each layer, one for what is none, and their sum beside the forward's time."""
+    whole = profile.seconds
+
+    def times(name: str, seconds: float) -> list[str]:
+        return [name, f"{1e3 * seconds:.3f}", f"{100 * seconds / whole:.1f}"]
+
+    rows = []
+    for layer in profile.layers:
+        decibels = noise.get(layer.layer)
+        values = (decibels.quantization_db, decibels.runtime_db) if decibels else (None, None)
+        shown = ["" if value is None else f"{value:.1f}" for value in values]
+        rows.append([*times(layer.layer, layer.seconds), *shown, layer.operation])
+    rows.append([*times(NO_LAYER, profile.other_seconds), "", "", ""])
+    rows.append([*times("sum", whole), "", "", ""])
+    headers = ["Layer", "ms", "%", "Quantization (dB)", "Runtime (dB)", "Kernel"]
+    align = ("left", "right", "right", "right", "right", "left")
+    table = tabulate(rows, headers, tablefmt="pipe", disable_numparse=True, colalign=align)
+    images, threads = arguments.batch_size, arguments.threads
+    difference = 100 * (whole / profile.forward_seconds - 1)
+    lines = [
+        f"a forward without the profiler: {1e3 * profile.forward_seconds:.3f} ms "
+        f"({images} image{'s'[: images > 1]}, {threads} thread{'s'[: threads > 1]}); "
+        f"the sum differs by {difference:+.1f} %"
+    ]
+    if abs(difference) > MOST_DIFFERENCE:
+        lines.append(
+            "the profiler takes much of such a short forward: see longer ones with --batch-size "
+            f"{8 * images}"
+        )
+    if profile.unseen:
+        lines.append(f"not shown by the profiler, and so no layer: {', '.join(profile.unseen)}")
+    return "\n".join([table, "", *lines])

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.export import Dim
 
+from qmodels.network.layers import Layer
+
 if TYPE_CHECKING:
     from onnx import ModelProto
 
@@ -61,24 +63,24 @@ def layer_of(namespace: str) -> str:
     return parts[-2] if len(parts) > 1 else ""
 
 
-def weight_shapes(graph: "ModelProto") -> dict[str, tuple[int, ...]]:
-    """Shapes of the weights of all nodes that multiply by one, (out, in, ...).
+def layers(graph: "ModelProto") -> dict[str, Layer]:
+    """All nodes that multiply by a weight, as layers that have the nodes' names.
 
     Keys are the names that an optimized node may have: its own, and that of its output. If an
     addition or a ReLU is fused behind it, their outputs' names are keys too.
     """
     shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.graph.initializer}
-    by_name: dict[str, tuple[int, ...]] = {}
+    by_name: dict[str, Layer] = {}
     for node in graph.graph.node:
-        shape = None
+        layer = None
         if node.op_type == "DequantizeLinear" and node.input[0] in shapes:
             shapes[node.output[0]] = shapes[node.input[0]]  # quantized weights
-        elif node.op_type in MULTIPLYING:
-            shape = shapes.get(node.input[1])
+        elif node.op_type in MULTIPLYING and node.input[1] in shapes:
+            layer = Layer(node.name, shapes[node.input[1]])
         elif node.op_type in FUSED:
-            shape = next((by_name[name] for name in node.input if name in by_name), None)
-        if shape is not None:
-            by_name[node.name] = by_name[node.output[0]] = shape
+            layer = next((by_name[name] for name in node.input if name in by_name), None)
+        if layer is not None:
+            by_name[node.name] = by_name[node.output[0]] = layer
     return by_name
 
 

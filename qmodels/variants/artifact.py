@@ -61,9 +61,14 @@ class Artifact:
         """Standard normal images, (count, C, H, W) float32, always the same."""
         return data.example_images(count, self.input_shape)
 
+    def network(self) -> nn.Module:
+        """The float network's modules in eval mode, with random weights."""
+        network: nn.Module = Call(**self.inputs["structure"])().eval()
+        return network
+
     def modules(self) -> nn.Module:
         """Modules of its structure in eval mode, with random weights."""
-        return self.variant.modules(Call(**self.inputs["structure"])().eval())
+        return self.variant.modules(self.network())
 
     def load(self) -> ForwardFn:
         """Load from disk; the outputs are bit for bit those of what was saved.

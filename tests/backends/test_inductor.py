@@ -1,16 +1,16 @@
 import os
 import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from qmodels.backends import eager, inductor
+from qmodels.backends import inductor
 from qmodels.backends.base import Stored
 from qmodels.measure import kernels
+from qmodels.network.layers import executed
 from qmodels.network.resnet import random_images
 from qmodels.system import store, worker
 from qmodels.system.errors import UserError
@@ -18,67 +18,6 @@ from qmodels.variants import all_variants
 from tests.conftest import Files
 
 ROOT = Path(__file__).parents[2]
-INT8 = (
-    "onednn_verbose,v1,primitive,exec,cpu,convolution,brg_conv_fwd:avx512_core_vnni,"
-    "forward_inference,src:u8::blocked:acdb::f0 wei:s8:a:blocked:AcdB16a4b::f0 "
-    "bia:f32:a:blocked:a::f0 dst:u8::blocked:acdb::f0,attr-scratchpad:user "
-    "attr-post-ops:eltwise_relu,alg:convolution_direct,"
-    "mb2_ic16oc32_ih32oh16kh3sh2dh0ph1_iw32ow16kw3sw2dw0pw1,0.0139"
-)
-FLOAT = INT8.replace("src:u8", "src:f32").replace("wei:s8", "wei:f32")
-MATMUL = (
-    "onednn_verbose,v1,primitive,exec,cpu,matmul,brg_matmul:avx512_core_vnni,undef,"
-    "src:u8::blocked:ab::f0 wei:s8:a:blocked:BA16a64b4a::f0 dst:f32::blocked:ab::f0,"
-    "attr-scratchpad:user,,2x128:128x100,0.005"
-)
-PRODUCT = (
-    "onednn_verbose,v1,primitive,exec,cpu,inner_product,brgemm:avx512_core,forward_inference,"
-    "src:f32::blocked:ab::f0 wei:f32:a:blocked:AB::f0 dst:f32::blocked:ab::f0,"
-    "attr-scratchpad:user,,mb2ic128oc100,0.005"
-)
-REORDER = "onednn_verbose,v1,primitive,exec,cpu,reorder,jit:blk,undef,src:f32 dst:f32,,,16x3,0.1"
-CREATED = INT8.replace("exec", "create:cache_miss")
-
-
-@pytest.mark.parametrize(
-    ("line", "macs", "int8"),
-    [
-        (INT8, 2 * 32 * 16 * 16 * 16 * 9, True),
-        (FLOAT, 2 * 32 * 16 * 16 * 16 * 9, False),
-        (MATMUL, 2 * 128 * 100, True),
-        (PRODUCT, 2 * 128 * 100, False),
-    ],
-)
-def test_a_line_of_the_log_is_a_kernel(line: str, macs: int, int8: bool) -> None:
-    kernel = inductor.read(line)
-    assert kernel is not None
-    assert (kernel.macs, kernel.int8) == (macs, int8)
-
-
-@pytest.mark.parametrize(
-    "line", [REORDER, CREATED, "", "onednn_verbose,v1,info,cpu,runtime:OpenMP"]
-)
-def test_other_lines_are_none(line: str) -> None:
-    assert inductor.read(line) is None
-
-
-def test_what_onednn_runs_is_seen_and_nothing_of_it_is_printed(
-    capfd: pytest.CaptureFixture[str], save: Callable[..., Stored]
-) -> None:
-    files = save(eager.BACKEND, nn.Identity())  # not needed: the log has all of it
-    weight = torch.randn(32, 16, 3, 3)
-    packed = torch.ops.mkldnn._reorder_convolution_weight(weight, [1, 1], [1, 1], [1, 1], 1, [])
-
-    def forward(images: Tensor) -> Tensor:
-        out: Tensor = torch.ops.mkldnn._convolution_pointwise(
-            images, packed, None, [1, 1], [1, 1], [1, 1], 1, "none", [], ""
-        )
-        return out
-
-    (kernel,) = inductor.BACKEND.kernels(forward, files, torch.randn(1, 16, 8, 8))
-    assert kernel.macs == 32 * 64 * 16 * 9
-    assert not kernel.int8
-    assert "onednn_verbose" not in capfd.readouterr().out
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +58,23 @@ def test_one_image_and_many_have_graphs_of_their_own(
     # What runs is the package that is there: without the second, the first takes single images.
     shutil.copy(packages.folder / inductor.MANY, tmp_path)
     assert len(inductor.BACKEND.load(Files(tmp_path, nn.Identity))(images[:1])) == 1
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_profile_names_the_layers_of_either_graph(
+    count: int, network: nn.Module, packages: Stored
+) -> None:
+    images = random_images(count)
+    forwards = inductor.BACKEND.profile(packages, executed(network, images), images, 4)
+    assert forwards is not None
+    assert len(forwards) == 4
+    for forward in forwards:
+        # A small product of a known shape is compiled, and not oneDNN's.
+        named = [step.layer for step in forward.steps if step.layer]
+        assert named == ["0.0", "1"][: len(named)]
+        assert len(named) == 2 or (len(named), count) == (1, 1)
+        assert all(0 <= step.start < forward.seconds for step in forward.steps)
+        assert sum(step.seconds for step in forward.steps) < forward.seconds
 
 
 def test_a_graph_that_runs_in_float_is_caught(packages: Stored) -> None:

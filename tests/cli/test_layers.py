@@ -1,11 +1,61 @@
+import json
+from pathlib import Path
+
+import pytest
+
 from tests.cli.conftest import Qmodels, cells
 
+OPTIONS = "--dataset digits --images 4"
 
-def test_noise_is_a_table_or_json(qmodels: Qmodels) -> None:
-    noise = "layers static-int8-jit --dataset digits --images 4"
-    layers = qmodels(f"{noise} --json").json
-    assert set(layers[0]) == {"layer", "quantization_db", "runtime_db"}
-    heading, _rule, *rows = qmodels(noise).out.splitlines()
-    assert cells(heading) == ["Layer", "Quantization (dB)", "Runtime (dB)"]
-    assert len(rows) == len(layers)
-    assert f"{layers[0]['quantization_db']:.1f}" in rows[0]
+
+def test_time_and_noise_are_a_table_or_json(qmodels: Qmodels, tmp_path: Path) -> None:
+    trace = tmp_path / "trace.json"
+    table = qmodels(f"layers static-int8-jit {OPTIONS} --batch-size 4 --trace {trace}").out
+    heading, _rule, *rows = table.splitlines()
+    assert cells(heading) == [
+        *("Layer", "ms", "%", "Quantization (dB)", "Runtime (dB)", "Kernel"),
+    ]
+    *layers, other, whole = (cells(row) for row in rows if row.startswith("|"))
+    assert len(layers) == 37
+    assert layers[0][0] == "stem.conv"
+    assert layers[0][5] == "quantized::conv2d_relu"
+    assert all(float(layer[1]) > 0 and float(layer[3]) > 0 for layer in layers)
+    assert (other[0], whole[0]) == ("not a layer", "sum")
+    for column, digits in ((1, 3), (2, 1)):
+        total = sum(float(row[column]) for row in (*layers, other))
+        assert total == pytest.approx(float(whole[column]), abs=38 * 10**-digits / 2)
+    assert float(whole[2]) == 100
+    (forward,) = (row for row in rows if row.startswith("a forward without the profiler: "))
+    assert "(4 images, 1 thread); the sum differs by " in forward
+
+    events = json.loads(trace.read_text())["traceEvents"]
+    slices = [event for event in events if event["ph"] == "X"]
+    forwards = [event for event in slices if event["cat"] == "forward"]
+    stems = [event for event in slices if event["name"] == "stem.conv"]
+    assert len(forwards) == len(stems) >= 10
+    assert all(
+        forward["ts"] <= stem["ts"] and stem["ts"] + stem["dur"] <= forward["ts"] + forward["dur"]
+        for forward, stem in zip(forwards, stems, strict=True)
+    )
+
+    answer = qmodels(f"layers static-int8-jit {OPTIONS} --json").json
+    assert len(answer["layers"]) == 37
+    assert set(answer["layers"][0]) == {
+        *("layer", "seconds", "operation", "quantization_db", "runtime_db"),
+    }
+    parts = sum(layer["seconds"] for layer in answer["layers"]) + answer["not_a_layer_seconds"]
+    assert parts == pytest.approx(answer["profiled_seconds"])
+    assert answer["forward_seconds"] > 0
+
+
+def test_a_float_variant_has_times_alone(qmodels: Qmodels) -> None:
+    answer = qmodels(f"layers fp32 {OPTIONS} --json").json
+    assert len(answer["layers"]) == 37
+    assert {layer["quantization_db"] for layer in answer["layers"]} == {None}
+
+
+@pytest.mark.parametrize("option", ["--threads", "--batch-size"])
+def test_there_is_at_least_one_of_each(qmodels: Qmodels, option: str) -> None:
+    refused = qmodels(f"layers fp32 --dataset digits {option} 0")
+    assert refused.status == 2
+    assert refused.err == f"qmodels: {option} 0: choose 1 or more\n"

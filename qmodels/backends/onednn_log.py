@@ -1,0 +1,167 @@
+"""What oneDNN's own log says of the primitives that a forward executed.
+
+Compiled code calls oneDNN past torch's dispatcher, so nothing else shows its kernels. The format:
+https://uxlfoundation.github.io/oneDNN/dev_guide_verbose.html
+"""
+
+import ctypes
+import os
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import prod
+from typing import IO
+
+import torch
+from torch import Tensor
+
+from qmodels.backends.base import UNTIMED, ForwardFn, Kernel, ProfiledForward, Step, time_forward
+from qmodels.network.layers import Layer, assign
+
+# With it each line says when its primitive began. oneDNN reads it when it first logs.
+TIMESTAMP = "ONEDNN_VERBOSE_TIMESTAMP"
+EXECUTED = re.compile(
+    r"^onednn_verbose,(?:v\d+,)?(?P<began>[\d.]+),primitive,exec,cpu,"
+    r"(?P<kind>[^,]+),(?P<implementation>[^,]+),[^,]*,"
+    r"(?P<tensors>[^,]*),[^,]*,[^,]*,(?P<problem>[^,]+),(?P<elapsed>[^,]+)"
+)
+CONVOLVED = re.compile(
+    r"mb(?P<mb>\d+)_(?:g(?P<g>\d+))?ic(?P<ic>\d+)oc(?P<oc>\d+)_ih\d+oh(?P<oh>\d+)kh(?P<kh>\d+).*"
+    r"_iw\d+ow(?P<ow>\d+)kw(?P<kw>\d+)"
+)
+
+
+@dataclass(frozen=True)
+class Primitive:
+    """A line of the log.
+
+    Attributes:
+        problem: its shapes, as the log has them.
+        weight: the shape of what it multiplied by, (out, in / groups, ...); None where it
+            multiplied nothing, or in more than two dimensions.
+        outputs: how many values it gave, of all images; 0 where it multiplied nothing.
+        int8: whether it multiplied integers of eight bits.
+        began: in seconds since 1970.
+        seconds: how long it took.
+    """
+
+    operation: str
+    problem: str
+    weight: tuple[int, ...] | None
+    outputs: int
+    int8: bool
+    began: float
+    seconds: float
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates; 0 where it multiplied nothing."""
+        return 0 if self.weight is None else self.outputs * prod(self.weight[1:])
+
+
+def kernels(forward: ForwardFn, images: Tensor) -> list[Kernel]:
+    """The primitives of the second of two forwards that multiplied: the first one sets up."""
+    with torch.inference_mode():
+        forward(images)
+        ran = primitives(lambda: forward(images))
+    return [
+        Kernel(each.problem, each.operation, each.macs, each.int8)
+        for each in ran
+        if each.weight is not None
+    ]
+
+
+def profile(
+    forward: ForwardFn, layers: Sequence[Layer], images: Tensor, forwards: int
+) -> list[ProfiledForward]:
+    """The primitives of forwards; see ``Backend.profile``."""
+    spans: list[tuple[float, float]] = []
+
+    def run() -> None:
+        for _ in range(forwards):
+            spans.append((time.time(), time_forward(forward, images)))
+
+    with torch.inference_mode():
+        for _ in range(UNTIMED):
+            forward(images)
+        ran = primitives(run)
+    profiled = []
+    for started, seconds in spans:
+        inside = [each for each in ran if 0 <= each.began - started <= seconds]
+        names = iter(assign((each.weight for each in inside if each.weight is not None), layers))
+        steps = tuple(
+            Step(
+                None if each.weight is None else next(names),
+                each.operation,
+                each.began - started,
+                each.seconds,
+            )
+            for each in inside
+        )
+        profiled.append(ProfiledForward(seconds, steps))
+    return profiled
+
+
+def primitives(run: Callable[[], object]) -> list[Primitive]:
+    """What oneDNN executed while a function ran, in that order."""
+    os.environ[TIMESTAMP] = "1"
+    with tempfile.TemporaryFile() as log:
+        with output_to(log), torch.backends.mkldnn.verbose(1):
+            run()
+        log.seek(0)
+        lines = log.read().decode(errors="replace").splitlines()
+    return [primitive for line in lines if (primitive := read(line)) is not None]
+
+
+def read(line: str) -> Primitive | None:
+    """The primitive in a line of the log; None if the line is about something else."""
+    match = EXECUTED.match(line)
+    if match is None:
+        return None
+    weight, outputs = product(match["kind"], match["problem"])
+    tensors = match["tensors"]
+    return Primitive(
+        f"{match['kind']} {match['implementation']}",
+        match["problem"],
+        weight,
+        outputs,
+        bool(re.search(r"src:[us]8", tensors)) and "wei:s8" in tensors,
+        1e-3 * float(match["began"]),
+        1e-3 * float(match["elapsed"]),
+    )
+
+
+def product(kind: str, problem: str) -> tuple[tuple[int, ...] | None, int]:
+    """The shape of the weight of a primitive, and how many outputs it has; None and 0 of others."""
+    if kind == "matmul":  # as 1x512:512x100
+        left, right = (side.split("x") for side in problem.split(":")[:2])
+        return (int(right[-1]), int(right[-2])), prod(map(int, left[:-1])) * int(right[-1])
+    if kind == "inner_product":  # as mb1ic512oc100
+        images, inputs, channels, *_ = map(int, re.findall(r"\d+", problem))
+        return (channels, inputs), images * channels
+    match = CONVOLVED.search(problem) if kind == "convolution" else None
+    if match is None:
+        return None, 0
+    sizes = {name: int(size or 1) for name, size in match.groupdict().items()}
+    weight = (sizes["oc"], sizes["ic"] // sizes["g"], sizes["kh"], sizes["kw"])
+    return weight, sizes["mb"] * sizes["oc"] * sizes["oh"] * sizes["ow"]
+
+
+@contextmanager
+def output_to(file: IO[bytes]) -> Iterator[None]:
+    """Send what C code prints to a file while the block lasts."""
+    libc = ctypes.CDLL(None)
+    sys.stdout.flush()
+    libc.fflush(None)
+    saved = os.dup(1)
+    try:
+        os.dup2(file.fileno(), 1)
+        yield
+    finally:
+        libc.fflush(None)
+        os.dup2(saved, 1)
+        os.close(saved)

@@ -1,0 +1,140 @@
+"""Layer by layer: how long a forward takes, by the runtime's own profiler.
+
+A profiler costs time itself. So forwards without it are timed before and after, in the same
+process, which has imported no other runtime.
+"""
+
+import math
+import statistics
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from qmodels.backends.base import UNTIMED, ProfiledForward, Step, time_forward
+from qmodels.measure.latency import STEADY_HEAP
+from qmodels.measure.timing import timing_environment
+from qmodels.network.layers import executed
+from qmodels.system import worker
+from qmodels.system.errors import UserError
+from qmodels.variants.artifact import Artifact, open_artifact
+
+# torch's profiler logs when it starts and stops; 6 is silence.
+ENVIRONMENT = {**STEADY_HEAP, "KINETO_LOG_LEVEL": "6"}
+BUDGET_SECONDS = 1.0
+LEAST_FORWARDS, MOST_FORWARDS = 10, 50
+
+
+@dataclass(frozen=True)
+class LayerTime:
+    """Median seconds of a layer in a forward, and the operators or kernels that it ran."""
+
+    layer: str
+    seconds: float
+    operation: str
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Where the time of forwards goes.
+
+    Attributes:
+        forward_seconds: of a forward without the profiler, the median.
+        forwards: those under the profiler.
+        network: the network's layers, in the order that it runs them.
+    """
+
+    forward_seconds: float
+    forwards: tuple[ProfiledForward, ...]
+    network: tuple[str, ...]
+
+    @property
+    def layers(self) -> list[LayerTime]:
+        """Every convolution and linear layer, in the order that they ran."""
+        of_layers = [by_layer(forward) for forward in self.forwards]
+        return [
+            LayerTime(
+                name,
+                statistics.median(sum(step.seconds for step in steps[name]) for steps in of_layers),
+                ", ".join(dict.fromkeys(step.operation for step in operations)),
+            )
+            for name, operations in of_layers[0].items()
+        ]
+
+    @property
+    def unseen(self) -> list[str]:
+        """Layers that the profiler did not show; their time is in ``other_seconds``."""
+        seen = by_layer(self.forwards[0])
+        return [name for name in self.network if name not in seen]
+
+    @property
+    def other_seconds(self) -> float:
+        """Of what is no layer: other operators, and the time between all of them; the median."""
+        return statistics.median(
+            forward.seconds - sum(step.seconds for step in forward.steps if step.layer is not None)
+            for forward in self.forwards
+        )
+
+    @property
+    def seconds(self) -> float:
+        """Of all layers and of what is none."""
+        return sum(layer.seconds for layer in self.layers) + self.other_seconds
+
+
+def by_layer(forward: ProfiledForward) -> dict[str, list[Step]]:
+    """The steps of every layer."""
+    steps: dict[str, list[Step]] = {}
+    for step in forward.steps:
+        if step.layer is not None:
+            steps.setdefault(step.layer, []).append(step)
+    return steps
+
+
+def profile(artifact: Artifact, batch_size: int, threads: int) -> Profile:
+    """Profile forwards in a fresh process.
+
+    Raises:
+        UserError: the process failed, or the artifact's runtime has no profiler.
+    """
+    request = {"folder": str(artifact.folder), "batch_size": batch_size, "threads": threads}
+    with worker.start("qmodels.measure.layer_times", environment=ENVIRONMENT) as process:
+        answer = process.request(request)
+    if answer["forwards"] is None:
+        backend = artifact.variant.backend.name
+        raise UserError(
+            f"{artifact.variant.name}: {backend} has no profile of its layers: choose a variant of "
+            "a CPU runtime"
+        )
+    forwards = (
+        ProfiledForward(forward["seconds"], tuple(Step(**step) for step in forward["steps"]))
+        for forward in answer["forwards"]
+    )
+    return Profile(answer["forward_seconds"], tuple(forwards), tuple(answer["network"]))
+
+
+def answer(request: Mapping[str, Any]) -> dict[str, Any]:
+    """In the process: time forwards, profile others, and time once more.
+
+    Args:
+        request: the ``folder`` of an artifact, ``batch_size`` and ``threads``.
+    """
+    artifact = open_artifact(Path(request["folder"]))
+    images = artifact.example(request["batch_size"])
+    with timing_environment(request["threads"]):
+        forward = artifact.load()
+        untimed = [time_forward(forward, images) for _ in range(UNTIMED)]
+        wanted = math.ceil(BUDGET_SECONDS / untimed[-1])
+        count = max(LEAST_FORWARDS, min(MOST_FORWARDS, wanted))
+        before = [time_forward(forward, images) for _ in range(count)]
+        layers = executed(artifact.network(), images[:1])
+        forwards = artifact.variant.backend.profile(artifact, layers, images, count)
+        after = [time_forward(forward, images) for _ in range(count)]
+    return {
+        "forward_seconds": statistics.median(before + after),
+        "network": [layer.name for layer in layers],
+        "forwards": None if forwards is None else [asdict(forward) for forward in forwards],
+    }
+
+
+if __name__ == "__main__":
+    worker.serve(answer)

@@ -1,0 +1,76 @@
+"""The layers of a network that multiply, and which of them a runtime's kernel belongs to."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A convolution or linear layer.
+
+    Attributes:
+        name: of its module.
+        weight: shape of its weight, (out, in / groups, ...).
+    """
+
+    name: str
+    weight: tuple[int, ...]
+
+
+def executed(model: nn.Module, images: Tensor) -> list[Layer]:
+    """The layers of a float network in eval mode, in the order that a forward runs them.
+
+    Args:
+        images: (N, C, H, W) float32.
+    """
+    layers: list[Layer] = []
+    handles = [
+        module.register_forward_pre_hook(
+            lambda module, _, name=name: layers.append(Layer(name, tuple(module.weight.shape)))
+        )
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Conv2d | nn.Linear)
+    ]
+    try:
+        with torch.inference_mode():
+            model(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return layers
+
+
+def assign(shapes: Iterable[tuple[int, ...]], layers: Iterable[Layer]) -> list[str | None]:
+    """Name kernels that are known by the shapes of their weights alone.
+
+    Kernels whose weights have the same shape run in the order of the network's own forward.
+
+    Args:
+        shapes: of weights, (out, in / groups, ...), in the order that the kernels ran.
+        layers: in the order that the network runs them.
+
+    Returns:
+        For each kernel the name of its layer; None where no layer of the shape is left.
+    """
+    left = list(layers)
+    names: list[str | None] = []
+    for shape in shapes:
+        layer = next((layer for layer in left if layer.weight == shape), None)
+        if layer is not None:
+            left.remove(layer)
+        names.append(layer.name if layer else None)
+    return names
+
+
+def owner(part: str, layers: Sequence[Layer]) -> str | None:
+    """The layer that a node of a graph belongs to, as ``stem.conv`` for ``stem.conv.0.Conv``.
+
+    None where the name of no layer begins the node's.
+    """
+    names = {layer.name for layer in layers}
+    while part and part not in names:
+        part = part.rpartition(".")[0]
+    return part or None
