@@ -64,11 +64,14 @@ class ProfiledForward:
 
 @dataclass(frozen=True)
 class LayerNoise:
-    """SQNR of one layer's output, in decibels: of quantization, and of the runtime."""
+    """SQNR of one layer's output, in decibels: of quantization, and of the runtime.
+
+    The latter is None where the runtime does not show what it computes.
+    """
 
     layer: str
     quantization_db: float
-    runtime_db: float
+    runtime_db: float | None
 
 
 def time_forward(forward: ForwardFn, images: Tensor) -> float:
@@ -178,13 +181,18 @@ class Backend(ABC):
         return self.engine if self.portable else f"{self.engine} of {machine_class}"
 
     def layer_noise(
-        self, artifact: Stored, model: nn.Module, images: Tensor
+        self,
+        artifact: Stored,
+        model: nn.Module,
+        images: Tensor,
+        quantize: Callable[[], Any] | None = None,
     ) -> list[LayerNoise] | None:
-        """Noise of each convolution and linear layer, in the order that they ran.
+        """Noise of each convolution and linear layer.
 
         Args:
             model: the float network, in eval mode.
             images: (N, C, H, W) float32, normalized.
+            quantize: makes what was saved once more, for backends whose files show no layers.
 
         Returns:
             None where the runtime does not show its layers.

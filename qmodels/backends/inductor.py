@@ -9,7 +9,7 @@ import platform
 import shlex
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +21,16 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from qmodels.backends import archive, onednn_log
-from qmodels.backends.base import Backend, ForwardFn, Kernel, ProfiledForward, Stored
-from qmodels.network.layers import Layer
+from qmodels.backends.base import (
+    Backend,
+    ForwardFn,
+    Kernel,
+    LayerNoise,
+    ProfiledForward,
+    Stored,
+)
+from qmodels.network.evaluation import sqnr_db
+from qmodels.network.layers import Layer, executed, fused_outputs, owner
 from qmodels.system import store
 from qmodels.system.errors import Obstacle, UserError, first_line
 
@@ -34,6 +42,7 @@ MOST_IMAGES = 4096
 # Before torch 2.10 its loader knows the entries of a package by the name of their source.
 NEEDS_NAME_OF_SOURCE = Version(torch.__version__) < Version("2.10")
 SCRATCH = "TORCHINDUCTOR_CACHE_DIR"
+MULTIPLYING = (torch.ops.aten.conv2d.default, torch.ops.aten.linear.default)
 # Of a graph for any number of images, and of one for a single image.
 MANY, SINGLE = "many.pt2", "one.pt2"
 
@@ -120,6 +129,23 @@ class Inductor(Backend):
     ) -> list[ProfiledForward] | None:
         """The primitives of oneDNN; what Inductor compiled itself is the time between them."""
         return onednn_log.profile(self.load(artifact), layers, images, forwards)
+
+    def layer_noise(
+        self,
+        artifact: Stored,
+        model: nn.Module,
+        images: Tensor,
+        quantize: Callable[[], Any] | None = None,
+    ) -> list[LayerNoise] | None:
+        """Noise of every layer's output by quantization alone: a package shows no activation."""
+        if quantize is None:
+            return None
+        of_float = fused_outputs(model, images)
+        of_reference = layer_outputs(quantize().eager, executed(model, images[:1]), images)
+        return [
+            LayerNoise(layer, sqnr_db(exact, of_float[layer]), None)
+            for layer, exact in of_reference.items()
+        ]
 
     def reference(self, model: Exported) -> ForwardFn:
         """The quantized graph, operator by operator: its products are of dequantized values."""
@@ -235,3 +261,36 @@ def open_package(package: Path) -> ForwardFn:
         return logits
 
     return forward
+
+
+def layer_outputs(
+    graph: torch.fx.GraphModule, layers: Sequence[Layer], images: Tensor
+) -> dict[str, Tensor]:
+    """What a quantized graph computes for each layer, after a ReLU and quantization."""
+    shown: dict[torch.fx.Node, str] = {}
+    for node in graph.graph.nodes:
+        modules = list(node.meta.get("nn_module_stack", {}).values())
+        layer = owner(modules[-1][0], layers) if modules and node.target in MULTIPLYING else None
+        if layer is not None:
+            shown[quantized_output(node)] = layer
+    outputs: dict[str, Tensor] = {}
+
+    class Recorder(torch.fx.Interpreter):
+        def run_node(self, node: torch.fx.Node) -> Any:
+            value = super().run_node(node)
+            if node in shown:
+                outputs[shown[node]] = value.clone()
+            return value
+
+    with torch.inference_mode():
+        Recorder(graph).run(images)
+    return outputs
+
+
+def quantized_output(node: torch.fx.Node) -> torch.fx.Node:
+    """What a layer's output is after a ReLU and quantization, if they follow."""
+    for kind in ("relu", "quantize", "dequantize"):
+        users = list(node.users)
+        if users and all(kind in str(user.target) for user in users):
+            node = users[0]
+    return node

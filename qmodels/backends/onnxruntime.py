@@ -3,7 +3,7 @@
 import json
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,8 +27,7 @@ from qmodels.backends.base import (
 from qmodels.backends.onnxruntime_session import FILE
 from qmodels.network import onnx_graph
 from qmodels.network.evaluation import sqnr_db
-from qmodels.network.fusion import fuse
-from qmodels.network.layers import Layer, owner
+from qmodels.network.layers import Layer, executed, fused_outputs, owner
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -105,9 +104,13 @@ class OnnxRuntime(Backend):
         return onnx_graph.is_saturated(sums)
 
     def layer_noise(
-        self, artifact: Stored, model: nn.Module, images: Tensor
+        self,
+        artifact: Stored,
+        model: nn.Module,
+        images: Tensor,
+        quantize: Callable[[], Any] | None = None,
     ) -> list[LayerNoise] | None:
-        """Noise of all activations that are quantized, which have the names of the float graph's.
+        """Noise of every layer's output, after it was quantized.
 
         onnxruntime's own ``qdq_loss_debug`` shows every tensor of the graph, which keeps the
         runtime from fusing what it would fuse otherwise.
@@ -115,24 +118,15 @@ class OnnxRuntime(Backend):
         import onnx
 
         quantized = onnx.load(artifact.folder / FILE)
-        names = {
-            node.output[0] for node in quantized.graph.node if node.op_type == "DequantizeLinear"
-        }
-        before = onnx_graph.export(fuse(model), images)
-        activations = {
-            node.output[0]: node.name
-            for node in before.graph.node
-            if f"{node.output[0]}_DequantizeLinear_Output" in names
-        }
-        wanted = [f"{name}_DequantizeLinear_Output" for name in activations]
-        of_float = collect_outputs(before, list(activations), images)
-        of_reference = collect_outputs(quantized, wanted, images, **unoptimized_options())
-        of_runtime = collect_outputs(quantized, wanted, images)
+        shown = onnx_graph.quantized_outputs(quantized, executed(model, images[:1]))
+        of_float = fused_outputs(model, images)
+        of_reference = collect_outputs(
+            quantized, list(shown.values()), images, **unoptimized_options()
+        )
+        of_runtime = collect_outputs(quantized, list(shown.values()), images)
         return [
-            LayerNoise(layer, sqnr_db(exact, expected), sqnr_db(runtime, exact))
-            for layer, expected, exact, runtime in zip(
-                activations.values(), of_float, of_reference, of_runtime, strict=True
-            )
+            LayerNoise(layer, sqnr_db(exact, of_float[layer]), sqnr_db(runtime, exact))
+            for layer, exact, runtime in zip(shown, of_reference, of_runtime, strict=True)
         ]
 
 

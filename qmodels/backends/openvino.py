@@ -1,14 +1,14 @@
 """OpenVINO: graphs in its intermediate representation, executed by its CPU plugin."""
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from qmodels.backends import openvino_network
 from qmodels.backends.base import (
@@ -16,6 +16,7 @@ from qmodels.backends.base import (
     Backend,
     ForwardFn,
     Kernel,
+    LayerNoise,
     ProfiledForward,
     Step,
     Stored,
@@ -23,11 +24,13 @@ from qmodels.backends.base import (
 )
 from qmodels.backends.openvino_network import FILE
 from qmodels.network import onnx_graph
-from qmodels.network.layers import Layer, owner
+from qmodels.network.evaluation import sqnr_db
+from qmodels.network.layers import Layer, executed, fused_outputs, owner
 
 MULTIPLYING = ("Convolution", "FullyConnected", "MatMul")
 # What a layer's node may be joined with.
 FUSED = ("Add", "Multiply", "Relu")
+QUANTIZING = "FakeQuantize"
 INTEGERS = ("u8", "i8")
 # Of a graph with fake-quantization: compute as it is written, without lowering it to integers.
 UNLOWERED = {"LP_TRANSFORMS_MODE": "NO"}
@@ -94,7 +97,7 @@ class OpenVino(Backend):
         seconds = [time_forward(forward, images) for _ in range(forwards)]
         steps, start = [], 0.0
         for node, facts in executed_nodes(network):
-            # The means are of all forwards, those before the timed ones too.
+            # The counters' means cover all forwards, those before the timed ones too.
             untimed = UNTIMED * before.get(node.get_friendly_name(), 0)
             timed = (UNTIMED + forwards) * microseconds(facts) - untimed
             elapsed = 1e-6 * max(0, timed) / forwards
@@ -106,6 +109,26 @@ class OpenVino(Backend):
             steps.append(Step(layer, operation, start, elapsed))
             start += elapsed
         return [ProfiledForward(statistics.median(seconds), tuple(steps))]
+
+    def layer_noise(
+        self,
+        artifact: Stored,
+        model: nn.Module,
+        images: Tensor,
+        quantize: Callable[[], Any] | None = None,
+    ) -> list[LayerNoise] | None:
+        """Noise of every layer's output, after it was quantized."""
+        quantized = openvino_network.core().read_model(artifact.folder / FILE)
+        layers = executed(model, images[:1])
+        of_float = fused_outputs(model, images)
+        of_reference = layer_outputs(
+            dequantize_linear_weights(quantized), layers, images, **UNLOWERED
+        )
+        of_runtime = layer_outputs(quantized, layers, images)
+        return [
+            LayerNoise(layer, sqnr_db(exact, of_float[layer]), sqnr_db(of_runtime[layer], exact))
+            for layer, exact in of_reference.items()
+        ]
 
     def reference(self, model: Any) -> ForwardFn:
         """The graph as it is written: products of fake-quantized values in float32."""
@@ -161,6 +184,44 @@ def owners(model: Any, layers: Sequence[Layer]) -> dict[str, str]:
         if layer is not None:
             by_name[name] = layer
     return by_name
+
+
+def layer_outputs(
+    model: Any, layers: Sequence[Layer], images: Tensor, **options: Any
+) -> dict[str, Tensor]:
+    """What a graph computes for each layer, after a ReLU and quantization, if they follow."""
+    import openvino
+
+    copy = model.clone()
+    shown = {
+        layer: quantized_output(node.output(0))
+        for node in copy.get_ordered_ops()
+        if node.get_type_name() in MULTIPLYING
+        and (layer := owner(node.get_friendly_name().partition("/")[0], layers)) is not None
+    }
+    showing = openvino.Model(list(shown.values()), copy.get_parameters(), "layers")
+    values = compile_network(showing, **options)([images.numpy()])
+    return {layer: torch.from_numpy(values[place]) for place, layer in enumerate(shown)}
+
+
+def quantized_output(output: Any) -> Any:
+    """What a layer's output is after its bias, scale, ReLU and quantization, if they follow."""
+    while len(users := value_users(output)) == 1:
+        (node,) = users
+        # The batch is dynamic: what has a static shape is no activation.
+        activations = [value for value in node.inputs() if value.get_partial_shape().is_dynamic]
+        if node.get_type_name() not in (*FUSED, QUANTIZING) or len(activations) > 1:
+            break
+        output = node.output(0)
+        if node.get_type_name() == QUANTIZING:
+            break
+    return output
+
+
+def value_users(output: Any) -> list[Any]:
+    """The nodes that take an output's values, and not its shape alone."""
+    nodes = [user.get_node() for user in output.get_target_inputs()]
+    return [node for node in nodes if node.get_type_name() != "ShapeOf"]
 
 
 def as_forward(network: Any) -> ForwardFn:

@@ -2,7 +2,7 @@
 
 import platform
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Self
@@ -21,8 +21,7 @@ from qmodels.backends.base import (
 )
 from qmodels.network import eager_quantization
 from qmodels.network.evaluation import sqnr_db
-from qmodels.network.fusion import fuse
-from qmodels.network.layers import Layer, assign, executed
+from qmodels.network.layers import Layer, assign, executed, fused_outputs
 from qmodels.system import machine
 from qmodels.system.errors import Obstacle
 
@@ -122,14 +121,18 @@ class TorchBackend(Backend):
         return self.engine
 
     def layer_noise(
-        self, artifact: Stored, model: nn.Module, images: Tensor
+        self,
+        artifact: Stored,
+        model: nn.Module,
+        images: Tensor,
+        quantize: Callable[[], Any] | None = None,
     ) -> list[LayerNoise] | None:
         """Noise of every operator that multiplied."""
         forward = self.load(artifact)
         ran = dispatch.products(forward, images)
         reference = dispatch.products(forward, images, exactly=True)
         names = assign((product.weight for product in ran), executed(model, images[:1]))
-        outputs = float_outputs(fuse(model), images)
+        outputs = fused_outputs(model, images)
         noise = []
         for layer, runtime, exact in zip(names, ran, reference, strict=True):
             if layer is None:
@@ -150,20 +153,3 @@ class TorchBackend(Backend):
     ) -> list[ProfiledForward] | None:
         """What torch's profiler sees."""
         return dispatch.profile(self.load(artifact), layers, images, forwards)
-
-
-def float_outputs(fused: nn.Module, images: Tensor) -> dict[str, Tensor]:
-    """Outputs of all modules of a float network, by name."""
-    outputs: dict[str, Tensor] = {}
-
-    def keep(name: str) -> Any:
-        return lambda module, inputs, output: outputs.__setitem__(name, output.clone())
-
-    handles = [module.register_forward_hook(keep(name)) for name, module in fused.named_modules()]
-    try:
-        with torch.inference_mode():
-            fused(images)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return outputs

@@ -67,7 +67,10 @@ def run(arguments: argparse.Namespace) -> None:
         profile = layer_times.profile(artifact, arguments.batch_size, arguments.threads)
     images = dataset.normalize(dataset.test.first(arguments.images).images)
     with common.PROGRESS.status(f"measuring the noise of {variant.name}"):
-        noise = {layer.layer: layer for layer in layers.noise(artifact, network.load(), images)}
+        measured = layers.noise(
+            artifact, network.load(), images, quantize=lambda: variants.quantize(variant, network)
+        )
+    noise = {layer.layer: layer for layer in measured}
     print(as_json(profile, noise) if arguments.json else as_table(profile, noise, arguments))
     if arguments.trace:
         store.write_text(arguments.trace, trace.trace_json(variant.name, profile.forwards))

@@ -96,11 +96,14 @@ class Timing:
 
 
 class LayerSqnr(NamedTuple):
-    """SQNR of one layer's output, in decibels: of quantization, and of the runtime."""
+    """SQNR of one layer's output, in decibels: of quantization, and of the runtime.
+
+    The latter is None where the runtime does not show what it computes.
+    """
 
     layer: str
     quantization_db: float
-    runtime_db: float
+    runtime_db: float | None
 
 
 @dataclass(frozen=True)
@@ -127,7 +130,9 @@ class Details:
         return Details(
             kernels={str(name): int(count) for name, count in record.get("kernels", {}).items()},
             layers=tuple(
-                LayerSqnr(str(layer), float(quantization), float(runtime))
+                LayerSqnr(
+                    str(layer), float(quantization), None if runtime is None else float(runtime)
+                )
                 for layer, quantization, runtime in record.get("layers", ())
             ),
             profile=tuple(map(Row.from_record, record.get("profile", ()))),

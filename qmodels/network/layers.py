@@ -2,9 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from qmodels.network.fusion import fuse
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,27 @@ def executed(model: nn.Module, images: Tensor) -> list[Layer]:
         for handle in handles:
             handle.remove()
     return layers
+
+
+def fused_outputs(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
+    """Outputs of all modules of a float network in eval mode, by name.
+
+    Those of a convolution include the batch norm and the ReLU that are fused with it.
+
+    Args:
+        images: (N, C, H, W) float32.
+    """
+    outputs: dict[str, Tensor] = {}
+
+    def keep(name: str) -> Any:
+        return lambda module, inputs, output: outputs.__setitem__(name, output.clone())
+
+    fused = fuse(model)
+    for name, module in fused.named_modules():
+        module.register_forward_hook(keep(name))
+    with torch.inference_mode():
+        fused(images)
+    return outputs
 
 
 def assign(shapes: Iterable[tuple[int, ...]], layers: Iterable[Layer]) -> list[str | None]:

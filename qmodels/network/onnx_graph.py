@@ -2,6 +2,7 @@
 
 import warnings
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.export import Dim
 
-from qmodels.network.layers import Layer
+from qmodels.network.layers import Layer, owner
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -82,6 +83,25 @@ def layers(graph: "ModelProto") -> dict[str, Layer]:
         if layer is not None:
             by_name[node.name] = by_name[node.output[0]] = layer
     return by_name
+
+
+def quantized_outputs(graph: "ModelProto", layers: Sequence[Layer]) -> dict[str, str]:
+    """By layer, the tensor that its output is after a ReLU and quantization, if they follow."""
+    users: dict[str, list[Any]] = {}
+    for node in graph.graph.node:
+        for name in node.input:
+            users.setdefault(name, []).append(node)
+    outputs: dict[str, str] = {}
+    for node in graph.graph.node:
+        layer = owner(node.name, layers) if node.op_type in MULTIPLYING else None
+        if layer is None:
+            continue
+        tensor = node.output[0]
+        for kind in ("Relu", "QuantizeLinear", "DequantizeLinear"):
+            if [user.op_type for user in users.get(tensor, ())] == [kind]:
+                tensor = users[tensor][0].output[0]
+        outputs[layer] = tensor
+    return outputs
 
 
 def saturation_probe() -> "ModelProto":

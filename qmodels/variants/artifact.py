@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from qmodels import data
 from qmodels.backends.base import ForwardFn
-from qmodels.network import Call, Network
+from qmodels.network import Call, Network, eager_quantization
 from qmodels.system import machine, packages, sources, store, worker
 from qmodels.system.errors import Unavailable, UserError
 from qmodels.variants import build_worker, registry
@@ -198,13 +198,7 @@ def build(variant: Variant, network: Network, *, console: Console | None = None)
     reason = variant.unavailable_reason()
     if reason:
         raise Unavailable(f"{variant.name}: {reason}")
-    if variant.quantization_aware:
-        if network.fine_tuned is None:
-            raise Unavailable(
-                f"{variant.name}: {network.name} has no quantization-aware sibling: choose a "
-                "variant that needs none"
-            )
-        network = network.fine_tuned(console)
+    network = source(variant, network, console)
 
     def write(folder: Path) -> None:
         if variant.backend.isolated:
@@ -214,6 +208,31 @@ def build(variant: Variant, network: Network, *, console: Console | None = None)
 
     name = f"{network.name}-{variant.name}"
     return Artifact(variant, store.get_or_build(name, inputs(variant, network), write))
+
+
+def source(variant: Variant, network: Network, console: Console | None) -> Network:
+    """What a variant quantizes: the network itself, or its quantization-aware sibling.
+
+    Raises:
+        Unavailable: there is no such sibling.
+    """
+    if not variant.quantization_aware:
+        return network
+    if network.fine_tuned is None:
+        raise Unavailable(
+            f"{variant.name}: {network.name} has no quantization-aware sibling: choose a "
+            "variant that needs none"
+        )
+    return network.fine_tuned(console)
+
+
+def quantize(variant: Variant, network: Network) -> Any:
+    """What a variant's function returns, which ``build`` stores."""
+    quantized = source(variant, network, None)
+    with eager_quantization.suppress_deprecations():
+        return variant.quantize(
+            quantized.load(), **build_worker.arguments(variant, quantized.dataset)
+        )
 
 
 def build_apart(variant: Variant, network: Network, folder: Path) -> None:

@@ -5,6 +5,7 @@ residual sum and ReLU become one. What the kernels compute between is not rounde
 """
 
 import dataclasses
+import logging
 from typing import Any
 
 import torch
@@ -55,6 +56,7 @@ def prepare(fused: nn.Module, images: Tensor, weight_range: tuple[int, int]) -> 
     Args:
         images: (N, C, H, W) float32, for their shape.
     """
+    logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)  # of torchao's own calls
     from torchao.quantization.pt2e.quantize_pt2e import prepare_pt2e
     from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as x86
 

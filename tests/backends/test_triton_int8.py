@@ -32,7 +32,8 @@ def language() -> Iterator[None]:
     yield
     for owner, attributes in before:
         for name in vars(owner).keys() - attributes.keys():
-            delattr(owner, name)
+            if not isinstance(vars(owner)[name], ModuleType):  # imported meanwhile, by torch too
+                delattr(owner, name)
         for name, value in attributes.items():
             if vars(owner)[name] is not value:
                 setattr(owner, name, value)

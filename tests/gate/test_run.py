@@ -80,7 +80,7 @@ def test_a_damaged_baseline_is_refused_in_one_line(tmp_path: Path, content: str)
 def test_a_run_keeps_details_and_a_stored_one_does_not(tmp_path: Path) -> None:
     details = gate.Details(
         kernels={"quantized::conv2d": 36},
-        layers=(gate.LayerSqnr("stem.conv", 40.5, 87.25),),
+        layers=(gate.LayerSqnr("stem.conv", 40.5, 87.25), gate.LayerSqnr("head.fc", 38.0, None)),
         profile=(Row("aten::empty", 8, 4, 2),),
         files={"model.pt": 1_423_164},
         base_seconds=(0.001, 0.002),

@@ -6,8 +6,10 @@ from qmodels.data import Dataset
 from qmodels.measure import layers
 from qmodels.network import Network
 
+NAMES = ("static-int8", "static-int8-onednn", "onnx-int8", "openvino-int8", "pt2e-int8")
 
-@pytest.mark.parametrize("name", ["static-int8", "static-int8-onednn"])
+
+@pytest.mark.parametrize("name", NAMES)
 def test_every_layer_has_its_noise(
     name: str, digits: Dataset, digits_network: Network, digits_model: nn.Module
 ) -> None:
@@ -17,13 +19,20 @@ def test_every_layer_has_its_noise(
         pytest.skip(reason)
     artifact = variants.build(variant, digits_network)
     images = digits.normalize(digits.test.images[:20])
-    noises = layers.noise(artifact, digits_model, images)
+    noises = layers.noise(
+        artifact, digits_model, images, quantize=lambda: variants.quantize(variant, digits_network)
+    )
     assert len({noise.layer for noise in noises}) == 37
     assert noises[0].layer == "stem.conv"
     assert noises[-1].layer == "head.fc"
-    assert min(noise.quantization_db for noise in noises) > 10
+    # Outputs of another layer, or before its ReLU, would be below 10.
+    assert min(noise.quantization_db for noise in noises) > 25
+    if variant.backend.name == "inductor":
+        assert {noise.runtime_db for noise in noises} == {None}
+        assert layers.noise(artifact, digits_model, images) == []
+        return
     # Runtimes differ from reference arithmetic by rounding, much less than quantization does.
-    assert sum(noise.runtime_db > noise.quantization_db for noise in noises) > 30
+    assert sum((noise.runtime_db or 0) > noise.quantization_db for noise in noises) > 30
 
 
 def test_float_variants_have_none(

@@ -349,6 +349,7 @@ def noise(layers: Sequence[LayerSqnr]) -> Spec:
             ("quantization", layer.quantization_db),
             ("runtime", layer.runtime_db),
         )
+        if value is not None
     ]
     return {
         **base("SQNR of each layer, in decibels", height=160),
