@@ -4,7 +4,6 @@ Only its command `qmodels serve` is used, none of its files; see ``system.protoc
 """
 
 import io
-import os
 import sys
 import tarfile
 from collections.abc import Sequence
@@ -13,9 +12,10 @@ from functools import cache
 from pathlib import Path
 
 from qmodels.gate import Run, read_run
-from qmodels.system import store, worker
+from qmodels.system import repository, store
 from qmodels.system.errors import UserError
 from qmodels.system.protocol import PROTOCOL, Hello, connect
+from qmodels.system.repository import GitError
 from qmodels.system.worker import THIS_CHECKOUT, Checkout
 from qmodels.training.checkpoints import Checkpoint
 
@@ -25,12 +25,7 @@ PARTS = ("qmodels", "benches", "conftest.py", "pyproject.toml", "baselines")
 SOURCES = ("qmodels", "benches", "conftest.py", "pyproject.toml", "baselines/tolerances.toml")
 RECORD = "run.json"
 # For all variants of a wide network. What takes longer hangs.
-GIT_SECONDS = 300.0
 BUILD_SECONDS, MEASURE_SECONDS = 4 * 3600.0, 12 * 3600.0
-
-
-class GitError(UserError):
-    """A command of git failed."""
 
 
 class NotKept(Exception):
@@ -102,25 +97,8 @@ def revision(name: str) -> Path:
 
 
 def git(*arguments: str) -> bytes:
-    """The output of a git command in this checkout.
-
-    Raises:
-        GitError: it failed.
-        UserError: git is not installed.
-    """
-    # A hook of git has variables that name the repository whose hook it is.
-    environment = {name: value for name, value in os.environ.items() if name[:4] != "GIT_"}
-    try:
-        finished = worker.run(
-            "git", *arguments, limit=GIT_SECONDS, folder=THIS_CHECKOUT.root, environment=environment
-        )
-    except OSError as error:
-        raise UserError(f"git can't be run ({error.strerror}): install it") from None
-    if finished.status:
-        lines = finished.stderr.decode(errors="replace").splitlines()
-        reason = next((line for line in lines if line.startswith("fatal:")), finished.reason)
-        raise GitError(f"git {arguments[0]} failed in {THIS_CHECKOUT.root}: {reason}")
-    return finished.stdout
+    """The output of a git command in this checkout; see ``repository.git``."""
+    return repository.git(*arguments, folder=THIS_CHECKOUT.root)
 
 
 @cache

@@ -53,16 +53,26 @@ def read_run_or_stored(name: str) -> tuple[Run, str | None]:
     if path.suffix == ".json" or path.is_file():
         stored = path.resolve().parent.parent == baselines().resolve()
         return read_run(path), gate.shown(path) if stored else None
-    baseline = gate.find_baseline(baselines(), [machine.machine_class()], name, checkpoints=None)
+    baseline = stored_baseline(name)
+    return Run.from_entries(baseline.entries.values()), baseline.shown
+
+
+def stored_baseline(network: str) -> Baseline:
+    """The stored run of a network for this machine class or the nearest.
+
+    Raises:
+        UserError: there is none, or it can't be read.
+    """
+    baseline = gate.find_baseline(baselines(), [machine.machine_class()], network, checkpoints=None)
     if baseline is None:
         networks = sorted(
             {file.name.partition(".")[0] for file in baselines().glob("*/*.times.json")}
         )
         raise UserError(
-            f"no run of {name} is stored for {machine.machine_class()} or a class like it: "
+            f"no run of {network} is stored for {machine.machine_class()} or a class like it: "
             f"name a file of --benchmark-json, or one of {', '.join(networks)}"
         )
-    return Run.from_entries(baseline.entries.values()), baseline.shown
+    return baseline
 
 
 def read_baseline(path: Path) -> Baseline:

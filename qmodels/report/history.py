@@ -1,0 +1,134 @@
+"""A metric over commits, as text: drawn in a line for each variant, and what changed it."""
+
+import textwrap
+from collections.abc import Sequence
+from itertools import pairwise
+
+from tabulate import tabulate
+
+from qmodels.gate import Tolerances
+from qmodels.gate.history import UNCOMMITTED, Change, Commit, History, Series
+from qmodels.gate.verdict import readable
+from qmodels.measure.metric import Metric
+from qmodels.report.table import escape
+
+BARS, GAP = "▁▂▃▄▅▆▇█", "·"
+# Of the last commits; so wide a line fits beside the other columns.
+MOST_BARS = 40
+# Of a commit's subject in a table.
+MOST_LETTERS = 60
+
+
+def history_text(
+    history: History, metric: str, tolerances: Tolerances, *, every_commit: bool = False
+) -> str:
+    """A row for each variant, then the changes beyond tolerance by commit.
+
+    Args:
+        every_commit: also list each variant's values, commit by commit.
+    """
+    first, last = history.commits[0], history.commits[-1]
+    changes = {series.name: series.changes(metric, tolerances) for series in history.series}
+    rows = [row(series, history.commits, changes[series.name]) for series in history.series]
+    headers = ["Variant", "First", "", "Last", "Change", "Last changed by"]
+    align = ("left", "right", "left", "right", "right", "left")
+    parts = [
+        f"{metric}, {describe(first)} to {describe(last)}, {len(history.commits)} versions",
+        tabulate(rows, headers, tablefmt="pipe", disable_numparse=True, colalign=align),
+        *(listing(series, changes[series.name]) for series in history.series if every_commit),
+        *changes_by_commit(history, changes),
+    ]
+    return "\n\n".join(parts)
+
+
+def row(series: Series, commits: Sequence[Commit], changes: Sequence[Change]) -> list[str]:
+    """The first and last value of a variant, its line, and the commit that changed it last."""
+    first, last = (series.values[place].metric for place in (0, -1))
+    return [
+        series.name,
+        readable(first.value, first.unit),
+        line(series, commits),
+        readable(last.value, last.unit),
+        difference(first, last),
+        changed_by(series, changes),
+    ]
+
+
+def changed_by(series: Series, changes: Sequence[Change]) -> str:
+    """The last commit that changed a variant beyond its tolerance, or else at all."""
+    if changes:
+        return describe(changes[-1].after.commit)
+    for before, after in reversed(list(pairwise(series.values))):
+        if before.metric.value != after.metric.value:
+            return f"{describe(after.commit)}, within tolerance"
+    return ""
+
+
+def line(series: Series, commits: Sequence[Commit]) -> str:
+    """A bar for each of the last commits between the least and the most; a gap without a value."""
+    values = {value.commit: value.metric.value for value in series.values}
+    shown = [values.get(commit) for commit in commits[-MOST_BARS:]]
+    known = [value for value in shown if value is not None]
+    least, most = min(known, default=0.0), max(known, default=0.0)
+    step = (most - least) / (len(BARS) - 1) or 1.0
+    return "".join(GAP if value is None else BARS[round((value - least) / step)] for value in shown)
+
+
+def difference(before: Metric, after: Metric) -> str:
+    """How far a value is from another: in its unit where its tolerance is, else in percent."""
+    moved = after.value - before.value
+    if moved == 0:
+        return "="
+    if before.absolute or before.value == 0:
+        return f"{moved:+.2f} {'points' if before.unit == '%' else before.unit}"
+    return f"{100 * moved / before.value:+.3g} %"
+
+
+def describe(commit: Commit) -> str:
+    """A commit's digits and date."""
+    return commit.subject if commit.sha == UNCOMMITTED else f"{commit.sha} of {commit.date}"
+
+
+def listing(series: Series, changes: Sequence[Change]) -> str:
+    """Every value of a variant, with its change against the one before."""
+    marks = {change.after.commit: mark(change) for change in changes}
+    values = series.values
+    moved = ["", *(difference(before.metric, after.metric) for before, after in pairwise(values))]
+    rows = [
+        [
+            value.commit.sha,
+            value.commit.date,
+            readable(value.metric.value, value.metric.unit),
+            step,
+            marks.get(value.commit, ""),
+            escape(textwrap.shorten(value.commit.subject, MOST_LETTERS, placeholder="...")),
+        ]
+        for value, step in zip(values, moved, strict=True)
+    ]
+    headers = [series.name, "Date", "Value", "Change", "", "Commit"]
+    align = ("left", "left", "right", "right", "left", "left")
+    return tabulate(rows, headers, tablefmt="pipe", disable_numparse=True, colalign=align)
+
+
+def changes_by_commit(history: History, changes: dict[str, list[Change]]) -> list[str]:
+    """A paragraph for each commit that changed a variant beyond its tolerance."""
+    paragraphs = []
+    for commit in history.commits:
+        lines = [
+            f"  {name}: {readable(change.before.metric.value, change.before.metric.unit)} to "
+            f"{readable(change.after.metric.value, change.after.metric.unit)}, {mark(change)}"
+            + ("" if change.before.host == change.after.host else ", on another host")
+            for name, of_variant in changes.items()
+            for change in of_variant
+            if change.after.commit == commit
+        ]
+        if lines:
+            paragraphs.append("\n".join([f"{describe(commit)}: {commit.subject}", *lines]))
+    if not paragraphs:
+        return ["no commit changed it beyond its tolerance"]
+    return paragraphs
+
+
+def mark(change: Change) -> str:
+    """Whether a change is an improvement."""
+    return "better" if change.better else "worse"

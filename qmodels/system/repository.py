@@ -1,0 +1,35 @@
+"""Ask git."""
+
+import os
+from pathlib import Path
+
+from qmodels.system import worker
+from qmodels.system.errors import UserError
+
+SECONDS = 300.0
+
+
+class GitError(UserError):
+    """A command of git failed."""
+
+
+def git(*arguments: str, folder: Path) -> bytes:
+    """The output of a git command in a folder.
+
+    Raises:
+        GitError: it failed.
+        UserError: git is not installed.
+    """
+    # A hook of git has variables that name the repository whose hook it is.
+    environment = {name: value for name, value in os.environ.items() if name[:4] != "GIT_"}
+    try:
+        finished = worker.run(
+            "git", *arguments, limit=SECONDS, folder=folder, environment=environment
+        )
+    except OSError as error:
+        raise UserError(f"git can't be run ({error.strerror}): install it") from None
+    if finished.status:
+        lines = finished.stderr.decode(errors="replace").splitlines()
+        reason = next((line for line in lines if line.startswith("fatal:")), finished.reason)
+        raise GitError(f"git {arguments[0]} failed in {folder}: {reason}")
+    return finished.stdout

@@ -1,0 +1,52 @@
+from pathlib import Path
+
+import pytest
+
+from qmodels.gate import Tolerances
+from qmodels.gate.history import History, read_history
+from qmodels.report.history import history_text
+from tests.cli.conftest import cells
+from tests.gate import repositories
+
+TOLERANCES = Tolerances({"size_bytes": {"tolerance": 0.05}})
+
+
+@pytest.fixture
+def history(tmp_path: Path) -> History:
+    return read_history(repositories.make(tmp_path / "repository"), "size_bytes")
+
+
+def test_a_variant_is_drawn_in_a_line(history: History) -> None:
+    third = history.commits[2]
+    title, table, *paragraphs = history_text(history, "size_bytes", TOLERANCES).split("\n\n")
+    assert title.startswith("size_bytes, ")
+    assert title.endswith(", 4 versions")
+    rows = {cells(row)[0]: row for row in table.splitlines()}
+    assert cells(rows["small"])[1:] == [
+        *("1.0 kB", "█▅▁▁", "0.9 kB", "-8 %", f"{third.sha} of {third.date}"),
+    ]
+    assert cells(rows["large"])[2:5] == ["▁▁██", "2.6 kB", "+30 %"]
+    assert "| ··▁█" in rows["late"]
+    assert cells(rows["late"])[5] == (f"{history.commits[3].sha} of {third.date}, within tolerance")
+    assert paragraphs == [
+        f"{third.sha} of {third.date}: Third\n"
+        "  large: 2.0 kB to 2.6 kB, worse\n"
+        "  small: 1.0 kB to 0.9 kB, better"
+    ]
+
+
+def test_every_commit_can_be_listed(history: History) -> None:
+    text = history_text(history, "size_bytes", TOLERANCES, every_commit=True)
+    _title, _table, *listings = text.split("\n\n")
+    by_name = {cells(listing.splitlines()[0])[0]: listing for listing in listings[:-1]}
+    assert list(by_name) == [series.name for series in history.series]
+    first, second, *_ = (cells(row) for row in by_name["small"].splitlines()[2:])
+    assert first == [history.commits[0].sha, history.commits[0].date, "1.0 kB", "", "", "First"]
+    assert second[3:] == ["-4 %", "", "Second"]
+    assert "| worse | Third" in by_name["large"]
+
+
+def test_without_a_change_it_says_so(history: History) -> None:
+    lenient = Tolerances({"size_bytes": {"tolerance": 1.0}})
+    text = history_text(history, "size_bytes", lenient)
+    assert text.endswith("no commit changed it beyond its tolerance")
