@@ -99,9 +99,11 @@ def read(event: Any, names: Iterator[str | None]) -> ProfiledForward:
     steps = []
     for operator in operators(event):
         layer = next(names) if operator.name in WEIGHTS else None
+        # torch has several kernels for a convolution, which it calls as operators of their own.
+        kernel = max(tree(operator), key=lambda inner: float(inner.self_cpu_time_total))
         span = operator.time_range
         steps.append(
-            Step(layer, operator.name, 1e-6 * (span.start - started), 1e-6 * span.elapsed_us())
+            Step(layer, kernel.name, 1e-6 * (span.start - started), 1e-6 * span.elapsed_us())
         )
     return ProfiledForward(1e-6 * event.time_range.elapsed_us(), tuple(steps))
 
@@ -113,6 +115,13 @@ def operators(event: Any) -> Iterator[Any]:
             yield inner
         else:
             yield from operators(inner)
+
+
+def tree(event: Any) -> Iterator[Any]:
+    """An event of the profile, and all that are in it."""
+    yield event
+    for inner in event.cpu_children:
+        yield from tree(inner)
 
 
 def reference(forward: ForwardFn) -> ForwardFn:

@@ -27,7 +27,7 @@ LEAST_FORWARDS, MOST_FORWARDS = 10, 50
 
 @dataclass(frozen=True)
 class LayerTime:
-    """Median seconds of a layer in a forward, and the operators or kernels that it ran."""
+    """Median seconds of a layer in a forward, and the operators or kernels that it mostly ran."""
 
     layer: str
     seconds: float
@@ -56,9 +56,12 @@ class Profile:
             LayerTime(
                 name,
                 statistics.median(sum(step.seconds for step in steps[name]) for steps in of_layers),
-                ", ".join(dict.fromkeys(step.operation for step in operations)),
+                statistics.mode(
+                    ", ".join(dict.fromkeys(step.operation for step in steps[name]))
+                    for steps in of_layers
+                ),
             )
-            for name, operations in of_layers[0].items()
+            for name in of_layers[0]
         ]
 
     @property
