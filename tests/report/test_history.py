@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 
 from qmodels.gate import Tolerances
-from qmodels.gate.history import History, read_history
-from qmodels.report.history import history_text
+from qmodels.gate.history import Commit, History, Series, Value, read_history
+from qmodels.measure.metric import make_metric
+from qmodels.report.history import history_text, line
 from tests.cli.conftest import cells
 from tests.gate import repositories
 
@@ -50,3 +51,14 @@ def test_without_a_change_it_says_so(history: History) -> None:
     lenient = Tolerances({"size_bytes": {"tolerance": 1.0}})
     text = history_text(history, "size_bytes", lenient)
     assert text.endswith("no commit changed it beyond its tolerance")
+
+
+def test_a_line_ends_with_the_last_commit_and_is_not_too_long() -> None:
+    commits = [Commit(f"{number:07x}", "2026-01-01", "") for number in range(100)]
+    values = (
+        Value(commit, make_metric("size_bytes", number), "int8", None)
+        for number, commit in enumerate(commits)
+    )
+    drawn = line(Series("v", None, tuple(values)), commits)
+    assert len(drawn) == 40
+    assert (drawn[0], drawn[-1]) == ("▁", "█")
