@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from qmodels.backends.base import ForwardFn, Kernel, ProfiledForward, Step
+from qmodels.backends.base import UNTIMED, ForwardFn, Kernel, ProfiledForward, Step
 from qmodels.network.layers import Layer, assign
 
 FORWARD = "qmodels forward"
@@ -82,11 +82,12 @@ def profile(
     names = assign((product.weight for product in products(forward, images)), layers)
     activities = [torch.profiler.ProfilerActivity.CPU]
     with torch.inference_mode(), torch.profiler.profile(activities=activities) as profiler:
-        for _ in range(forwards):
+        for _ in range(UNTIMED + forwards):
             with torch.profiler.record_function(FORWARD):
                 forward(images)
     events: Any = profiler.events()
-    return [read(event, iter(names)) for event in events if event.name == FORWARD]
+    recorded = [event for event in events if event.name == FORWARD]
+    return [read(event, iter(names)) for event in recorded[UNTIMED:]]
 
 
 def read(event: Any, names: Iterator[str | None]) -> ProfiledForward:

@@ -12,38 +12,48 @@ from qmodels.backends.base import ProfiledForward
 PROCESS, THREAD = 1, 1
 
 
-def trace_json(name: str, forwards: Iterable[ProfiledForward]) -> str:
+def trace_json(track: str, forwards: Iterable[ProfiledForward]) -> str:
     """A track of forwards one after the other, each with its steps.
 
     Args:
-        name: of the track.
+        track: its name.
     """
     events: list[dict[str, Any]] = [
         {"ph": "M", "name": "process_name", "pid": PROCESS, "args": {"name": "qmodels"}},
-        {"ph": "M", "name": "thread_name", "pid": PROCESS, "tid": THREAD, "args": {"name": name}},
+        {"ph": "M", "name": "thread_name", "pid": PROCESS, "tid": THREAD, "args": {"name": track}},
     ]
-    began = 0.0
+    began = 0
     for number, forward in enumerate(forwards, 1):
-        events.append(event(f"forward {number}", "forward", began, forward.seconds))
+        ended = began + nanoseconds(forward.seconds)
+        events.append(event(f"forward {number}", "forward", began, ended))
         for step in forward.steps:
             kind = "other" if step.layer is None else "layer"
-            shown = step.layer or step.operation
-            events.append(
-                event(shown, kind, began + step.start, step.seconds, operation=step.operation)
-            )
-        began += forward.seconds
+            name = step.layer or step.operation
+            start = began + nanoseconds(step.start)
+            end = min(ended - 1, began + nanoseconds(step.start + step.seconds))
+            events.append(event(name, kind, start, end, operation=step.operation))
+        began = ended
     return json.dumps({"displayTimeUnit": "ms", "traceEvents": events})
 
 
-def event(name: str, kind: str, start: float, seconds: float, **facts: str) -> dict[str, Any]:
-    """A slice of the track; start and duration in seconds."""
+def nanoseconds(seconds: float) -> int:
+    """A time in whole nanoseconds, the least that Perfetto distinguishes."""
+    return round(1e9 * seconds)
+
+
+def event(name: str, kind: str, start: int, end: int, **facts: str) -> dict[str, Any]:
+    """A slice of the track; start and end in nanoseconds.
+
+    It ends a nanosecond early: readers add start and duration in floating point, and where that is
+    more than the start of the next slice, they take the next for a part of this one.
+    """
     return {
         "ph": "X",
         "name": name,
         "cat": kind,
         "pid": PROCESS,
         "tid": THREAD,
-        "ts": 1e6 * start,
-        "dur": 1e6 * seconds,
+        "ts": start / 1000,
+        "dur": max(0, end - start - 1) / 1000,
         "args": facts,
     }
