@@ -5,6 +5,7 @@ with its arguments. So it can count the kernels and their work, and compute the 
 arithmetic.
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -18,6 +19,8 @@ from qmodels.backends.base import UNTIMED, ForwardFn, Kernel, ProfiledForward, S
 from qmodels.network.layers import Layer, assign
 
 FORWARD = "qmodels forward"
+# Names of operators that multiply, whatever they are called by.
+KERNEL = re.compile(r"conv|mm|linear|matmul")
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,8 @@ def read(event: Any, names: Iterator[str | None]) -> ProfiledForward:
     for operator in operators(event):
         layer = next(names) if operator.name in WEIGHTS else None
         # torch has several kernels for a convolution, which it calls as operators of their own.
-        kernel = max(tree(operator), key=lambda inner: float(inner.self_cpu_time_total))
+        called = [inner for inner in tree(operator) if KERNEL.search(inner.name)] or [operator]
+        kernel = max(called, key=lambda inner: float(inner.self_cpu_time_total))
         span = operator.time_range
         steps.append(
             Step(layer, kernel.name, 1e-6 * (span.start - started), 1e-6 * span.elapsed_us())

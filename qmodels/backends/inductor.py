@@ -29,8 +29,7 @@ from qmodels.backends.base import (
     ProfiledForward,
     Stored,
 )
-from qmodels.network.evaluation import sqnr_db
-from qmodels.network.layers import Layer, executed, fused_outputs, owner
+from qmodels.network.layers import Layer, executed, fused_outputs, output_sqnr, owner
 from qmodels.system import store
 from qmodels.system.errors import Obstacle, UserError, first_line
 
@@ -143,7 +142,7 @@ class Inductor(Backend):
         of_float = fused_outputs(model, images)
         of_reference = layer_outputs(quantize().eager, executed(model, images[:1]), images)
         return [
-            LayerNoise(layer, sqnr_db(exact, of_float[layer]), None)
+            LayerNoise(layer, output_sqnr(exact, of_float[layer]), None)
             for layer, exact in of_reference.items()
         ]
 

@@ -22,15 +22,17 @@ from torch import Tensor
 from qmodels.backends.base import UNTIMED, ForwardFn, Kernel, ProfiledForward, Step, time_forward
 from qmodels.network.layers import Layer, assign
 
-# With it each line says when its primitive began. oneDNN reads it when it first logs.
-TIMESTAMP = "ONEDNN_VERBOSE_TIMESTAMP"
+# With it each line says when its primitive began. oneDNN reads it once, when it first logs.
+ENVIRONMENT = {"ONEDNN_VERBOSE_TIMESTAMP": "1"}
+# What begins the log of a forward.
+BEGIN = b"qmodels begins a forward"
 EXECUTED = re.compile(
-    r"^onednn_verbose,(?:v\d+,)?(?P<began>[\d.]+),primitive,exec,cpu,"
+    r"^onednn_verbose,(?:v\d+,)?(?:(?P<began>[\d.]+),)?primitive,exec,cpu,"
     r"(?P<kind>[^,]+),(?P<implementation>[^,]+),[^,]*,"
     r"(?P<tensors>[^,]*),[^,]*,[^,]*,(?P<problem>[^,]+),(?P<elapsed>[^,]+)"
 )
 CONVOLVED = re.compile(
-    r"mb(?P<mb>\d+)_(?:g(?P<g>\d+))?ic(?P<ic>\d+)oc(?P<oc>\d+)_ih\d+oh(?P<oh>\d+)kh(?P<kh>\d+).*"
+    r"(?:g(?P<g>\d+))?mb(?P<mb>\d+)_ic(?P<ic>\d+)oc(?P<oc>\d+)_ih\d+oh(?P<oh>\d+)kh(?P<kh>\d+).*"
     r"_iw\d+ow(?P<ow>\d+)kw(?P<kw>\d+)"
 )
 
@@ -42,10 +44,10 @@ class Primitive:
     Attributes:
         problem: its shapes, as the log has them.
         weight: the shape of what it multiplied by, (out, in / groups, ...); None where it
-            multiplied nothing, or in more than two dimensions.
+            multiplied nothing, or convolved in other than two dimensions.
         outputs: how many values it gave, of all images; 0 where it multiplied nothing.
         int8: whether it multiplied integers of eight bits.
-        began: in seconds since 1970.
+        began: in seconds since 1970; None where the log does not say.
         seconds: how long it took.
     """
 
@@ -54,7 +56,7 @@ class Primitive:
     weight: tuple[int, ...] | None
     outputs: int
     int8: bool
-    began: float
+    began: float | None
     seconds: float
 
     @property
@@ -67,10 +69,10 @@ def kernels(forward: ForwardFn, images: Tensor) -> list[Kernel]:
     """The primitives of the second of two forwards that multiplied: the first one sets up."""
     with torch.inference_mode():
         forward(images)
-        ran = primitives(lambda: forward(images))
+        lines = logged(lambda: forward(images))
     return [
         Kernel(each.problem, each.operation, each.macs, each.int8)
-        for each in ran
+        for each in primitives(lines)
         if each.weight is not None
     ]
 
@@ -82,38 +84,43 @@ def profile(
     spans: list[tuple[float, float]] = []
 
     def run() -> None:
+        libc = ctypes.CDLL(None)
         for _ in range(forwards):
+            libc.puts(BEGIN)  # into the stream that oneDNN logs to
             spans.append((time.time(), time_forward(forward, images)))
 
     with torch.inference_mode():
         for _ in range(UNTIMED):
             forward(images)
-        ran = primitives(run)
-    profiled = []
-    for started, seconds in spans:
-        inside = [each for each in ran if 0 <= each.began - started <= seconds]
-        names = iter(assign((each.weight for each in inside if each.weight is not None), layers))
-        steps = tuple(
-            Step(
-                None if each.weight is None else next(names),
-                each.operation,
-                each.began - started,
-                each.seconds,
-            )
-            for each in inside
-        )
-        profiled.append(ProfiledForward(seconds, steps))
-    return profiled
+        _, *logs = "\n".join(logged(run)).split(BEGIN.decode())
+    return [
+        ProfiledForward(seconds, tuple(steps(primitives(log.splitlines()), layers, started)))
+        for (started, seconds), log in zip(spans, logs, strict=True)
+    ]
 
 
-def primitives(run: Callable[[], object]) -> list[Primitive]:
-    """What oneDNN executed while a function ran, in that order."""
-    os.environ[TIMESTAMP] = "1"
+def steps(ran: Sequence[Primitive], layers: Sequence[Layer], started: float) -> Iterator[Step]:
+    """The primitives of a forward that started at some time."""
+    names = iter(assign((each.weight for each in ran if each.weight is not None), layers))
+    end = 0.0
+    for each in ran:
+        start = end if each.began is None else max(0.0, each.began - started)
+        end = start + each.seconds
+        layer = None if each.weight is None else next(names)
+        yield Step(layer, each.operation, start, each.seconds)
+
+
+def logged(run: Callable[[], object]) -> list[str]:
+    """The lines that oneDNN logged while a function ran."""
     with tempfile.TemporaryFile() as log:
         with output_to(log), torch.backends.mkldnn.verbose(1):
             run()
         log.seek(0)
-        lines = log.read().decode(errors="replace").splitlines()
+        return log.read().decode(errors="replace").splitlines()
+
+
+def primitives(lines: Sequence[str]) -> list[Primitive]:
+    """What oneDNN executed, in that order."""
     return [primitive for line in lines if (primitive := read(line)) is not None]
 
 
@@ -130,7 +137,7 @@ def read(line: str) -> Primitive | None:
         weight,
         outputs,
         bool(re.search(r"src:[us]8", tensors)) and "wei:s8" in tensors,
-        1e-3 * float(match["began"]),
+        1e-3 * float(match["began"]) if match["began"] else None,
         1e-3 * float(match["elapsed"]),
     )
 

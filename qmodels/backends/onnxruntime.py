@@ -27,7 +27,7 @@ from qmodels.backends.base import (
 from qmodels.backends.onnxruntime_session import FILE
 from qmodels.network import onnx_graph
 from qmodels.network.evaluation import sqnr_db
-from qmodels.network.layers import Layer, executed, fused_outputs, owner
+from qmodels.network.layers import Layer, executed, fused_outputs, output_sqnr, owner
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -125,7 +125,7 @@ class OnnxRuntime(Backend):
         )
         of_runtime = collect_outputs(quantized, list(shown.values()), images)
         return [
-            LayerNoise(layer, sqnr_db(exact, of_float[layer]), sqnr_db(runtime, exact))
+            LayerNoise(layer, output_sqnr(exact, of_float[layer]), sqnr_db(runtime, exact))
             for layer, exact, runtime in zip(shown, of_reference, of_runtime, strict=True)
         ]
 
@@ -162,17 +162,22 @@ def is_node(event: dict[str, Any]) -> bool:
     return event.get("cat") == "Node" and event["name"].endswith("_kernel_time")
 
 
+def node_name(event: dict[str, Any]) -> str:
+    """The node of the graph, or its output, that an event of the profile is named after."""
+    return APPENDED.sub("", event["name"]).removeprefix("fused ")
+
+
 def step(event: dict[str, Any], started: float, nodes: Mapping[str, str | None]) -> Step:
     """An event of the profile, of a forward that started at some microsecond."""
     operator = event["args"]["op_name"]
-    layer = nodes.get(APPENDED.sub("", event["name"])) if MULTIPLYING.search(operator) else None
+    layer = nodes.get(node_name(event)) if MULTIPLYING.search(operator) else None
     return Step(layer, operator, 1e-6 * (event["ts"] - started), 1e-6 * event["dur"])
 
 
 def kernel(event: dict[str, Any], layers: Mapping[str, Layer]) -> Kernel:
     """An event of the profile; one of a layer that the graph does not have multiplied nothing."""
     operator = event["args"]["op_name"]
-    name = APPENDED.sub("", event["name"])
+    name = node_name(event)
     ((_, output),) = event["args"]["output_type_shape"][0].items()
     integer = bool(INTEGER.match(operator))
     macs = 0

@@ -25,9 +25,9 @@ from qmodels.backends.base import (
 from qmodels.backends.openvino_network import FILE
 from qmodels.network import onnx_graph
 from qmodels.network.evaluation import sqnr_db
-from qmodels.network.layers import Layer, executed, fused_outputs, owner
+from qmodels.network.layers import Layer, executed, fused_outputs, output_sqnr, owner
 
-MULTIPLYING = ("Convolution", "FullyConnected", "MatMul")
+MULTIPLYING = ("Convolution", "GroupConvolution", "FullyConnected", "MatMul")
 # What a layer's node may be joined with.
 FUSED = ("Add", "Multiply", "Relu")
 QUANTIZING = "FakeQuantize"
@@ -108,7 +108,7 @@ class OpenVino(Backend):
             operation = f"{facts['layerType']} {facts['primitiveType']}"
             steps.append(Step(layer, operation, start, elapsed))
             start += elapsed
-        return [ProfiledForward(statistics.median(seconds), tuple(steps))]
+        return [ProfiledForward(statistics.fmean(seconds), tuple(steps))]
 
     def layer_noise(
         self,
@@ -126,7 +126,9 @@ class OpenVino(Backend):
         )
         of_runtime = layer_outputs(quantized, layers, images)
         return [
-            LayerNoise(layer, sqnr_db(exact, of_float[layer]), sqnr_db(of_runtime[layer], exact))
+            LayerNoise(
+                layer, output_sqnr(exact, of_float[layer]), sqnr_db(of_runtime[layer], exact)
+            )
             for layer, exact in of_reference.items()
         ]
 

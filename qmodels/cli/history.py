@@ -39,9 +39,14 @@ def run(arguments: argparse.Namespace) -> None:
     folder = runs.baselines()
     machine_class = arguments.machine_class or machine.machine_class()
     path = gate.baseline_path(folder, machine_class, arguments.network)
-    if not path.exists() and not arguments.machine_class:
-        stored = runs.stored_baseline(arguments.network)
-        path = stored.path
+    if not path.exists():
+        if arguments.machine_class:
+            stored = sorted(file.parent.name for file in folder.glob(f"*/{path.name}"))
+            raise UserError(
+                f"no run of {arguments.network} is stored for {machine_class}: "
+                f"choose from {', '.join(stored) or 'other networks'}"
+            )
+        path = runs.stored_baseline(arguments.network).path
     history = choose(read_history(path, metric), arguments.variant)
     if arguments.json:
         print(json.dumps([asdict(series) for series in history.series]))

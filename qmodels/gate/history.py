@@ -47,6 +47,11 @@ class Value:
     host: str | None
 
 
+def elsewhere(before: Value, after: Value) -> bool:
+    """Whether two values are known to be of different hosts."""
+    return None not in (before.host, after.host) and before.host != after.host
+
+
 @dataclass(frozen=True)
 class Change:
     """A commit whose value is further from the one before than the tolerance.
@@ -85,7 +90,7 @@ class Series:
         reference = self.values[0]
         for value in self.values[1:]:
             difference = value.metric.value - reference.metric.value
-            origin: Origin = "this host" if value.host == reference.host else "another host"
+            origin: Origin = "another host" if elsewhere(reference, value) else "this host"
             tolerance = tolerances.tolerance(metric, self.variant, value.arithmetic, origin)
             if abs(difference) > reference.metric.slack(tolerance or 0.0):
                 better = (difference < 0) == (value.metric.better == "lower")
@@ -100,11 +105,13 @@ class History:
 
     Attributes:
         commits: those that stored it, the oldest first.
+        shallow: whether the repository lacks the commits before some.
         series: in the order of the last version.
     """
 
     commits: tuple[Commit, ...]
     series: tuple[Series, ...]
+    shallow: bool
 
 
 def read_history(path: Path, metric: str) -> History:
@@ -134,20 +141,23 @@ def read_history(path: Path, metric: str) -> History:
         Series(key[0], key[1] if len(sizes) > 1 else None, tuple(by_key[key]))
         for key in (*last, *(key for key in by_key if key not in last))
     )
-    return History(tuple(commits), tuple(series))
+    shallow = git("rev-parse", "--is-shallow-repository", folder=path.parent).strip() == b"true"
+    return History(tuple(commits), tuple(series), shallow)
 
 
-def versions(path: Path) -> Iterator[tuple[Commit, str]]:
+def versions(path: Path) -> Iterator[tuple[Commit, bytes]]:
     """The file as each commit left it, the oldest first; the file as it is now, if that differs."""
-    listed = git("log", "--format=%h%x09%as%x09%s", "--", path.name, folder=path.parent)
+    # Along first parents: a merge changed what it brought in, and no commit of its branch did.
+    options = ("--first-parent", "--no-show-signature", "-z", "--format=%h%x09%as%x09%s")
+    listed = git("log", *options, "--", path.name, folder=path.parent).decode(errors="replace")
     text = None
-    for line in reversed(listed.decode(errors="replace").splitlines()):
+    for line in reversed([line for line in listed.split("\0") if line]):
         commit = Commit(*line.split("\t", 2))
         # A commit that deleted the file has none of it.
         if git("ls-tree", commit.sha, "--", path.name, folder=path.parent):
-            text = git("show", f"{commit.sha}:./{path.name}", folder=path.parent).decode()
+            text = git("show", f"{commit.sha}:./{path.name}", folder=path.parent)
             yield commit, text
-    now = path.read_text(encoding="utf-8") if path.exists() else None
+    now = path.read_bytes() if path.is_file() else None
     if now is not None and now != text:
         yield Commit(UNCOMMITTED, "", "not committed"), now
 

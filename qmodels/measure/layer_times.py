@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from qmodels.backends import onednn_log
 from qmodels.backends.base import UNTIMED, ProfiledForward, Step, time_forward
 from qmodels.measure.latency import STEADY_HEAP
 from qmodels.measure.timing import timing_environment
@@ -20,7 +21,7 @@ from qmodels.system.errors import UserError
 from qmodels.variants.artifact import Artifact, open_artifact
 
 # torch's profiler logs when it starts and stops; 6 is silence.
-ENVIRONMENT = {**STEADY_HEAP, "KINETO_LOG_LEVEL": "6"}
+ENVIRONMENT = {**STEADY_HEAP, **onednn_log.ENVIRONMENT, "KINETO_LOG_LEVEL": "6"}
 BUDGET_SECONDS = 1.0
 LEAST_FORWARDS, MOST_FORWARDS = 10, 50
 
@@ -55,9 +56,11 @@ class Profile:
         return [
             LayerTime(
                 name,
-                statistics.median(sum(step.seconds for step in steps[name]) for steps in of_layers),
+                statistics.median(
+                    sum(step.seconds for step in steps.get(name, ())) for steps in of_layers
+                ),
                 statistics.mode(
-                    ", ".join(dict.fromkeys(step.operation for step in steps[name]))
+                    ", ".join(dict.fromkeys(step.operation for step in steps.get(name, ())))
                     for steps in of_layers
                 ),
             )

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from qmodels.network.evaluation import sqnr_db
 from qmodels.network.fusion import fuse
 
 
@@ -65,6 +66,15 @@ def fused_outputs(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
     with torch.inference_mode():
         fused(images)
     return outputs
+
+
+def output_sqnr(values: Tensor, expected: Tensor) -> float:
+    """SQNR of a layer's output, in decibels.
+
+    A quantized graph shows the output behind a ReLU, which the float network may have as a module
+    or a function of its own: values that are nowhere negative are compared with positive ones.
+    """
+    return sqnr_db(values, expected.relu() if values.min() >= 0 else expected)
 
 
 def assign(shapes: Iterable[tuple[int, ...]], layers: Iterable[Layer]) -> list[str | None]:

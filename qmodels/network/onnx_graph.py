@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 INPUT, OUTPUT = "images", "logits"
 MULTIPLYING = ("Conv", "Gemm", "MatMul")
-FUSED = ("Add", "Relu")
+FUSED = ("Add", "Relu", "Clip", "Sigmoid", "Tanh", "LeakyRelu", "HardSigmoid")
 
 
 def export(model: nn.Module, example: Tensor) -> "ModelProto":
@@ -74,8 +74,8 @@ def layers(graph: "ModelProto") -> dict[str, Layer]:
     by_name: dict[str, Layer] = {}
     for node in graph.graph.node:
         layer = None
-        if node.op_type == "DequantizeLinear" and node.input[0] in shapes:
-            shapes[node.output[0]] = shapes[node.input[0]]  # quantized weights
+        if node.op_type in ("DequantizeLinear", "Transpose") and node.input[0] in shapes:
+            shapes[node.output[0]] = shapes[node.input[0]]  # a weight, before it is multiplied by
         elif node.op_type in MULTIPLYING and node.input[1] in shapes:
             layer = Layer(node.name, shapes[node.input[1]])
         elif node.op_type in FUSED:

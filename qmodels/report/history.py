@@ -7,7 +7,7 @@ from itertools import pairwise
 from tabulate import tabulate
 
 from qmodels.gate import Tolerances
-from qmodels.gate.history import UNCOMMITTED, Change, Commit, History, Series
+from qmodels.gate.history import UNCOMMITTED, Change, Commit, History, Series, elsewhere
 from qmodels.gate.verdict import readable
 from qmodels.measure.metric import Metric
 from qmodels.report.table import escape
@@ -27,13 +27,12 @@ def history_text(
     Args:
         every_commit: also list each variant's values, commit by commit.
     """
-    first, last = history.commits[0], history.commits[-1]
     changes = {series.name: series.changes(metric, tolerances) for series in history.series}
     rows = [row(series, history.commits, changes[series.name]) for series in history.series]
     headers = ["Variant", "First", "", "Last", "Change", "Last changed by"]
     align = ("left", "right", "left", "right", "right", "left")
     parts = [
-        f"{metric}, {describe(first)} to {describe(last)}, {len(history.commits)} versions",
+        title(metric, history),
         tabulate(rows, headers, tablefmt="pipe", disable_numparse=True, colalign=align),
         *(listing(series, changes[series.name]) for series in history.series if every_commit),
         *changes_by_commit(history, changes),
@@ -41,15 +40,28 @@ def history_text(
     return "\n\n".join(parts)
 
 
+def title(metric: str, history: History) -> str:
+    """What is shown, and of which commits."""
+    first, last = history.commits[0], history.commits[-1]
+    if first == last:
+        shown = f"{metric}, {describe(first)} alone"
+    else:
+        shown = f"{metric}, {describe(first)} to {describe(last)}, {len(history.commits)} versions"
+    if history.shallow:
+        shown += "\nthis clone is shallow: `git fetch --unshallow` brings the commits before"
+    return shown
+
+
 def row(series: Series, commits: Sequence[Commit], changes: Sequence[Change]) -> list[str]:
     """The first and last value of a variant, its line, and the commit that changed it last."""
     first, last = (series.values[place].metric for place in (0, -1))
+    gone = series.values[-1].commit != commits[-1]
     return [
         series.name,
         readable(first.value, first.unit),
         line(series, commits),
-        readable(last.value, last.unit),
-        difference(first, last),
+        "gone" if gone else readable(last.value, last.unit),
+        "" if gone else difference(first, last),
         changed_by(series, changes),
     ]
 
@@ -80,8 +92,8 @@ def difference(before: Metric, after: Metric) -> str:
     if moved == 0:
         return "="
     if before.absolute or before.value == 0:
-        return f"{moved:+.2f} {'points' if before.unit == '%' else before.unit}"
-    return f"{100 * moved / before.value:+.3g} %"
+        return f"{moved:+.2g} {'points' if before.unit == '%' else before.unit}"
+    return f"{100 * moved / abs(before.value):+.3g} %"
 
 
 def describe(commit: Commit) -> str:
@@ -117,13 +129,14 @@ def changes_by_commit(history: History, changes: dict[str, list[Change]]) -> lis
         lines = [
             f"  {name}: {readable(change.before.metric.value, change.before.metric.unit)} to "
             f"{readable(change.after.metric.value, change.after.metric.unit)}, {mark(change)}"
-            + ("" if change.before.host == change.after.host else ", on another host")
+            + (", on another host" if elsewhere(change.before, change.after) else "")
             for name, of_variant in changes.items()
             for change in of_variant
             if change.after.commit == commit
         ]
         if lines:
-            paragraphs.append("\n".join([f"{describe(commit)}: {commit.subject}", *lines]))
+            subject = "" if commit.sha == UNCOMMITTED else f": {commit.subject}"
+            paragraphs.append("\n".join([f"{describe(commit)}{subject}", *lines]))
     if not paragraphs:
         return ["no commit changed it beyond its tolerance"]
     return paragraphs

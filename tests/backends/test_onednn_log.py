@@ -16,7 +16,7 @@ INT8 = (
     "mb2_ic16oc32_ih32oh16kh3sh2dh0ph1_iw32ow16kw3sw2dw0pw1,0.0139"
 )
 FLOAT = INT8.replace("src:u8", "src:f32").replace("wei:s8", "wei:f32")
-GROUPED = INT8.replace("mb2_ic", "mb2_g4ic")
+GROUPED = INT8.replace("mb2_ic", "g4mb2_ic")
 OLDER = INT8.replace("v1,", "")
 MATMUL = (
     f"onednn_verbose,v1,{BEGAN:.6f},primitive,exec,cpu,matmul,brg_matmul:avx512_core_vnni,undef,"
@@ -28,6 +28,7 @@ PRODUCT = (
     "forward_inference,src:f32::blocked:ab::f0 wei:f32:a:blocked:AB::f0 dst:f32::blocked:ab::f0,"
     "attr-scratchpad:user,,mb2ic128oc100,0.005"
 )
+UNSTAMPED = INT8.replace(f"{BEGAN:.6f},", "")
 REORDER = (
     f"onednn_verbose,v1,{BEGAN:.6f},primitive,exec,cpu,reorder,jit:blk,undef,src:f32 dst:f32,,,"
     "16x3,0.1"
@@ -40,6 +41,7 @@ CREATED = INT8.replace("exec", "create:cache_miss")
     [
         (INT8, (32, 16, 3, 3), 2 * 32 * 16 * 16 * 16 * 9, True),
         (OLDER, (32, 16, 3, 3), 2 * 32 * 16 * 16 * 16 * 9, True),
+        (UNSTAMPED, (32, 16, 3, 3), 2 * 32 * 16 * 16 * 16 * 9, True),
         (FLOAT, (32, 16, 3, 3), 2 * 32 * 16 * 16 * 16 * 9, False),
         (GROUPED, (32, 4, 3, 3), 2 * 32 * 16 * 16 * 4 * 9, True),
         (MATMUL, (100, 128), 2 * 128 * 100, True),
@@ -53,7 +55,10 @@ def test_a_line_of_the_log_is_a_primitive(
     primitive = onednn_log.read(line)
     assert primitive is not None
     assert (primitive.weight, primitive.macs, primitive.int8) == (weight, macs, int8)
-    assert primitive.began == pytest.approx(BEGAN / 1000, abs=1e-6)
+    if line is UNSTAMPED:
+        assert primitive.began is None
+    else:
+        assert primitive.began == pytest.approx(BEGAN / 1000, abs=1e-6)
     assert primitive.seconds == 1e-3 * float(line.rpartition(",")[2])
 
 
@@ -101,3 +106,16 @@ def test_each_forward_has_its_own_primitives(forward: nn.Module) -> None:
             assert convolution.layer == name
             assert 0 <= convolution.start < convolution.start + convolution.seconds
             assert convolution.seconds < profiled.seconds
+
+
+def test_a_grouped_convolution_is_its_own_layer() -> None:
+    """As oneDNN writes it."""
+    grouped = torch.randn(16, 1, 3, 3)
+
+    def forward(images: Tensor) -> Tensor:
+        return nn.functional.conv2d(images, grouped, groups=16)
+
+    layers = [Layer("full", (16, 16, 3, 3)), Layer("grouped", (16, 1, 3, 3))]
+    (profiled,) = onednn_log.profile(forward, layers, torch.randn(8, 16, 32, 32), 1)
+    names = [step.layer for step in profiled.steps if "convolution" in step.operation]
+    assert names == ["grouped"]

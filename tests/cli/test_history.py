@@ -41,6 +41,10 @@ def test_variants_are_chosen_and_listed(qmodels: Qmodels, arguments: str) -> Non
         ("history size_bytes {} --variant x", "no stored run has variant 'x': choose from "),
         ("history size_bytes {} --variant ,", "--variant names none: choose from "),
         ("history size_bytes nothing", "no run of nothing is stored for "),
+        (
+            f"history size_bytes {NETWORK} --machine-class linux-nothing",
+            f"no run of {NETWORK} is stored for linux-nothing: choose from {CLASS}",
+        ),
         ("history top1 {}", "no commit of digits-resnet34-w8.json stored top1: "),
     ],
 )

@@ -97,6 +97,8 @@ def test_earlier_formats_count_and_damage_is_passed_over(path: Path) -> None:
     for subject, text in (("Earlier", json.dumps(made)), ("Damaged", "{"), ("Empty", "{}")):
         path.write_text(text)
         repositories.commit(path.parents[1], subject)
+    path.write_bytes(b"\xff\xfe{")
+    repositories.commit(path.parents[1], "No text")
     path.unlink()
     repositories.commit(path.parents[1], "Deleted")
     history = read_history(path, "size_bytes")
@@ -104,6 +106,40 @@ def test_earlier_formats_count_and_damage_is_passed_over(path: Path) -> None:
     (small,) = (series for series in history.series if series.name == "small")
     assert numbers(small)[-2:] == [920, 800]
     assert small.values[-1].host == "old"
+
+
+def test_a_merge_changed_what_it_brought_and_nothing_else(path: Path) -> None:
+    folder = path.parents[1]
+    repositories.git(folder, "branch", "-M", "main")
+    for branch, before, after in (("a", "2600", "3600"), ("b", "920", "820")):
+        repositories.git(folder, "checkout", "-qb", branch, "main")
+        path.write_text(path.read_text().replace(before, after))
+        repositories.commit(folder, f"On {branch}")
+    repositories.git(folder, "checkout", "-q", "main")
+    for branch in ("a", "b"):
+        repositories.git(folder, "merge", "-q", "--no-ff", "-m", f"Merge {branch}", branch)
+    by_name = {series.name: series for series in read_history(path, "size_bytes").series}
+    found = {name: changes(series, TOLERANCES)[1:] for name, series in by_name.items()}
+    assert found["large"] == [("Merge a", 2600, 3600, False)]
+    assert found["small"] == [("Merge b", 920, 820, True)]
+
+
+@pytest.mark.parametrize("subject", ["", "a\tb", "two\u2028lines", "form\x0cfeed", "café"])
+def test_any_subject_is_one(path: Path, subject: str) -> None:
+    path.write_text(path.read_text().replace("2600", "2700"))
+    folder = path.parents[1]
+    repositories.git(folder, "add", "-A")
+    repositories.git(folder, "commit", "-q", "--allow-empty-message", "-m", subject)
+    assert read_history(path, "size_bytes").commits[-1].subject == subject
+
+
+def test_a_shallow_clone_says_so(path: Path, tmp_path: Path) -> None:
+    url = f"file://{path.parents[1]}"
+    repositories.git(tmp_path, "clone", "-q", "--depth", "1", url, "shallow")
+    shallow = read_history(tmp_path / "shallow" / path.parent.name / path.name, "size_bytes")
+    assert shallow.shallow
+    assert len(shallow.commits) == 1
+    assert not read_history(path, "size_bytes").shallow
 
 
 def test_several_batch_sizes_are_several_series(path: Path) -> None:

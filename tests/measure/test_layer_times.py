@@ -1,5 +1,3 @@
-import statistics
-
 import pytest
 
 from qmodels import variants
@@ -25,12 +23,7 @@ def test_every_runtime_shows_the_time_of_every_layer(name: str, digits_network: 
     assert len(names) == 37
     assert not profiled.unseen
     assert all(layer.seconds > 0 for layer in profiled.layers)
-    of_layers = {layer.layer: layer.seconds for layer in profiled.layers}
-    # It multiplies a sixteenth of what the others of its stage do, or less.
-    assert of_layers["head.fc"] < of_layers["stages.0.1.conv1"]
     assert 0 < profiled.other_seconds < profiled.seconds
-    medians = statistics.median(forward.seconds for forward in profiled.forwards)
-    assert profiled.seconds == pytest.approx(medians, rel=0.2)
     for forward in profiled.forwards:
         assert all(0 <= step.start < forward.seconds for step in forward.steps)
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,22 @@ def test_every_commit_can_be_listed(history: History) -> None:
     assert first == [history.commits[0].sha, history.commits[0].date, "1.0 kB", "", "", "First"]
     assert second[3:] == ["-4 %", "", "Second"]
     assert "| worse | Third" in by_name["large"]
+
+
+def test_a_variant_that_is_gone_has_no_last_value(history: History) -> None:
+    series = [replace(series, values=series.values[:-1]) for series in history.series]
+    text = history_text(replace(history, series=tuple(series)), "size_bytes", TOLERANCES)
+    rows = {cells(row)[0]: cells(row) for row in text.splitlines() if row.startswith("|")}
+    assert rows["large"][2:5] == ["▁▁█·", "gone", ""]
+
+
+def test_one_commit_and_a_shallow_clone_are_said(history: History) -> None:
+    only = replace(history, commits=history.commits[:1], shallow=True)
+    text = history_text(only, "size_bytes", TOLERANCES)
+    first = history.commits[0]
+    assert text.startswith(
+        f"size_bytes, {first.sha} of {first.date} alone\nthis clone is shallow: `git fetch "
+    )
 
 
 def test_without_a_change_it_says_so(history: History) -> None:
