@@ -87,7 +87,7 @@ def profile(
         libc = ctypes.CDLL(None)
         for _ in range(forwards):
             libc.puts(BEGIN)  # into the stream that oneDNN logs to
-            spans.append((time.time(), time_forward(forward, images)))
+            spans.append((time.time(), time_forward(lambda: forward(images))))
 
     with torch.inference_mode():
         for _ in range(UNTIMED):

@@ -152,7 +152,7 @@ def profile_events(
         prefix = str(Path(scratch, "profile"))
         opened = session(str(path), enable_profiling=True, profile_file_prefix=prefix)
         forward = as_forward(opened)
-        seconds = [time_forward(forward, images) for _ in range(forwards)]
+        seconds = [time_forward(lambda: forward(images)) for _ in range(forwards)]
         events = json.loads(Path(opened.end_profiling()).read_text(encoding="utf-8"))
     return seconds, events
 

@@ -94,7 +94,7 @@ class OpenVino(Backend):
         before = {
             node.get_friendly_name(): microseconds(facts) for node, facts in executed_nodes(network)
         }
-        seconds = [time_forward(forward, images) for _ in range(forwards)]
+        seconds = [time_forward(lambda: forward(images)) for _ in range(forwards)]
         steps, start = [], 0.0
         for node, facts in executed_nodes(network):
             # The counters' means cover all forwards, those before the timed ones too.

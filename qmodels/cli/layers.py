@@ -60,7 +60,9 @@ def run(arguments: argparse.Namespace) -> None:
             raise UserError(f"{flag} {getattr(arguments, option)}: choose 1 or more")
     most = len(usable_cpus()) or os.cpu_count() or 1
     if arguments.threads > most:
-        raise UserError(f"--threads {arguments.threads}: choose at most {most}, one a processor")
+        raise UserError(
+            f"--threads {arguments.threads}: this process may use {most} processors: choose no more"
+        )
     if arguments.trace and arguments.trace.is_dir():
         raise UserError(f"--trace {arguments.trace} is a folder: name a file in it")
     network = common.trained_network(arguments)

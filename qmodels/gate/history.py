@@ -13,7 +13,7 @@ from typing import Any
 from qmodels.gate.tolerances import Origin, Tolerances
 from qmodels.measure.metric import Metric
 from qmodels.system.errors import UserError
-from qmodels.system.repository import git
+from qmodels.system.repository import GitError, git
 
 UNCOMMITTED = "-"
 
@@ -149,7 +149,10 @@ def versions(path: Path) -> Iterator[tuple[Commit, bytes]]:
     """The file as each commit left it, the oldest first; the file as it is now, if that differs."""
     # Along first parents: a merge changed what it brought in, and no commit of its branch did.
     options = ("--first-parent", "--no-show-signature", "-z", "--format=%h%x09%as%x09%s")
-    listed = git("log", *options, "--", path.name, folder=path.parent).decode(errors="replace")
+    try:
+        listed = git("log", *options, "--", path.name, folder=path.parent).decode(errors="replace")
+    except GitError as error:
+        raise UserError(f"{path.name} has no history ({error}): run this in a clone") from None
     text = None
     for line in reversed([line for line in listed.split("\0") if line]):
         commit = Commit(*line.split("\t", 2))

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from qmodels.backends.base import ForwardFn
+from qmodels.backends.base import ForwardFn, time_forward
 from qmodels.measure import ceiling, timing
 from qmodels.measure.probe import probe
 from qmodels.system import forked
@@ -78,7 +78,7 @@ def serve(name: str, loader: Loader, threads: int, pipe: Pipe) -> None:
                 forward = forward_of(request["batch_size"])
                 for _ in range(request["untimed"]):
                     forward()
-                pipe.send([timing.time_forward(forward) for _ in range(request["timed"])])
+                pipe.send([time_forward(forward) for _ in range(request["timed"])])
     except (EOFError, ConnectionError):  # the process that asks has ended
         return
     except Exception as error:  # whatever a runtime raises

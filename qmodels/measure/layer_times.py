@@ -8,13 +8,14 @@ import math
 import statistics
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from qmodels.backends import onednn_log
 from qmodels.backends.base import UNTIMED, ProfiledForward, Step, time_forward
+from qmodels.measure import timing
 from qmodels.measure.latency import STEADY_HEAP
-from qmodels.measure.timing import timing_environment
 from qmodels.network.layers import executed
 from qmodels.system import worker
 from qmodels.system.errors import UserError
@@ -126,15 +127,16 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
     """
     artifact = open_artifact(Path(request["folder"]))
     images = artifact.example(request["batch_size"])
-    with timing_environment(request["threads"]):
+    with timing.timing_environment(request["threads"]):
         forward = artifact.load()
-        untimed = [time_forward(forward, images) for _ in range(UNTIMED)]
+        run = partial(forward, images)
+        untimed = [time_forward(run) for _ in range(UNTIMED)]
         wanted = math.ceil(BUDGET_SECONDS / untimed[-1])
         count = max(LEAST_FORWARDS, min(MOST_FORWARDS, wanted))
-        before = [time_forward(forward, images) for _ in range(count)]
+        before = [time_forward(run) for _ in range(count)]
         layers = executed(artifact.network(), images[:1])
         forwards = artifact.variant.backend.profile(artifact, layers, images, count)
-        after = [time_forward(forward, images) for _ in range(count)]
+        after = [time_forward(run) for _ in range(count)]
     return {
         "forward_seconds": statistics.median(before + after),
         "network": [layer.name for layer in layers],

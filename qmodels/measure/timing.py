@@ -1,9 +1,8 @@
-"""Time a forward in this process: what surrounds it, where it runs, and how long it takes."""
+"""What surrounds the timed forwards of a process, and where they run."""
 
 import gc
 import os
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -33,13 +32,6 @@ def timing_environment(threads: int) -> Iterator[None]:
         if collecting:
             gc.enable()
         torch.set_num_threads(previous)
-
-
-def time_forward(forward: Callable[[], object]) -> float:
-    """Seconds of one forward."""
-    started = time.perf_counter()
-    forward()
-    return time.perf_counter() - started
 
 
 def move_to(cpus: Sequence[int]) -> None:

@@ -44,8 +44,8 @@ def nanoseconds(seconds: float) -> int:
 def event(name: str, kind: str, start: int, end: int, **facts: str) -> dict[str, Any]:
     """A slice of the track; start and end in nanoseconds.
 
-    It ends a nanosecond early: readers add start and duration in floating point, and where that is
-    more than the start of the next slice, they take the next for a part of this one.
+    It ends a nanosecond early. Readers add start and duration in floating point. A sum beyond the
+    start of the next slice would make that slice a part of this one.
     """
     return {
         "ph": "X",

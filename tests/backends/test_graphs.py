@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from qmodels.backends import dispatch, onnxruntime, openvino
 from qmodels.backends.base import Backend, Stored
 from qmodels.network import onnx_graph, resnet
 from qmodels.network.fusion import fuse
+from qmodels.network.layers import executed
 
 pytest.importorskip("onnx")
 IMAGES = resnet.random_images(3)
@@ -70,6 +72,38 @@ def test_all_multiply_accumulates_are_accounted_for_as_float(
     whole = sum(kernel.macs for kernel in dispatch.kernels(network, IMAGES[:1]))
     assert sum(kernel.macs for kernel in ran) == whole
     assert not any(kernel.int8 for kernel in ran)
+
+
+class Odd(nn.Module):
+    """A grouped convolution, one that is fused with ReLU6, and a linear layer with a ReLU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.grouped = nn.Conv2d(3, 6, 3, padding=1, groups=3)
+        self.clipped = nn.Conv2d(6, 8, 3, padding=1)
+        self.hidden = nn.Linear(8, 16)
+        self.last = nn.Linear(16, 4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        pooled = nn.functional.relu6(self.clipped(self.grouped(images))).mean((2, 3))
+        logits: Tensor = self.last(self.hidden(pooled).relu())
+        return logits
+
+
+@each_backend
+def test_every_layer_is_found_in_the_profile(backend: Backend, save: Callable[..., Stored]) -> None:
+    library = pytest.importorskip(backend.name)
+    pytest.importorskip("onnxscript")
+    odd = Odd().eval()
+    model: Any = onnx_graph.export(odd, IMAGES)
+    if backend is openvino.BACKEND:
+        model = library.Core().read_model(model.SerializeToString())
+    files = save(backend, model)
+    forwards = backend.profile(files, executed(odd, IMAGES), IMAGES, 3)
+    assert forwards is not None
+    for forward in forwards:
+        named = [step.layer for step in forward.steps if step.layer]
+        assert named == ["grouped", "clipped", "hidden", "last"]
 
 
 @each_backend

@@ -57,7 +57,7 @@ def test_a_float_variant_has_times_alone(qmodels: Qmodels) -> None:
 def test_what_can_not_be_is_refused_before_the_work(qmodels: Qmodels, tmp_path: Path) -> None:
     many = qmodels("layers fp32 --dataset digits --threads 100000")
     assert many.status == 2
-    assert many.err.startswith("qmodels: --threads 100000: choose at most ")
+    assert many.err.startswith("qmodels: --threads 100000: this process may use ")
     folder = qmodels(f"layers fp32 --dataset digits --trace {tmp_path}")
     assert folder.err == f"qmodels: --trace {tmp_path} is a folder: name a file in it\n"
 

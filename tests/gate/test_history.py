@@ -154,5 +154,7 @@ def test_several_batch_sizes_are_several_series(path: Path) -> None:
 def test_what_was_never_stored_is_one_line(path: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no commit of digits-resnet34-w8.json stored top1: name"):
         read_history(path, "top1")
-    with pytest.raises(UserError, match="not a git repository"):
+    with pytest.raises(
+        UserError, match="has no history .*not a git repository.*: run this in a clone"
+    ):
         read_history(tmp_path / path.name, "size_bytes")

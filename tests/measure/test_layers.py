@@ -5,6 +5,7 @@ from qmodels import variants
 from qmodels.data import Dataset
 from qmodels.measure import layers
 from qmodels.network import Network
+from tests import outside
 
 NAMES = ("static-int8", "static-int8-onednn", "onnx-int8", "openvino-int8", "pt2e-int8")
 
@@ -33,6 +34,21 @@ def test_every_layer_has_its_noise(
         return
     # Runtimes differ from reference arithmetic by rounding, much less than quantization does.
     assert sum((noise.runtime_db or 0) > noise.quantization_db for noise in noises) > 30
+
+
+@pytest.mark.parametrize("name", ["onnx-int8", "openvino-int8", "pt2e-int8"])
+def test_a_relu_that_is_not_declared_as_fused_is_no_noise(name: str) -> None:
+    network, variant = outside.network(), variants.all_variants()[name]
+    reason = variant.unavailable_reason()
+    if reason:
+        pytest.skip(reason)
+    artifact = variants.build(variant, network)
+    images = network.dataset.normalize(network.dataset.test.images[:20])
+    noises = layers.noise(
+        artifact, network.load(), images, quantize=lambda: variants.quantize(variant, network)
+    )
+    assert [noise.layer for noise in noises] == ["features.0", "classify"]
+    assert min(noise.quantization_db for noise in noises) > 20
 
 
 def test_float_variants_have_none(
