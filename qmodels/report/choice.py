@@ -324,7 +324,6 @@ def advice(choice: Choice) -> list[Advice]:
     if not choice.best:
         return [*no_recommendation(choice, margin), *missing(choice.unmeasured)]
     best, reference = choice.best[0], choice.reference
-    forward = f" with {choice.batch_size} images" if choice.batch_size > 1 else ""
     lines = gains(choice.best, choice)
     if reference and reference.value(prefer) <= best.value(prefer):
         lines.append(("but", f"its {prefer} is no less than that of {reference.variant}"))
@@ -333,7 +332,7 @@ def advice(choice: Choice) -> list[Advice]:
         lines.append((f"better in {prefer}, but may lose more", names(better)))
     paragraphs = [
         Advice(
-            f"recommended: {best.variant}, {PREFERENCES[prefer]}{forward} that loses {margin}",
+            f"recommended: {best.variant}, {PREFERENCES[prefer]} that loses {margin}",
             tuple(lines),
         )
     ]
@@ -365,29 +364,49 @@ def no_recommendation(choice: Choice, margin: str) -> list[Advice]:
 def gains(equal: Sequence[Candidate], choice: Choice) -> list[tuple[str, str]]:
     """What the first of equal candidates buys and costs, and the names of the others."""
     candidate, *others = equal
-    best_float, reference = choice.best_float, choice.reference
-    buys, sizes = [], []
-    latency = candidate.metrics.get("latency")
-    if latency:
-        low, high = latency.ci or (latency.value, latency.value)
-        buys.append(f"{1 / latency.value:.2f} times the speed of fp32{within(1 / high, 1 / low)}")
-    if latency and best_float and best_float.variant not in (REFERENCE, candidate.variant):
-        gain = speed_up(candidate, best_float)
-        shown = within(gain.low, gain.high) if gain else ""
-        times = best_float.value("latency") / latency.value
-        buys.append(f"{times:.2f} times that of {best_float.variant}, the best float32{shown}")
-    for prefer, digits, of in (("size", 2, "of files"), ("memory", 1, "of memory")):
-        if prefer in candidate.metrics and reference and prefer in reference.metrics:
-            now, before = (c.value(prefer) / 1e6 for c in (candidate, reference))
-            sizes.append(f"{now:.{digits}f} MB {of} instead of {before:.{digits}f}")
-    if sizes:
-        buys.append(", ".join(sizes))
     package = "" if candidate.runtime == TORCH else f"; needs {candidate.runtime}"
+    differences = [*speed_differences(candidate, choice), *size_differences(candidate, choice)]
+    buys = [text for is_cost, text in differences if not is_cost]
+    costs = [f"{change(candidate)}{package}", *(text for is_cost, text in differences if is_cost)]
     lines = [("" if index else "buys", text) for index, text in enumerate(buys)]
-    lines.append(("costs", f"{change(candidate)}{package}"))
+    lines += [("" if index else "costs", text) for index, text in enumerate(costs)]
     if others:
         lines.append((f"not distinguishable in {choice.prefer}", names(others)))
     return lines
+
+
+def speed_differences(candidate: Candidate, choice: Choice) -> list[tuple[bool, str]]:
+    """Speed beside fp32's and the best float32's: whether the candidate is slower, and a text."""
+    latency, best_float = candidate.metrics.get("latency"), choice.best_float
+    if not latency:
+        return []
+    low, high = latency.ci or (latency.value, latency.value)
+    times = 1 / latency.value
+    images = "1 image" if choice.batch_size == 1 else f"{choice.batch_size} images"
+    interval = within(1 / high, 1 / low)
+    texts = [(times < 1, f"{times:.2f} times the speed of fp32 with {images}{interval}")]
+    if best_float and best_float.variant not in (REFERENCE, candidate.variant):
+        gain = speed_up(candidate, best_float)
+        interval = within(gain.low, gain.high) if gain else ""
+        times *= best_float.value("latency")
+        other = f"{best_float.variant}, the best float32"
+        texts.append((times < 1, f"{times:.2f} times the speed of {other}{interval}"))
+    return texts
+
+
+def size_differences(candidate: Candidate, choice: Choice) -> list[tuple[bool, str]]:
+    """Files and memory beside fp32's where they differ: whether they are larger, and a text."""
+    reference = choice.reference
+    smaller: list[str] = []
+    larger: list[str] = []
+    for prefer, digits, of in (("size", 2, "of files"), ("memory", 1, "of memory")):
+        if not reference or not {prefer} <= candidate.metrics.keys() & reference.metrics.keys():
+            continue
+        if differ(candidate, reference, prefer):
+            now, before = (c.value(prefer) / 1e6 for c in (candidate, reference))
+            text = f"{now:.{digits}f} MB {of} instead of {before:.{digits}f}"
+            (larger if now > before else smaller).append(text)
+    return [(texts is larger, ", ".join(texts)) for texts in (smaller, larger) if texts]
 
 
 def change(candidate: Candidate) -> str:

@@ -26,7 +26,7 @@ def test_options_change_the_choice(qmodels: Qmodels) -> None:
     }
     assert len(set(recommended.values())) == len(recommended), recommended
     assert "recommended: openvino-int8, the fastest" in recommended["--runtime openvino"]
-    assert "the fastest with 8 images that" in qmodels(f"choose {STORED} --batch-size 8").out
+    assert "the speed of fp32 with 8 images (" in qmodels(f"choose {STORED} --batch-size 8").out
 
 
 def test_what_cannot_be_chosen_from_is_one_line(
