@@ -1,5 +1,6 @@
 """Runs and baselines as text for people."""
 
+from qmodels.report.advice import choice_text, recommend
 from qmodels.report.changes import (
     count_findings,
     describe_accepted,
@@ -8,7 +9,7 @@ from qmodels.report.changes import (
     findings,
     status,
 )
-from qmodels.report.choice import choice_text, choose, recommend
+from qmodels.report.choice import choose
 from qmodels.report.columns import explain_columns
 from qmodels.report.overview import overview_markdown, overview_text
 from qmodels.report.speed import speed_table

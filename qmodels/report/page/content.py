@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from qmodels.gate import Details, Entry, Failure, Finding, Key, LayerSqnr, Run
 from qmodels.gate.verdict import readable
 from qmodels.measure.metric import Metric
-from qmodels.report.choice import Advice, advice, choose
+from qmodels.report.advice import Advice, advice
+from qmodels.report.choice import choose
 from qmodels.report.overview import overview
 from qmodels.report.page import charts
 from qmodels.report.page.charts import Spec
