@@ -70,10 +70,10 @@ def test_a_profile_names_the_layers_of_either_graph(
     assert forwards is not None
     assert len(forwards) == 4
     for forward in forwards:
-        # A small product of a known shape is compiled, and not oneDNN's.
         named = [step.layer for step in forward.steps if step.layer]
-        assert named == ["0.0", "1"][: len(named)]
-        assert len(named) == 2 or (len(named), count) == (1, 1)
+        # Such a small product may be compiled, or be MKL's in torch 2.8.
+        may_lack_product = count == 1 or torch.__version__ < "2.9"
+        assert named == ["0.0", "1"] or (may_lack_product and named == ["0.0"])
         assert all(0 <= step.start < forward.seconds for step in forward.steps)
         assert sum(step.seconds for step in forward.steps) < forward.seconds
 

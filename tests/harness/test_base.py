@@ -123,7 +123,8 @@ def test_latency_is_held_against_a_base_in_turn(run: Run, baseline: Path, base: 
     assert_red(result, "bench_latency[planted-b8] regressed: latency_change")
     assert "bench_latency[fp32-b8] regressed" not in result.stdout, "it was not slowed"
     assert "x base" in result.stdout
-    assert "\nrecommended: planted, the fastest with 8 images that loses" in result.stdout
+    assert "\nrecommended: planted, the fastest that loses" in result.stdout
+    assert "times the speed of fp32 with 8 images" in result.stdout
     assert "\n  but    its latency is no less than that of fp32\n" in result.stdout
     assert "not measured" not in result.stdout, "the benches of GPUs have no variant"
     timed = {e.variant: e for e in gate.read_run(record).entries.values() if e.key.batch_size == 8}
