@@ -12,7 +12,7 @@ from qmodels.backends.base import Stored
 from qmodels.measure import kernels
 from qmodels.network.layers import executed
 from qmodels.network.resnet import random_images
-from qmodels.system import store, worker
+from qmodels.system import machine, store, worker
 from qmodels.system.errors import UserError
 from qmodels.variants import all_variants
 from tests.conftest import Files
@@ -105,6 +105,54 @@ def test_a_compiler_that_fails_is_one_line(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(UserError, match=f"{said}free the disk"):
         inductor.BACKEND.save(exported, tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+# In a process of its own, since oneDNN reads once which instructions it may use.
+SINGLE_IMAGE = """
+import sys
+from pathlib import Path
+import torch
+from torch import nn
+from qmodels.backends import inductor, onednn_log
+from qmodels.network.resnet import random_images
+
+torch.manual_seed(0)
+layers = [nn.Conv2d(3, 32, 3, 2, 1), nn.Conv2d(32, 64, 3, 2, 1), nn.Conv2d(64, 64, 3, padding=1)]
+network = nn.Sequential(*layers, nn.Flatten(), nn.Linear(64 * 8 * 8, 4)).eval()
+torch.set_num_threads(2)  # the build has more than the forward
+inductor.BACKEND.save(
+    inductor.export(network, random_images(2), also_single=True), Path(sys.argv[1])
+)
+assert torch.get_num_threads() == 2
+images = random_images(1)
+for threads in (1, 2):
+    torch.set_num_threads(threads)
+    forward = inductor.BACKEND.load(Files(Path(sys.argv[1]), nn.Identity))
+    with torch.inference_mode():
+        torch.testing.assert_close(forward(images), network(images), rtol=1e-4, atol=1e-5)
+        log = onednn_log.primitives(onednn_log.logged(lambda: forward(images)))
+    print(threads, *sorted({each.operation for each in log if "reorder" in each.operation}))
+"""
+
+
+@pytest.mark.skipif("avx2" not in machine.cpu_flags(), reason="needs AVX2")
+def test_weights_lie_as_a_single_image_wants_them_on_avx2(tmp_path: Path) -> None:
+    """There, oneDNN's layout depends on the number of threads. Its reference kernel, ``simple``,
+    took thirty times as long as the forward to change it.
+    """
+    only_avx2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "QMODELS_CACHE_DIR": str(tmp_path / "cache")}
+    folder = tmp_path / "packages"
+    folder.mkdir()
+    script = f"from tests.conftest import Files{SINGLE_IMAGE}"
+    ended = worker.run(
+        *(sys.executable, "-c", script, str(folder)),
+        limit=200,
+        folder=ROOT,
+        environment={**os.environ, **only_avx2},
+    )
+    one, two = ended.stdout.decode().splitlines()
+    assert one == "1", "a single thread finds the weights as it wants them"
+    assert "simple" not in two
 
 
 # In a process of its own: torch remembers which instructions its compiler could use.
