@@ -127,13 +127,14 @@ def judge(
         slack = stored.slack(tolerance)
         verdict = by_value(metric, stored, slack + accepted)
         rule = f"tolerance {readable(slack, unit)}"
+    origin = origin_of(now, before)
+    if verdict == "improved" and origin == "another class":
+        verdict = "ok"  # the class explains it
     if accepted:
         rule += f", {readable(accepted, unit)} more accepted in baselines/"
     values = (readable(value, metric.unit) for value in (stored.value, metric.value))
     change = "{} from {} to {} ({})".format(name, *values, rule)
-    context = (
-        f"Compared with {before.file or 'the base'}, {origin_of(now, before)}{advice(verdict)}"
-    )
+    context = f"Compared with {before.file or 'the base'}, {origin}{advice(verdict)}"
     return Finding(now.key, now.name, name, verdict, change, context)
 
 

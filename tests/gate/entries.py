@@ -45,6 +45,8 @@ TOLERANCES = Tolerances(
         "size_bytes": {"tolerance": 0.1, "other_class": 0.1},
         "operator_calls": {"tolerance": 0, "other_class": 0},
         "memory_bytes": {"tolerance": 0.1},
+        "sqnr_db": {"tolerance": 1.0, "other_class": 4.0},
+        "runtime_sqnr_db": {"tolerance": 3.0, "other_class": 4.0},
         "latency_ratio": {"tolerance": 0.1, "other_host": 0.3},
         "latency_change": {"tolerance": 0.015},
     }

@@ -121,6 +121,44 @@ def test_int8_accuracy_of_another_class_has_a_tolerance_of_its_own(
     assert finding.verdict == verdict
 
 
+@pytest.mark.parametrize("metric", ["sqnr_db", "runtime_sqnr_db"])
+@pytest.mark.parametrize(
+    ("arithmetic", "saturates", "verdicts"),
+    [
+        ("int8", (True, True), ["regressed"]),
+        ("int8", (True, False), []),
+        ("int8", (False, True), []),
+        ("float32", (True, False), ["regressed"]),  # no bit is lost there
+    ],
+)
+def test_noise_is_compared_where_both_classes_have_as_many_bits(
+    metric: str, arithmetic: str, saturates: tuple[bool, bool], verdicts: list[str]
+) -> None:
+    now = here_on("x86", {metric: make_metric(metric, 20.0)}, arithmetic)
+    before = of_other_class("x86", {metric: make_metric(metric, 26.0)}, arithmetic)
+    now, before = (
+        replace(each, int8_saturates=value)
+        for each, value in zip((now, before), saturates, strict=True)
+    )
+    assert [finding.verdict for finding in compare(now, holding(before))] == verdicts
+
+
+def test_what_is_better_than_on_another_class_is_no_improvement() -> None:
+    metrics = {
+        "top1": make_metric("top1", 67.0),
+        "operator_calls": make_metric("operator_calls", 9),
+    }
+    before = of_other_class(
+        "eager", {**metrics, "operator_calls": make_metric("operator_calls", 10)}
+    )
+    before = replace(before, metrics={**before.metrics, "top1": make_metric("top1", 66.0)})
+    findings = compare(here_on("eager", metrics), holding(before))
+    assert [finding.verdict for finding in findings] == ["ok", "ok"]
+    assert not any("accept it" in line(finding) for finding in findings)
+    same_class = compare(here_on("eager", metrics), holding(replace(before, machine_class=CLASS)))
+    assert [finding.verdict for finding in same_class] == ["improved", "improved"]
+
+
 def test_what_another_class_does_not_have_is_new_there() -> None:
     before = replace(entry(), key=KEY._replace(variant="other"), machine_class=OTHER)
     for partial_for, verdict in (([CLASS], "new"), ([], "missing")):
