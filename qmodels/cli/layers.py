@@ -21,6 +21,7 @@ from qmodels.system.errors import UserError
 
 EXAMPLE = "qmodels layers static-int8-jit"
 NO_LAYER = "not a layer"
+BETWEEN = "between what the profiler saw"
 # Percent between the sum of the rows and a forward without the profiler.
 MOST_DIFFERENCE = 10.0
 
@@ -87,7 +88,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def as_json(profile: Profile, noise: Mapping[str, LayerNoise]) -> str:
-    """Seconds of a forward, and a record for each layer; noise is null where it has none."""
+    """Seconds of a forward, and records of its parts; noise is null where a layer has none."""
     rows = []
     for layer in profile.layers:
         decibels = noise.get(layer.layer)
@@ -101,7 +102,8 @@ def as_json(profile: Profile, noise: Mapping[str, LayerNoise]) -> str:
     return json.dumps(
         {
             "layers": rows,
-            "not_a_layer_seconds": profile.other_seconds,
+            "others": [asdict(other) for other in profile.others],
+            "between_seconds": profile.between_seconds,
             "profiled_seconds": profile.seconds,
             "forward_seconds": profile.forward_seconds,
         }
@@ -111,7 +113,7 @@ def as_json(profile: Profile, noise: Mapping[str, LayerNoise]) -> str:
 def as_table(
     profile: Profile, noise: Mapping[str, LayerNoise], arguments: argparse.Namespace
 ) -> str:
-    """A row for each layer, one for what is none, and their sum beside the forward's time."""
+    """Rows for layers and other operations, and their sum beside the time of a forward."""
     whole = profile.seconds
 
     def times(name: str, seconds: float) -> list[str]:
@@ -123,7 +125,10 @@ def as_table(
         values = (decibels.quantization_db, decibels.runtime_db) if decibels else (None, None)
         shown = ["" if value is None else f"{value:.1f}" for value in values]
         rows.append([*times(layer.layer, layer.seconds), *shown, layer.operation])
-    rows.append([*times(NO_LAYER, profile.other_seconds), "", "", ""])
+    for other in profile.others:
+        operation = f"{other.operation}, {other.calls} call{'s'[: other.calls > 1]}"
+        rows.append([*times(NO_LAYER, other.seconds), "", "", operation])
+    rows.append([*times(NO_LAYER, profile.between_seconds), "", "", BETWEEN])
     rows.append([*times("sum", whole), "", "", ""])
     headers = ["Layer", "ms", "%", "Quantization (dB)", "Runtime (dB)", "Kernel"]
     align = ("left", "right", "right", "right", "right", "left")

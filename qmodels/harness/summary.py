@@ -38,7 +38,7 @@ def pytest_terminal_summary(
     if results.verdicts:
         terminalreporter.write_line(f"gate: {report.count_findings(results.verdicts)}")
     measured = [finding for findings in results.findings.values() for finding in findings]
-    for line in remarks(measured, settings):
+    for line in (*report.oddities(run), *remarks(measured, settings)):
         terminalreporter.write_line(line)
     for note in dict.fromkeys(results.notes):  # several benches may have the same
         terminalreporter.write_line(note)

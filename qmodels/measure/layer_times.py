@@ -37,6 +37,15 @@ class LayerTime:
 
 
 @dataclass(frozen=True)
+class OtherTime:
+    """Median seconds of all calls in a forward of an operation that is no layer, and how many."""
+
+    operation: str
+    calls: int
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Profile:
     """Where the time of forwards goes.
 
@@ -70,22 +79,37 @@ class Profile:
 
     @property
     def unseen(self) -> list[str]:
-        """Layers that the profiler did not show; their time is in ``other_seconds``."""
+        """Layers that the profiler did not show; their time is in ``between_seconds``."""
         seen = by_layer(self.forwards[0])
         return [name for name in self.network if name not in seen]
 
     @property
-    def other_seconds(self) -> float:
-        """Of what is no layer: other operators, and the time between all of them; the median."""
+    def others(self) -> list[OtherTime]:
+        """Every operation that is no layer, such as a reorder or an addition; the longest first."""
+        forwards = [by_operation(forward) for forward in self.forwards]
+        others = [
+            OtherTime(
+                name,
+                statistics.median_high(len(calls.get(name, ())) for calls in forwards),
+                statistics.median(sum(calls.get(name, ())) for calls in forwards),
+            )
+            for name in dict.fromkeys(name for calls in forwards for name in calls)
+        ]
+        return sorted((other for other in others if other.calls), key=lambda other: -other.seconds)
+
+    @property
+    def between_seconds(self) -> float:
+        """The median of a forward's time in which the profiler saw nothing run."""
         return statistics.median(
-            forward.seconds - sum(step.seconds for step in forward.steps if step.layer is not None)
+            forward.seconds - sum(step.seconds for step in forward.steps)
             for forward in self.forwards
         )
 
     @property
     def seconds(self) -> float:
-        """Of all layers and of what is none."""
-        return sum(layer.seconds for layer in self.layers) + self.other_seconds
+        """Of all layers, other operations, and what is between them."""
+        layers = sum(layer.seconds for layer in self.layers)
+        return layers + sum(other.seconds for other in self.others) + self.between_seconds
 
 
 def by_layer(forward: ProfiledForward) -> dict[str, list[Step]]:
@@ -95,6 +119,15 @@ def by_layer(forward: ProfiledForward) -> dict[str, list[Step]]:
         if step.layer is not None:
             steps.setdefault(step.layer, []).append(step)
     return steps
+
+
+def by_operation(forward: ProfiledForward) -> dict[str, list[float]]:
+    """Seconds of each call of what is no layer, by operation."""
+    calls: dict[str, list[float]] = {}
+    for step in forward.steps:
+        if step.layer is None:
+            calls.setdefault(step.operation, []).append(step.seconds)
+    return calls
 
 
 def profile(artifact: Artifact, batch_size: int, threads: int) -> Profile:

@@ -12,7 +12,7 @@ from qmodels.report.changes import (
 from qmodels.report.choice import choose
 from qmodels.report.columns import explain_columns
 from qmodels.report.overview import overview_markdown, overview_text
-from qmodels.report.speed import speed_table
+from qmodels.report.speed import oddities, speed_table
 from qmodels.report.study import study_report
 from qmodels.report.table import Cell, escape, markdown, summarize, summary_table
 
@@ -28,6 +28,7 @@ __all__ = [
     "failure_table",
     "findings",
     "markdown",
+    "oddities",
     "overview_markdown",
     "overview_text",
     "recommend",

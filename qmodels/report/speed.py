@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 from qmodels.gate import Entry, Run
 from qmodels.report.table import escape, markdown
@@ -70,6 +71,17 @@ def compare_speeds(entries: Mapping[str, Entry]) -> dict[str, Speed]:
         )
         for name, entry in entries.items()
     }
+
+
+def oddities(run: Run) -> list[str]:
+    """A line for each variant that takes longer for fewer images."""
+    return [
+        f"odd: {name} takes {slow[name].milliseconds:.1f} ms for {few} image{'s'[: few > 1]}, "
+        f"{fast[name].milliseconds:.1f} ms for {many} (see `qmodels layers`)"
+        for (few, slow), (many, fast) in pairwise(speeds(run).items())
+        for name in slow
+        if name in fast and slow[name].milliseconds > fast[name].milliseconds
+    ]
 
 
 def speed_table(run: Run) -> str:

@@ -15,15 +15,18 @@ def test_time_and_noise_are_a_table_or_json(qmodels: Qmodels, tmp_path: Path) ->
     assert cells(heading) == [
         *("Layer", "ms", "%", "Quantization (dB)", "Runtime (dB)", "Kernel"),
     ]
-    *layers, other, whole = (cells(row) for row in rows if row.startswith("|"))
-    assert len(layers) == 37
+    *parts, whole = (cells(row) for row in rows if row.startswith("|"))
+    layers, others = parts[:37], parts[37:]
+    assert {row[0] for row in others} == {"not a layer"}
+    assert any(row[5] == "aten::quantize_per_tensor, 1 call" for row in others)
+    assert others[-1][5] == "between what the profiler saw"
     assert layers[0][0] == "stem.conv"
     assert layers[0][5] == "quantized::conv2d_relu"
     assert all(float(layer[1]) > 0 and float(layer[3]) > 0 for layer in layers)
-    assert (other[0], whole[0]) == ("not a layer", "sum")
+    assert whole[0] == "sum"
     for column, digits in ((1, 3), (2, 1)):
-        total = sum(float(row[column]) for row in (*layers, other))
-        assert total == pytest.approx(float(whole[column]), abs=38 * 10**-digits / 2)
+        total = sum(float(row[column]) for row in parts)
+        assert total == pytest.approx(float(whole[column]), abs=len(parts) * 10**-digits / 2)
     assert float(whole[2]) == 100
     (forward,) = (row for row in rows if row.startswith("a forward without the profiler: "))
     assert "(4 images, 1 thread); the sum differs by " in forward
@@ -43,8 +46,11 @@ def test_time_and_noise_are_a_table_or_json(qmodels: Qmodels, tmp_path: Path) ->
     assert set(answer["layers"][0]) == {
         *("layer", "seconds", "operation", "quantization_db", "runtime_db"),
     }
-    parts = sum(layer["seconds"] for layer in answer["layers"]) + answer["not_a_layer_seconds"]
-    assert parts == pytest.approx(answer["profiled_seconds"])
+    shown = sum(part["seconds"] for part in (*answer["layers"], *answer["others"]))
+    assert shown + answer["between_seconds"] == pytest.approx(answer["profiled_seconds"])
+    assert {other["operation"]: other["calls"] for other in answer["others"]}[
+        "quantized::add_relu"
+    ] == 16
     assert answer["forward_seconds"] > 0
 
 

@@ -1,6 +1,7 @@
 """Faults that benches find: in accuracy, size, memory and latency, and variants that break."""
 
 import json
+import re
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from tests.harness.planting import (
     Run,
     assert_red,
     kept,
+    loading,
     variants_file,
 )
 
@@ -78,10 +80,16 @@ def test_an_extra_copy_in_the_forward_fails_memory(run: Run, baseline: Path) -> 
 
 
 def test_a_forward_that_works_more_fails_latency(run: Run, baseline: Path) -> None:
-    planted = variants_file(SLOWER)
-    result = run("benches/bench_latency.py", VARIANTS, "-k", "b8", planted=planted)
+    times = "5 if len(images) > 1 else 60"
+    slower = f"return lambda images: [forward(images) for _ in range({times})][-1]"
+    planted = variants_file(loading(slower))
+    result = run("benches/bench_latency.py", VARIANTS, planted=planted)
     assert_red(result, "bench_latency[planted-b8] regressed: latency_ratio")
     assert "compared with the stored run of this host" in result.stdout
+    assert re.search(
+        r"^odd: planted takes \S+ ms for 1 image, \S+ ms for 8 ", result.stdout, re.MULTILINE
+    )
+    assert "odd: fp32" not in result.stdout
 
 
 def test_a_slowdown_of_fp32_and_int8_alike_is_seen(run: Run, baseline: Path) -> None:

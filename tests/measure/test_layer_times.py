@@ -2,11 +2,21 @@ import pytest
 
 from qmodels import variants
 from qmodels.backends.base import ProfiledForward, Step
-from qmodels.measure.layer_times import LayerTime, Profile, profile
+from qmodels.measure.layer_times import LayerTime, OtherTime, Profile, profile
 from qmodels.network import Network
 from qmodels.network.layers import executed
 
 NAMES = ("fp32", "dynamic-int8", "static-int8-jit", "onnx-fp32", "onnx-int8", "openvino-fp32")
+# What each runtime has to do beside the layers, as it names that.
+PARTS = {
+    "fp32": "aten::add",
+    "dynamic-int8": "aten::add",
+    "static-int8-jit": "aten::quantize_per_tensor",
+    "onnx-fp32": "ReduceMean",
+    "onnx-int8": "QuantizeLinear",
+    "openvino-fp32": "Reorder",
+    "openvino-int8": "Reorder",
+}
 
 
 @pytest.mark.parametrize("name", [*NAMES, "openvino-int8"])
@@ -23,7 +33,10 @@ def test_every_runtime_shows_the_time_of_every_layer(name: str, digits_network: 
     assert len(names) == 37
     assert not profiled.unseen
     assert all(layer.seconds > 0 for layer in profiled.layers)
-    assert 0 < profiled.other_seconds < profiled.seconds
+    assert profiled.others
+    assert all(other.seconds >= 0 for other in profiled.others)
+    assert any(PARTS[artifact.variant.name] in other.operation for other in profiled.others)
+    assert profiled.between_seconds < profiled.seconds
     for forward in profiled.forwards:
         assert all(0 <= step.start < forward.seconds for step in forward.steps)
 
@@ -32,20 +45,23 @@ def forward(seconds: float, convolution: float, again: float) -> ProfiledForward
     steps = (
         Step("conv", "convolve", 0.0, convolution),
         Step(None, "relu", convolution, 1.0),
-        Step("fc", "multiply", convolution + 1, 2.0),
-        Step("conv", "accumulate", convolution + 3, again),
+        Step(None, "copy", convolution + 1, again),
+        Step(None, "relu", convolution + 1, 0.5),
+        Step("fc", "multiply", convolution + 2, 2.0),
+        Step("conv", "accumulate", convolution + 4, again),
     )
     return ProfiledForward(seconds, steps)
 
 
-def test_rows_are_medians_and_what_is_no_layer_is_the_rest() -> None:
-    forwards = (forward(10, 4, 1), forward(11, 4, 2), forward(30, 20, 1))
+def test_rows_are_medians_and_the_rest_is_between_them() -> None:
+    forwards = (forward(12, 4, 1), forward(14, 4, 2), forward(33, 20, 1))
     profiled = Profile(9.0, forwards, ("conv", "between", "fc"))
     assert profiled.layers == [
         LayerTime("conv", 6, "convolve, accumulate"),
         LayerTime("fc", 2, "multiply"),
     ]
-    # 10 - 7, 11 - 8 and 30 - 23.
-    assert profiled.other_seconds == 3
-    assert profiled.seconds == 11
+    assert profiled.others == [OtherTime("relu", 2, 1.5), OtherTime("copy", 1, 1)]
+    # 12 - 9.5, 14 - 11.5 and 33 - 25.5.
+    assert profiled.between_seconds == 2.5
+    assert profiled.seconds == 13
     assert profiled.unseen == ["between"]

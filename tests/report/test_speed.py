@@ -54,3 +54,16 @@ def test_the_table_has_a_group_of_columns_a_batch_size() -> None:
         *("-", "-", "-", "-"),
     ]
     assert report.speed_table(run(SIZE)) == ""
+
+
+def test_a_variant_that_takes_longer_for_fewer_images_is_odd() -> None:
+    odd = run(
+        benchmark("compiled", 1, "float32", latency_ms=80.04, latency_ratio=2.0),
+        benchmark("compiled", 8, "float32", latency_ms=15.0, latency_ratio=0.5),
+        *(benchmark("int8", size, "int8", latency_ms=float(size)) for size in (1, 8)),
+        benchmark("only-one-image", 1, "int8", latency_ms=90.0),
+    )
+    assert report.oddities(odd) == [
+        "odd: compiled takes 80.0 ms for 1 image, 15.0 ms for 8 (see `qmodels layers`)"
+    ]
+    assert report.oddities(RUN) == []
