@@ -92,7 +92,7 @@ def accept(arguments: argparse.Namespace) -> None:
         return
     if arguments.baseline:
         entries = [entry for key, entry in run.entries.items() if key in chosen]
-        results = [gate.accept_into(arguments.baseline, entries)]
+        results = [gate.accept_into(arguments.baseline, entries, skipped=run.skipped)]
     else:
         results = gate.accept(runs.baselines(), run, only=chosen)
     for result in results:

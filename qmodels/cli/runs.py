@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from qmodels import gate
@@ -54,7 +55,8 @@ def read_run_or_stored(name: str) -> tuple[Run, str | None]:
         stored = path.resolve().parent.parent == baselines().resolve()
         return read_run(path), gate.shown(path) if stored else None
     baseline = stored_baseline(name)
-    return Run.from_entries(baseline.entries.values()), baseline.shown
+    run = Run.from_entries(baseline.entries.values())
+    return replace(run, skipped=baseline.skipped), baseline.shown
 
 
 def stored_baseline(network: str) -> Baseline:

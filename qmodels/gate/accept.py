@@ -6,14 +6,14 @@ each benchmark: the ranks of images, and the times that pytest-benchmark compare
 """
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from qmodels.gate.baseline import baseline_path
 from qmodels.gate.entry import Entry, Key, Provenance
-from qmodels.gate.run import FORMAT, Run, ranks_path, read_run, times_path
+from qmodels.gate.run import FORMAT, Run, by_reason, ranks_path, read_run, reasons_of, times_path
 from qmodels.system import store
 from qmodels.system.errors import UserError
 
@@ -87,7 +87,10 @@ def accept(
         if only is None or key in only:
             path = baseline_path(folder, entry.machine_class, key.network)
             by_path.setdefault(path, []).append(entry)
-    return [accept_into(path, entries, variants, whole=whole) for path, entries in by_path.items()]
+    return [
+        accept_into(path, entries, variants, whole=whole, skipped=run.skipped)
+        for path, entries in by_path.items()
+    ]
 
 
 def accept_into(
@@ -96,8 +99,13 @@ def accept_into(
     variants: Collection[str] | None = None,
     *,
     whole: bool = False,
+    skipped: Mapping[str, Sequence[str]] | None = None,
 ) -> Accepted:
     """Store entries of one machine class and network in a file; see ``accept``.
+
+    Args:
+        skipped: variants that could not run, by the reason. The file keeps the reason of each
+            that it has no entry of.
 
     Raises:
         UserError: as for ``accept``, or the file is of another class than an entry.
@@ -125,7 +133,10 @@ def accept_into(
             stored.append(entry.key)
     if stored or dropped:
         machine_class = [*entries, *before.values()][0].machine_class
-        write(path, machine_class, list(after.values()), partial=partial)
+        reasons = {**(reasons_of(there.skipped) if there else {}), **reasons_of(skipped or {})}
+        for name in {entry.variant for entry in (*after.values(), *dropped)}:
+            reasons.pop(name, None)
+        write(path, machine_class, list(after.values()), reasons, partial=partial)
     return Accepted(
         path,
         tuple(stored),
@@ -154,8 +165,18 @@ def refusal(now: Entry, before: Entry | None) -> str | None:
     return None
 
 
-def write(path: Path, machine_class: str, entries: Sequence[Entry], *, partial: bool) -> None:
+def write(
+    path: Path,
+    machine_class: str,
+    entries: Sequence[Entry],
+    skipped: Mapping[str, str],
+    *,
+    partial: bool,
+) -> None:
     """Write a stored run and the ranks beside it.
+
+    Args:
+        skipped: why variants could not run, by their names.
 
     Raises:
         UserError: a file can't be written.
@@ -167,6 +188,7 @@ def write(path: Path, machine_class: str, entries: Sequence[Entry], *, partial: 
         "format": FORMAT,
         **({"partial": True} if partial else {}),
         "machine_class": machine_class,
+        **({"skipped": by_reason(skipped)} if skipped else {}),
         "provenance": {
             name: maker.as_record()
             for name, maker in sorted(makers.items(), key=lambda item: item[1].date)

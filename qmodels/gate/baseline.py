@@ -1,7 +1,7 @@
 """Baselines: stored runs that later ones are compared with, and where they lie."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from qmodels.gate.classes import is_processor, nearest
@@ -20,6 +20,7 @@ class Baseline:
         partial_for: machine classes of which no whole run is stored. An absent entry of such a
             class is new. An absent entry of another class is missing.
         failures: of a base, why benches failed there, by name.
+        skipped: variants that could not run when the first file was stored, by the reason.
     """
 
     path: Path
@@ -27,6 +28,7 @@ class Baseline:
     from_base: bool = False
     partial_for: frozenset[str] = frozenset()
     failures: Mapping[str, str] = field(default_factory=dict)
+    skipped: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def shown(self) -> str:
@@ -72,7 +74,7 @@ def find_baseline(
     if not files:
         return None
     entries = {key: entry for file in reversed(files) for key, entry in file.entries.items()}
-    return Baseline(files[0].path, entries, partial_for=frozenset(partial_for))
+    return replace(files[0], entries=entries, partial_for=frozenset(partial_for))
 
 
 def files_of(
@@ -110,4 +112,4 @@ def read_baseline(path: Path, machine_class: str | None = None) -> Baseline | No
             "with --qmodels-update-baseline"
         )
     partial = [run.machine_class] if run.partial and run.machine_class else []
-    return Baseline(path, run.entries, partial_for=frozenset(partial))
+    return Baseline(path, run.entries, partial_for=frozenset(partial), skipped=run.skipped)

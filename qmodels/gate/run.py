@@ -5,7 +5,7 @@ Raw records are read here and in ``entry``, and nowhere else. Stored files have 
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -74,10 +74,7 @@ class Run:
                 findings=tuple(map(Finding.from_record, section["findings"])),
                 gone=tuple(map(Finding.from_record, section["gone"])),
                 failures=tuple(Failure(*failure) for failure in section["failures"]),
-                skipped={
-                    str(why): tuple(map(str, names))
-                    for why, names in section.get("skipped", {}).items()
-                },
+                skipped=names_by_reason(section),
             )
 
     @staticmethod
@@ -114,7 +111,31 @@ class Run:
                 about["ranks"] = ranks.get(name)
                 benchmark = {**timings.get(name, {}), "name": name, "fullname": about["bench_id"]}
                 entries.append(entry({**benchmark, "extra_info": about}, file=file))
-            return Run(record["machine_class"], by_key(entries), bool(record.get("partial")))
+            return Run(
+                record["machine_class"],
+                by_key(entries),
+                bool(record.get("partial")),
+                skipped=names_by_reason(record),
+            )
+
+
+def names_by_reason(record: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """The variants that could not run, by the reason, from a part of a record."""
+    skipped = record.get("skipped", {})
+    return {str(why): tuple(map(str, names)) for why, names in skipped.items()}
+
+
+def reasons_of(skipped: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Why variants could not run, by their names."""
+    return {name: why for why, names in skipped.items() for name in names}
+
+
+def by_reason(reasons: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """Names of variants by the reason that they share."""
+    shared: dict[str, tuple[str, ...]] = {}
+    for name, why in reasons.items():
+        shared[why] = (*shared.get(why, ()), name)
+    return shared
 
 
 def by_key(entries: Iterable[Entry]) -> dict[Key, Entry]:

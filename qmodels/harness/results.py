@@ -281,7 +281,7 @@ def update_baseline(session: pytest.Session, settings: Settings, passed: bool) -
     try:
         files = gate.accept(
             settings.baselines,
-            gate.Run.from_record(run),
+            replace(gate.Run.from_record(run), skipped=results.run.skipped),
             variants=variants.all_variants(),
             whole=is_whole(session.config, settings),
         )

@@ -90,18 +90,21 @@ def no_recommendation(choice: Choice, margin: str) -> list[Advice]:
         heading = f"none: every variant loses more than {choice.max_drop:g} points of top-1"
         nearest = min(choice.exceeding, key=lambda candidate: candidate.interval[0])
         meets = []
-    lines = (("nearest", f"{nearest.variant}, {change(nearest)}"), *meets)
+    lines = (("nearest", f"{nearest.variant}, top-1 {change(nearest)}"), *meets)
     return [Advice(heading, lines), *confidence(nearest)]
 
 
 def gains(equal: Sequence[Candidate], choice: Choice) -> list[tuple[str, str]]:
     """What the first of equal candidates buys and costs, and the names of the others."""
     candidate, *others = equal
-    package = "" if candidate.runtime == TORCH else f"; needs {candidate.runtime}"
     differences = [*speed_differences(candidate, choice), *size_differences(candidate, choice)]
     buys = [text for is_cost, text in differences if not is_cost]
-    costs = [f"{change(candidate)}{package}", *(text for is_cost, text in differences if is_cost)]
-    lines = [("" if index else "buys", text) for index, text in enumerate(buys)]
+    costs = [text for is_cost, text in differences if is_cost]
+    if candidate.runtime != TORCH:
+        costs.append(f"the package {candidate.runtime}")
+    # A change of accuracy may be either, and its interval mostly contains both.
+    lines = [("top-1", change(candidate))]
+    lines += [("" if index else "buys", text) for index, text in enumerate(buys)]
     lines += [("" if index else "costs", text) for index, text in enumerate(costs)]
     if others:
         lines.append((f"not distinguishable in {choice.prefer}", names(others)))
@@ -148,7 +151,7 @@ def change(candidate: Candidate) -> str:
     lost, most, least = (f"{round(-end, 2) + 0:+.2f}" for end in (candidate.drop.value, high, low))
     interval = f"{most} to {least}" if candidate.drop.ci else "no interval"
     images = "" if candidate.images is None else f", {candidate.images} images"
-    return f"top-1 {lost} points ({interval}{images})"
+    return f"{lost} points ({interval}{images})"
 
 
 def within(low: float, high: float) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from qmodels.gate import Entry, Run
 from qmodels.gate.intervals import Interval, rank_sum_interval
 from qmodels.gate.latency import ALPHA, REFERENCE
+from qmodels.gate.run import by_reason, reasons_of
 from qmodels.measure.metric import Metric, make_metric
 from qmodels.report.speed import speeds
 from qmodels.report.table import metric
@@ -213,7 +214,8 @@ def pick(candidates: Sequence[Candidate], prefer: str) -> tuple[Candidate, ...]:
     """The best, then those that are not distinguishable from it; empty without candidates.
 
     Of variants with equal files or memory the fastest is the best, and of equally fast ones that
-    with the least loss of accuracy. That one variant equals two others does not make these equal.
+    with the least loss of accuracy. That one variant equals two others does not make these equal:
+    the best is none that another is surely better than, and some that equal it may be such.
     """
     if not candidates:
         return ()
@@ -224,7 +226,7 @@ def pick(candidates: Sequence[Candidate], prefer: str) -> tuple[Candidate, ...]:
         best = next(c for c in equal if c is least or not any(is_faster(d, c) for d in equal))
     else:
         best = pick([c for c in equal if "latency" in c.metrics] or equal, "latency")[0]
-    others = (c for c in equal if c is not best and not differ(best, c, prefer))
+    others = (c for c in candidates if c is not best and not differ(best, c, prefer))
     return (best, *others)
 
 
@@ -268,7 +270,7 @@ def unmeasured(
     run: Run, measured: Mapping[str, Candidate], prefer: str
 ) -> dict[str, tuple[str, ...]]:
     """Variants that were not compared, by the reason."""
-    reasons = {name: why for why, names in run.skipped.items() for name in names}
+    reasons = reasons_of(run.skipped)
     reasons |= {failure.variant: "the bench failed" for failure in run.failures if failure.variant}
     for entry in run.entries.values():
         if runs_on_gpu(entry):
@@ -277,9 +279,5 @@ def unmeasured(
             reasons.setdefault(entry.variant, "its accuracy was not measured")
         elif prefer not in measured[entry.variant].metrics:
             reasons.setdefault(entry.variant, f"its {prefer} was not measured")
-    by_reason: dict[str, tuple[str, ...]] = {}
-    for name, why in reasons.items():
-        compared = name in measured and prefer in measured[name].metrics
-        if not compared:
-            by_reason[why] = (*by_reason.get(why, ()), name)
-    return by_reason
+    compared = {name for name, candidate in measured.items() if prefer in candidate.metrics}
+    return by_reason({name: why for name, why in reasons.items() if name not in compared})

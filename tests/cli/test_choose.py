@@ -19,6 +19,14 @@ def test_the_exit_status_says_whether_a_variant_meets_the_margin(
     assert max(map(len, result.out.splitlines())) <= 100
 
 
+@pytest.mark.parametrize("stored", [str(STORED), "cifar100-resnet34-w64"])
+def test_a_stored_run_says_what_it_did_not_measure(qmodels: Qmodels, stored: str) -> None:
+    said = " ".join(qmodels(f"choose {stored}").out.split())
+    assert (
+        "not measured: cuda-fp32, cuda-fp16, cuda-bf16, tensorrt-int8, cuda-int8: no NVIDIA" in said
+    )
+
+
 def test_options_change_the_choice(qmodels: Qmodels) -> None:
     recommended = {
         options: qmodels(f"choose {STORED} {options}").out.splitlines()[3]

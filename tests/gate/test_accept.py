@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,17 @@ def test_entries_of_variants_that_are_gone_are_dropped_and_named(tmp_path: Path)
     (done,) = gate.accept(tmp_path, run(benchmark(FP32, 2.0)), variants=[FP32])
     assert done.dropped == ("bench_size[static-int8]",)
     assert list(read(tmp_path).entries) == [key(FP32)]
+
+
+def test_variants_that_could_not_run_are_stored_with_the_reason(tmp_path: Path) -> None:
+    without = replace(run(benchmark(FP32)), skipped={"no TPU": ("a", "b"), "no C": (INT8,)})
+    gate.accept(tmp_path, without)
+    assert gate.read_run(stored(tmp_path)).skipped == without.skipped
+    # Later one of them has run, and another has another reason.
+    later = replace(run(benchmark(INT8)), skipped={"no license": ("b",)})
+    gate.accept(tmp_path, later)
+    skipped = gate.read_run(stored(tmp_path)).skipped
+    assert skipped == {"no TPU": ("a",), "no license": ("b",)}
 
 
 def test_what_a_gpu_executed_is_stored_by_its_own_class(tmp_path: Path) -> None:

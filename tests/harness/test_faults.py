@@ -172,6 +172,11 @@ def test_only_what_the_machine_cannot_run_is_excused(
     else:
         assert result.returncode == 0, result.stdout
         assert "excused: planted can't run here: it needs a harpsichord" in result.stdout
+        with kept(baseline):
+            baseline.unlink()
+            run("benches/bench_size.py", VARIANTS, UPDATE, planted=unfit)
+            skipped = json.loads(baseline.read_text())["skipped"]
+        assert skipped == {"it needs a harpsichord": ["planted"]}
 
 
 def test_a_bench_that_vanished_fails(run: Run, baseline: Path, repository: Path) -> None:

@@ -138,6 +138,11 @@ def test_equality_does_not_carry_over() -> None:
     accurate = variant("accurate", 0.0, (0.0, 0.1), 0.23, processes=(1.0, 1.001, 1.002, 1.003))
     # The most accurate is not distinguishable from the noisy one, but surely slower than another.
     assert names(report.choose(of(FP32, noisy, middle, accurate))) == ["middle", "noisy"]
+    # What is surely slower than the fastest is listed, if it equals the one that is recommended.
+    fast = variant("fast", 0.2, (0.0, 0.3), 0.20, processes=(1.0, 1.001, 1.002, 1.003))
+    noisy = variant("noisy", 0.1, (0.0, 0.2), 0.21, processes=(0.9, 0.95, 1.05, 1.1))
+    slow = variant("slow", 0.0, (0.0, 0.1), 0.22, processes=(1.0, 1.001, 1.002, 1.003))
+    assert names(report.choose(of(FP32, fast, noisy, slow))) == ["noisy", "fast", "slow"]
 
 
 def test_a_single_process_has_no_interval() -> None:
