@@ -85,14 +85,14 @@ class Series:
         return self.variant if self.batch_size is None else f"{self.variant} ({self.batch_size})"
 
     def changes(self, metric: str, tolerances: Tolerances) -> list[Change]:
-        """Every change beyond the metric's tolerance; without one, every change of the value."""
+        """Every change beyond the metric's tolerance; none of a metric that is not gated."""
         changes: list[Change] = []
         reference = self.values[0]
         for value in self.values[1:]:
             difference = value.metric.value - reference.metric.value
             origin: Origin = "another host" if elsewhere(reference, value) else "this host"
             tolerance = tolerances.tolerance(metric, self.variant, value.arithmetic, origin)
-            if abs(difference) > reference.metric.slack(tolerance or 0.0):
+            if tolerance is not None and abs(difference) > reference.metric.slack(tolerance):
                 better = (difference < 0) == (value.metric.better == "lower")
                 changes.append(Change(reference, value, better))
                 reference = value

@@ -13,6 +13,8 @@ from qmodels.measure.metric import Metric
 from qmodels.report.table import escape
 
 BARS, GAP = "▁▂▃▄▅▆▇█", "·"
+# What a line needs at least to reach its full height: a change of 10 %, or of 0.1 points or dB.
+LEAST_SPAN = 0.1
 # Of the last commits; so wide a line fits beside the other columns.
 MOST_BARS = 40
 # Of a commit's subject in a table.
@@ -28,8 +30,15 @@ def history_text(
         every_commit: also list each variant's values, commit by commit.
     """
     changes = {series.name: series.changes(metric, tolerances) for series in history.series}
-    rows = [row(series, history.commits, changes[series.name]) for series in history.series]
-    headers = ["Variant", "First", "", "Last", "Change", "Last changed by"]
+    gated = any(is_gated(series, metric, tolerances) for series in history.series)
+    spans = [max(scaled(series)) - min(scaled(series)) for series in history.series]
+    span = max(LEAST_SPAN, *spans)
+    rows = [
+        row(series, history.commits, changes[series.name], span, gated=gated)
+        for series in history.series
+    ]
+    last = "Last changed by" if gated else "Last stored by"
+    headers = ["Variant", "First", drawn_range(history, span), "Last", "Change", last]
     align = ("left", "right", "left", "right", "right", "left")
     parts = [
         title(metric, history),
@@ -37,7 +46,32 @@ def history_text(
         *(listing(series, changes[series.name]) for series in history.series if every_commit),
         *changes_by_commit(history, changes),
     ]
+    if not gated:
+        parts[-1] = f"{metric} is shown only: it has no tolerance that a change could exceed"
     return "\n\n".join(parts)
+
+
+def drawn_range(history: History, span: float) -> str:
+    """What a bar of full height means, as the heading of the lines."""
+    metric = history.series[0].values[0].metric
+    height = f"{span:.2g} {own_unit(metric)}" if metric.absolute else f"{100 * span:.3g} %"
+    return f"{BARS[0]} to {BARS[-1]}: {height}"
+
+
+def is_gated(series: Series, metric: str, tolerances: Tolerances) -> bool:
+    """Whether the gate compares the metric of a variant."""
+    arithmetic = series.values[-1].arithmetic
+    return tolerances.tolerance(metric, series.variant, arithmetic) is not None
+
+
+def scaled(series: Series) -> list[float]:
+    """Values whose differences have one scale for all variants: as shares of the first value.
+
+    Values of metrics whose tolerance is in their own unit are as they are.
+    """
+    first = series.values[0].metric
+    divisor = 1.0 if first.absolute else abs(first.value) or 1.0
+    return [value.metric.value / divisor for value in series.values]
 
 
 def title(metric: str, history: History) -> str:
@@ -52,38 +86,56 @@ def title(metric: str, history: History) -> str:
     return shown
 
 
-def row(series: Series, commits: Sequence[Commit], changes: Sequence[Change]) -> list[str]:
-    """The first and last value of a variant, its line, and the commit that changed it last."""
+def row(
+    series: Series,
+    commits: Sequence[Commit],
+    changes: Sequence[Change],
+    span: float,
+    *,
+    gated: bool,
+) -> list[str]:
+    """The first and last value of a variant, its line, and the commit that changed it last.
+
+    Args:
+        span: of the largest change in any line, as ``scaled`` has it.
+    """
     first, last = (series.values[place].metric for place in (0, -1))
     gone = series.values[-1].commit != commits[-1]
     return [
         series.name,
         readable(first.value, first.unit),
-        line(series, commits),
+        line(series, commits, span),
         "gone" if gone else readable(last.value, last.unit),
         "" if gone else difference(first, last),
-        changed_by(series, changes),
+        changed_by(series, changes, within=", within tolerance" if gated else ""),
     ]
 
 
-def changed_by(series: Series, changes: Sequence[Change]) -> str:
-    """The last commit that changed a variant beyond its tolerance, or else at all."""
+def changed_by(series: Series, changes: Sequence[Change], *, within: str) -> str:
+    """The last commit that changed a variant beyond its tolerance, or else at all.
+
+    Args:
+        within: what is added where it is no change beyond a tolerance.
+    """
     if changes:
         return describe(changes[-1].after.commit)
     for before, after in reversed(list(pairwise(series.values))):
         if before.metric.value != after.metric.value:
-            return f"{describe(after.commit)}, within tolerance"
+            return f"{describe(after.commit)}{within}"
     return ""
 
 
-def line(series: Series, commits: Sequence[Commit]) -> str:
-    """A bar for each of the last commits between the least and the most; a gap without a value."""
-    values = {value.commit: value.metric.value for value in series.values}
-    shown = [values.get(commit) for commit in commits[-MOST_BARS:]]
-    known = [value for value in shown if value is not None]
-    least, most = min(known, default=0.0), max(known, default=0.0)
-    step = (most - least) / (len(BARS) - 1) or 1.0
-    return "".join(GAP if value is None else BARS[round((value - least) / step)] for value in shown)
+def line(series: Series, commits: Sequence[Commit], span: float) -> str:
+    """A bar for each of the last commits, above the least of them; a gap without a value."""
+    of_commits = {
+        value.commit: number for value, number in zip(series.values, scaled(series), strict=True)
+    }
+    shown = [of_commits.get(commit) for commit in commits[-MOST_BARS:]]
+    least = min((value for value in shown if value is not None), default=0.0)
+    steps = (len(BARS) - 1) / span
+    return "".join(
+        GAP if value is None else BARS[round((value - least) * steps)] for value in shown
+    )
 
 
 def difference(before: Metric, after: Metric) -> str:
@@ -92,8 +144,13 @@ def difference(before: Metric, after: Metric) -> str:
     if moved == 0:
         return "="
     if before.absolute or before.value == 0:
-        return f"{moved:+.2g} {'points' if before.unit == '%' else before.unit}"
+        return f"{moved:+.2g} {own_unit(before)}"
     return f"{100 * moved / abs(before.value):+.3g} %"
+
+
+def own_unit(metric: Metric) -> str:
+    """The unit of a difference between two values."""
+    return "points" if metric.unit == "%" else metric.unit
 
 
 def describe(commit: Commit) -> str:

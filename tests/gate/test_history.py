@@ -60,9 +60,11 @@ def test_small_steps_add_up_until_they_are_beyond_the_tolerance(history: History
     }
 
 
-def test_without_a_tolerance_every_change_counts(history: History) -> None:
+def test_without_a_tolerance_no_change_is_worse_or_better(history: History) -> None:
+    assert [changes(series, Tolerances({})) for series in history.series] == [[], [], []]
+    exact = Tolerances({"size_bytes": {"tolerance": 0.0}})
     (late,) = (series for series in history.series if series.name == "late")
-    assert changes(late, Tolerances({})) == [("Fourth", 5, 5.1, False)]
+    assert changes(late, exact) == [("Fourth", 5, 5.1, False)]
 
 
 def test_another_host_has_its_own_tolerance(path: Path) -> None:

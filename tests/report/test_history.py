@@ -24,11 +24,13 @@ def test_a_variant_is_drawn_in_a_line(history: History) -> None:
     assert title.startswith("size_bytes, ")
     assert title.endswith(", 4 versions")
     rows = {cells(row)[0]: row for row in table.splitlines()}
+    # All lines have one scale: the whole height is the 30 % of ``large``.
+    assert cells(rows["Variant"])[2] == "▁ to █: 30 %"
     assert cells(rows["small"])[1:] == [
-        *("1.0 kB", "█▅▁▁", "0.9 kB", "-8 %", f"{third.sha} of {third.date}"),
+        *("1.0 kB", "▃▂▁▁", "0.9 kB", "-8 %", f"{third.sha} of {third.date}"),
     ]
     assert cells(rows["large"])[2:5] == ["▁▁██", "2.6 kB", "+30 %"]
-    assert "| ··▁█" in rows["late"]
+    assert "| ··▁▁" in rows["late"]
     assert cells(rows["late"])[5] == (f"{history.commits[3].sha} of {third.date}, within tolerance")
     assert paragraphs == [
         f"{third.sha} of {third.date}: Third\n"
@@ -70,12 +72,36 @@ def test_without_a_change_it_says_so(history: History) -> None:
     assert text.endswith("no commit changed it beyond its tolerance")
 
 
+def test_a_metric_that_is_not_gated_has_no_verdicts(history: History) -> None:
+    text = history_text(history, "size_bytes", Tolerances({}))
+    assert text.endswith("size_bytes is shown only: it has no tolerance that a change could exceed")
+    assert not {"worse", "better"} & set(text.split())
+    assert "Last stored by" in text
+    assert ", within tolerance" not in text
+
+
+def test_noise_and_small_changes_are_flat_lines() -> None:
+    commits = [Commit(f"{number:07x}", "2026-01-01", "") for number in range(3)]
+
+    def drawn(name: str, *values: float) -> str:
+        of_commits = zip(commits, values, strict=True)
+        noisy = tuple(Value(c, make_metric(name, value), "int8", None) for c, value in of_commits)
+        history = History(tuple(commits), (Series("v", None, noisy),), shallow=False)
+        row = history_text(history, name, TOLERANCES).splitlines()[4]
+        return cells(row)[2]
+
+    assert drawn("latency_ms", 4.67, 4.68, 4.67) == "▁▁▁"
+    assert drawn("latency_ms", 4.0, 4.5, 4.0) == "▁█▁"
+    assert drawn("top1", 71.55, 71.56, 71.55) == "▁▂▁"
+    assert drawn("top1", 71.0, 72.0, 71.2) == "▁█▂"
+
+
 def test_a_line_ends_with_the_last_commit_and_is_not_too_long() -> None:
     commits = [Commit(f"{number:07x}", "2026-01-01", "") for number in range(100)]
     values = (
-        Value(commit, make_metric("size_bytes", number), "int8", None)
+        Value(commit, make_metric("size_bytes", 100 + number), "int8", None)
         for number, commit in enumerate(commits)
     )
-    drawn = line(Series("v", None, tuple(values)), commits)
+    drawn = line(Series("v", None, tuple(values)), commits, span=0.39)
     assert len(drawn) == 40
     assert (drawn[0], drawn[-1]) == ("▁", "█")
