@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -28,8 +29,11 @@ def test_time_and_noise_are_a_table_or_json(qmodels: Qmodels, tmp_path: Path) ->
         total = sum(float(row[column]) for row in parts)
         assert total == pytest.approx(float(whole[column]), abs=len(parts) * 10**-digits / 2)
     assert float(whole[2]) == 100
-    (forward,) = (row for row in rows if row.startswith("a forward without the profiler: "))
-    assert "(4 images, 1 thread); the sum differs by " in forward
+    (forward,) = (row for row in rows if row.startswith("a forward: "))
+    alone, profiled, percent = map(float, re.findall(r"[+-]?\d+\.\d+", forward))
+    assert profiled == float(whole[1])
+    assert percent == pytest.approx(100 * (profiled / alone - 1), abs=0.2)
+    assert forward.endswith("; 4 images, 1 thread")
 
     events = json.loads(trace.read_text())["traceEvents"]
     slices = [event for event in events if event["ph"] == "X"]
