@@ -38,10 +38,10 @@ def pytest_terminal_summary(
     if results.verdicts:
         terminalreporter.write_line(f"gate: {report.count_findings(results.verdicts)}")
     measured = [finding for findings in results.findings.values() for finding in findings]
-    for line in (*report.oddities(run), *remarks(measured, settings)):
-        terminalreporter.write_line(line)
-    for note in dict.fromkeys(results.notes):  # several benches may have the same
-        terminalreporter.write_line(note)
+    # Several benches may have the same note.
+    lines = (*report.oddities(run), *remarks(measured, settings), *dict.fromkeys(results.notes))
+    if lines:
+        terminalreporter.write_line(report.wrap(lines))
     if run.entries or run.skipped:
         terminalreporter.write_line(f"\n{report.recommend(run, config.option.qmodels_max_drop)}")
 

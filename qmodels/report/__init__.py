@@ -1,6 +1,6 @@
 """Runs and baselines as text for people."""
 
-from qmodels.report.advice import choice_text, recommend
+from qmodels.report.advice import choice_text, recommend, wrap
 from qmodels.report.changes import (
     count_findings,
     describe_accepted,
@@ -37,4 +37,5 @@ __all__ = [
     "study_report",
     "summarize",
     "summary_table",
+    "wrap",
 ]

@@ -19,6 +19,7 @@ from qmodels import gate
 from qmodels.system import machine, store
 from qmodels.training import checkpoints
 from tests.harness.planting import (
+    ESCAPE,
     PLAIN,
     ROOT,
     SHORT,
@@ -79,6 +80,19 @@ def run_pytest(
     with written_to(printed, terminal=terminal):
         status = pytest.main(arguments)
     sys.exit(int(status))
+
+
+def unwrapped(printed: str) -> str:
+    """What was printed, with the lines of the last section as long as they were meant.
+
+    There, none is longer than 100 columns, but for a path.
+    """
+    before, heading, last = printed.partition("= qmodels: ")
+    last, summary, after = last.partition("= short test summary")
+    for line in ESCAPE.sub("", last).splitlines()[1:-1]:
+        is_pytests = line.startswith("! ")
+        assert is_pytests or len(line) <= 100 or max(map(len, line.split())) > 80, line
+    return before + heading + re.sub(r"\n {9}(?=\S)", " ", last) + summary + after
 
 
 @pytest.fixture(scope="session")
@@ -154,7 +168,7 @@ def run(repository: Path, cache: Path) -> Run:
         )
         child.start()
         child.join()
-        return Result(child.exitcode or 0, printed.read_text())
+        return Result(child.exitcode or 0, unwrapped(printed.read_text()))
 
     return pytest_in_copy
 

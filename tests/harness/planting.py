@@ -1,5 +1,6 @@
 """A copy of the repository to run `pytest benches` in, and faults to plant there."""
 
+import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ ROOT = Path(__file__).parents[2]
 VARIANTS = "--qmodels-variants=fp32,planted"
 UPDATE = "--qmodels-update-baseline"
 SIZES = '"size_bytes": {"value": '
+ESCAPE = re.compile(r"\x1b\[[\d;?]*[A-Za-z]")  # of a terminal's colours and cursor
 
 # A copy of the repository has these variants, in a module as a user adds one.
 VARIANTS_FILE = """

@@ -1,10 +1,9 @@
 import re
 from pathlib import Path
 
-from tests.harness.planting import VARIANTS, Run
+from tests.harness.planting import ESCAPE, VARIANTS, Run
 
 SIZES = ("benches/bench_size.py", VARIANTS)
-ESCAPE = re.compile(r"\x1b\[[\d;?]*[A-Za-z]")
 
 
 def test_a_line_moves_instead_of_dots(run: Run, baseline: Path) -> None:

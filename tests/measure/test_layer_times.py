@@ -32,7 +32,10 @@ def test_every_runtime_shows_the_time_of_every_layer(name: str, digits_network: 
     assert {layer.layer for layer in profiled.layers} == names
     assert len(names) == 37
     assert not profiled.unseen
-    assert all(layer.seconds > 0 for layer in profiled.layers)
+    # OpenVINO counts whole microseconds, and a layer may take less.
+    short = [layer.layer for layer in profiled.layers if layer.seconds == 0]
+    assert not short or (name.startswith("openvino") and len(short) < 3), short
+    assert all(layer.seconds >= 0 for layer in profiled.layers)
     assert profiled.others
     assert all(other.seconds >= 0 for other in profiled.others)
     assert any(PARTS[artifact.variant.name] in other.operation for other in profiled.others)
