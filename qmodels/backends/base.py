@@ -180,6 +180,10 @@ class Backend(ABC):
         """What executes on a machine class. The same name means the same counts and memory."""
         return self.engine if self.portable else f"{self.engine} of {machine_class}"
 
+    def kernel_library_here(self) -> str:
+        """What executes on this machine, from which variables may hide instructions."""
+        return self.kernel_library(self.machine_class())
+
     def layer_noise(
         self,
         artifact: Stored,

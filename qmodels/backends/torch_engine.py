@@ -120,6 +120,14 @@ class TorchBackend(Backend):
             return "onednn" if level in ONEDNN_ALIKE else f"onednn of {machine_class}"
         return self.engine
 
+    def kernel_library_here(self) -> str:
+        """The library; x86 asks the processor itself, whatever the system says of it."""
+        library = super().kernel_library_here()
+        sees_vnni = getattr(torch.cpu, "_is_vnni_supported", None)
+        if self.engine != "x86" or sees_vnni is None or platform.system() != "Linux":
+            return library
+        return self.on("onednn").kernel_library_here() if sees_vnni() else "fbgemm"
+
     def layer_noise(
         self,
         artifact: Stored,

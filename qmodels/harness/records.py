@@ -82,7 +82,7 @@ class Recorder:
                 "gpu": machine.gpu_name() if variant.on_gpu else None,
             },
             provenance=self.provenance,
-            kernel_library=variant.backend.kernel_library(variant.backend.machine_class()),
+            kernel_library=variant.backend.kernel_library_here(),
             portable=variant.backend.portable,
             int8_saturates=variant.probe().saturates,
             **{"metrics": {}, **measured},

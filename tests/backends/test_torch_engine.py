@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from qmodels import variants
-from qmodels.backends import inductor, torch_engine, torchscript
+from qmodels.backends import inductor, onednn_log, torch_engine, torchscript
 from qmodels.backends.base import Backend
+from qmodels.network import eager_quantization
 from qmodels.system import machine
 
 VNNI = {"avx512_vnni", "avx_vnni"} & machine.cpu_flags()
@@ -43,6 +44,22 @@ def test_an_engine_that_torch_lacks_is_the_processors_fault_or_the_builds(
 
 def test_the_default_engine_is_one_of_torch() -> None:
     assert torch_engine.default_engine() in torch.backends.quantized.supported_engines
+
+
+@pytest.mark.skipif("avx2" not in machine.cpu_flags(), reason="needs AVX2")
+@pytest.mark.parametrize("flags", [machine.cpu_flags(), {"avx2"}], ids=["all", "some hidden"])
+def test_the_library_of_x86_is_the_one_that_runs(
+    flags: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with eager_quantization.quantized_engine("x86"):
+        weight = torch.quantize_per_tensor(torch.ones(8, 8, 1, 1), 1.0, 0, torch.qint8)
+        image = torch.quantize_per_tensor(torch.ones(1, 8, 4, 4), 1.0, 0, torch.quint8)
+        packed = torch.ops.quantized.conv2d_prepack(weight, None, [1, 1], [0, 0], [1, 1], 1)
+        log = onednn_log.logged(lambda: torch.ops.quantized.conv2d.new(image, packed, 1.0, 0))
+    logged = any(primitive.int8 for primitive in onednn_log.primitives(log))
+    monkeypatch.setattr(machine, "cpu_flags", lambda: frozenset(flags))
+    library = torchscript.BACKEND.on("x86").kernel_library_here()
+    assert library.partition(" ")[0] == ("onednn" if logged else "fbgemm")
 
 
 def test_the_probe_leaves_the_engine_as_it_was() -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -134,13 +135,36 @@ def test_int8_accuracy_of_another_class_has_a_tolerance_of_its_own(
 def test_noise_is_compared_where_both_classes_have_as_many_bits(
     metric: str, arithmetic: str, saturates: tuple[bool, bool], verdicts: list[str]
 ) -> None:
-    now = here_on("x86", {metric: make_metric(metric, 20.0)}, arithmetic)
-    before = of_other_class("x86", {metric: make_metric(metric, 26.0)}, arithmetic)
+    now = here_on("onnxruntime", {metric: make_metric(metric, 20.0)}, arithmetic)
+    before = of_other_class("onnxruntime", {metric: make_metric(metric, 26.0)}, arithmetic)
     now, before = (
         replace(each, int8_saturates=value)
         for each, value in zip((now, before), saturates, strict=True)
     )
     assert [finding.verdict for finding in compare(now, holding(before))] == verdicts
+
+
+@pytest.mark.parametrize(
+    ("changes", "gated"),
+    [
+        ({}, {"top1", "size_bytes", "memory_bytes", "operator_calls", "sqnr_db"}),
+        ({"kernel_library": "fbgemm"}, {"top1", "size_bytes", "sqnr_db"}),
+        ({"int8_saturates": True}, {"top1", "size_bytes", "operator_calls"}),
+    ],
+)
+def test_other_kernels_on_one_class_are_compared_as_another_class(
+    changes: dict[str, Any], gated: set[str]
+) -> None:
+    worse = {"top1": 60.0, "size_bytes": 2e6, "memory_bytes": 2e6, "operator_calls": 9.0}
+    better = {"top1": 70.0, "size_bytes": 1e6, "memory_bytes": 1e6, "operator_calls": 8.0}
+    now, before = (
+        here_on("onednn", {name: make_metric(name, value) for name, value in each.items()}, "int8")
+        for each in ({**worse, "sqnr_db": 20.0}, {**better, "sqnr_db": 30.0})
+    )
+    now = replace(now, int8_saturates=False)
+    findings = compare(now, holding(replace(before, **{"int8_saturates": False, **changes})))
+    assert {f.metric for f in findings if f.verdict == "regressed"} == gated
+    assert all(("another class" in line(finding)) == bool(changes) for finding in findings)
 
 
 def test_what_is_better_than_on_another_class_is_no_improvement() -> None:
