@@ -20,7 +20,7 @@ from packaging.version import Version
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from qmodels.backends import archive, onednn_log
+from qmodels.backends import archive, exported_graph, onednn_log
 from qmodels.backends.base import (
     UNTIMED,
     Backend,
@@ -31,7 +31,7 @@ from qmodels.backends.base import (
     Stored,
     time_forward,
 )
-from qmodels.network.layers import Layer, executed, fused_outputs, output_sqnr, owner
+from qmodels.network.layers import Layer, executed, fused_outputs, output_sqnr
 from qmodels.system import store
 from qmodels.system.errors import Obstacle, UserError, first_line
 
@@ -43,7 +43,6 @@ MOST_IMAGES = 4096
 # Before torch 2.10 its loader knows the entries of a package by the name of their source.
 NEEDS_NAME_OF_SOURCE = Version(torch.__version__) < Version("2.10")
 SCRATCH = "TORCHINDUCTOR_CACHE_DIR"
-MULTIPLYING = (torch.ops.aten.conv2d.default, torch.ops.aten.linear.default)
 # Of a graph for any number of images, and of one for a single image.
 MANY, SINGLE = "many.pt2", "one.pt2"
 # On AVX2, oneDNN's layout of weights depends on the number of threads. This is the number that the
@@ -158,7 +157,9 @@ class Inductor(Backend):
         if quantize is None:
             return None
         of_float = fused_outputs(model, images)
-        of_reference = layer_outputs(quantize().eager, executed(model, images[:1]), images)
+        of_reference = exported_graph.layer_outputs(
+            quantize().eager, executed(model, images[:1]), images
+        )
         return [
             LayerNoise(layer, output_sqnr(exact, of_float[layer]), None)
             for layer, exact in of_reference.items()
@@ -286,36 +287,3 @@ def fastest(forwards: Iterable[ForwardFn], images: Tensor) -> ForwardFn:
         forwards,
         key=lambda forward: min(time_forward(lambda: forward(images)) for _ in range(UNTIMED)),
     )
-
-
-def layer_outputs(
-    graph: torch.fx.GraphModule, layers: Sequence[Layer], images: Tensor
-) -> dict[str, Tensor]:
-    """What a quantized graph computes for each layer, after a ReLU and quantization."""
-    shown: dict[torch.fx.Node, str] = {}
-    for node in graph.graph.nodes:
-        modules = list(node.meta.get("nn_module_stack", {}).values())
-        layer = owner(modules[-1][0], layers) if modules and node.target in MULTIPLYING else None
-        if layer is not None:
-            shown[quantized_output(node)] = layer
-    outputs: dict[str, Tensor] = {}
-
-    class Recorder(torch.fx.Interpreter):
-        def run_node(self, node: torch.fx.Node) -> Any:
-            value = super().run_node(node)
-            if node in shown:
-                outputs[shown[node]] = value.clone()
-            return value
-
-    with torch.inference_mode():
-        Recorder(graph).run(images)
-    return outputs
-
-
-def quantized_output(node: torch.fx.Node) -> torch.fx.Node:
-    """What a layer's output is after a ReLU and quantization, if they follow."""
-    for kind in ("relu", "quantize", "dequantize"):
-        users = list(node.users)
-        if users and all(kind in str(user.target) for user in users):
-            node = users[0]
-    return node

@@ -41,9 +41,12 @@ def origin_of(now: Entry, before: Entry) -> Origin:
     Variables such as ``ONEDNN_MAX_CPU_ISA`` hide instructions from some libraries. What then calls
     other kernels, or has other bits, is as good as made on another class.
     """
-    if now.machine_class != before.machine_class or has_other_bits(now, before):
-        return "another class"
-    if now.kernel_library != before.kernel_library:
+    alike = (
+        now.machine_class == before.machine_class
+        and now.kernel_library == before.kernel_library
+        and not has_other_bits(now, before)
+    )
+    if not alike:
         return "another class"
     same = (
         now.provenance.host == before.provenance.host

@@ -26,16 +26,14 @@ def test_every_runtime_shows_the_time_of_every_layer(name: str, digits_network: 
     if reason:
         pytest.skip(reason)
     artifact = variants.build(variant, digits_network)
-    profiled = profile(artifact, batch_size=8, threads=1)
+    # OpenVINO counts whole microseconds: of 128 images, no layer takes less.
+    profiled = profile(artifact, batch_size=128, threads=1)
     model = digits_network.load()
     names = {layer.name for layer in executed(model, artifact.example(1))}
     assert {layer.layer for layer in profiled.layers} == names
     assert len(names) == 37
     assert not profiled.unseen
-    # OpenVINO counts whole microseconds, and a layer may take less.
-    short = [layer.layer for layer in profiled.layers if layer.seconds == 0]
-    assert not short or (name.startswith("openvino") and len(short) < 3), short
-    assert all(layer.seconds >= 0 for layer in profiled.layers)
+    assert all(layer.seconds > 0 for layer in profiled.layers)
     assert profiled.others
     assert all(other.seconds >= 0 for other in profiled.others)
     assert any(PARTS[artifact.variant.name] in other.operation for other in profiled.others)
