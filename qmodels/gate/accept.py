@@ -2,7 +2,8 @@
 
 Each metric has a line of its own, in the order of the benchmarks' names. Provenance (date, commit,
 versions, host) stands once at the top, and entries refer to it. Two files beside it have a line for
-each benchmark: the ranks of images, and the times that pytest-benchmark compares with.
+each benchmark: the ranks of images, and the times that pytest-benchmark compares with. The latter
+also holds the profiler's tables, as what pytest-benchmark calls extra information.
 """
 
 import json
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from qmodels.gate.baseline import baseline_path
-from qmodels.gate.entry import Entry, Key, Provenance
+from qmodels.gate.entry import Details, Entry, Key, Provenance
 from qmodels.gate.run import FORMAT, Run, by_reason, ranks_path, read_run, reasons_of, times_path
 from qmodels.system import store
 from qmodels.system.errors import UserError
@@ -218,8 +219,9 @@ def as_record(entry: Entry) -> dict[str, Any]:
 
 
 def times_of(entry: Entry) -> dict[str, Any]:
-    """What pytest-benchmark needs of an entry, as its JSON has it."""
+    """What pytest-benchmark needs of an entry, as its JSON has it, and the profiler's table."""
     timing = entry.timing
+    profile = Details(profile=entry.details.profile).as_record()
     return {
         "name": entry.name,
         "fullname": entry.nodeid,
@@ -227,6 +229,7 @@ def times_of(entry: Entry) -> dict[str, Any]:
         "param": timing.param,
         "params": timing.params,
         "stats": {name: timing.stats[name] for name in STATISTICS if name in timing.stats},
+        **({"extra_info": profile} if profile else {}),
     }
 
 

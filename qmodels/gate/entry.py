@@ -108,7 +108,7 @@ class LayerSqnr(NamedTuple):
 
 @dataclass(frozen=True)
 class Details:
-    """What a run's record holds for a benchmark beside its metrics; a stored run has none of it.
+    """What a run's record holds for a benchmark beside its metrics; a stored run has the profile.
 
     Attributes:
         kernels: how many convolutions and linear layers each kernel ran in one forward.

@@ -109,7 +109,9 @@ class Run:
                 about["machine_class"] = record["machine_class"]
                 about["metrics"] = {key: stored[key] for key in stored if key != "about"}
                 about["ranks"] = ranks.get(name)
-                benchmark = {**timings.get(name, {}), "name": name, "fullname": about["bench_id"]}
+                timed = timings.get(name, {})
+                about["profile"] = timed.get("extra_info", {}).get("profile", ())
+                benchmark = {**timed, "name": name, "fullname": about["bench_id"]}
                 entries.append(entry({**benchmark, "extra_info": about}, file=file))
             return Run(
                 record["machine_class"],

@@ -149,6 +149,7 @@ def study_report(run: Run, weights: str | None) -> str:
         for model in MODELS
         for index, quantity in enumerate(quantities(model, run))
     ]
+    tables = [operator_table(model, run) for model in MODELS if profile(model, run)]
     parts = [
         "## The study and this run",
         comparison_table(run),
@@ -157,8 +158,7 @@ def study_report(run: Run, weights: str | None) -> str:
         quantization_aware(run),
         "### What differs",
         "\n".join(f"- {line}" for line in differences(run, weights)),
-        "### The profiler's tables",
-        *(operator_table(model, run) for model in MODELS if profile(model, run)),
+        *(["### The profiler's tables", *tables] if tables else []),
     ]
     return "\n\n".join(part for part in parts if part)
 
@@ -252,9 +252,10 @@ def differences(run: Run, weights: str | None) -> list[str]:
     images = {e.images for e in run.entries.values() if e.images}
     counts = " or ".join(f"{count:,}" for count in sorted(images)) or "no"
     return [
-        "Network: ResNet-34 of width 64, CIFAR-100. Here: "
+        "Network: ResNet-34 of width 64, CIFAR-100; pre-activation by its text, post-activation by "
+        "the layers that it fuses. Here: "
         f"{conditions['architecture']} of width {conditions['width']}, {conditions['dataset']}.",
-        "Training: learning rate 0.1 throughout, batches of 32, on a GPU. Here: "
+        "Training: 60 epochs, batches of 32, learning rate 0.1 throughout, on a GPU. Here: "
         f"{weights or 'another checkpoint, not known on this machine'}.",
         "Calibration: the training split. Here: 1,000 images of it.",
         f"Static int8: fbgemm's kernels and defaults. Here: engine {static_engine(run)}, ranges "

@@ -77,7 +77,7 @@ def test_a_damaged_baseline_is_refused_in_one_line(tmp_path: Path, content: str)
     assert "\n" not in str(caught.value)
 
 
-def test_a_run_keeps_details_and_a_stored_one_does_not(tmp_path: Path) -> None:
+def test_a_run_keeps_details_and_a_stored_one_the_profile_alone(tmp_path: Path) -> None:
     details = gate.Details(
         kernels={"quantized::conv2d": 36},
         layers=(gate.LayerSqnr("stem.conv", 40.5, 87.25), gate.LayerSqnr("head.fc", 38.0, None)),
@@ -91,7 +91,7 @@ def test_a_run_keeps_details_and_a_stored_one_does_not(tmp_path: Path) -> None:
     assert gate.Details.from_record(again[0]) == details
     gate.accept(tmp_path, measured)
     kept = gate.read_run(stored(tmp_path)).entries.values()
-    assert [entry.details for entry in kept] == [gate.Details()]
+    assert [entry.details for entry in kept] == [gate.Details(profile=details.profile)]
 
 
 def test_an_entry_without_its_provenance_is_refused_in_one_line(tmp_path: Path) -> None:

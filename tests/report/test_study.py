@@ -1,10 +1,11 @@
 """The study's table beside a run's. Less than a second."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from qmodels import report
+from qmodels import gate, report
 from qmodels.gate import Run
 from qmodels.measure.metric import make_metric
 from qmodels.report import study
@@ -92,3 +93,17 @@ def test_the_report_names_what_differs() -> None:
     assert "Here `qat-int8` has 74.96 % top-1 and 6.39 % top-5 error." in text
     assert "| `quantized::conv2d_relu`" in text
     assert "| Dynamic Float16" in text
+    assert "Training: 60 epochs, batches of 32, learning rate 0.1 throughout" in text
+    assert "### The profiler's tables\n\n| Static Int8 (JIT)" in text
+
+
+def test_a_stored_run_has_the_same_report(tmp_path: Path) -> None:
+    (stored,) = gate.accept(tmp_path, RUN)
+    assert report.study_report(gate.read_run(stored.path), None) == report.study_report(RUN, None)
+
+
+def test_a_run_without_the_profiler_has_no_heading_for_its_tables() -> None:
+    entries = [entry for entry in RUN.entries.values() if not entry.details.profile]
+    text = report.study_report(Run.from_entries(entries), None)
+    assert "### What differs" in text
+    assert "The profiler's tables" not in text
