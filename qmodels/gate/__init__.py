@@ -3,6 +3,7 @@
 from qmodels.gate.accept import Accepted, accept, accept_into
 from qmodels.gate.baseline import Baseline, baseline_path, find_baseline, read_baseline
 from qmodels.gate.changes import StoredChanges
+from qmodels.gate.coverage import Coverage, coverage
 from qmodels.gate.entry import Details, Entry, Key, LayerSqnr, Provenance, entry
 from qmodels.gate.finding import VERDICTS, Failure, Finding, lines
 from qmodels.gate.run import Run, read_run, shown
@@ -13,6 +14,7 @@ __all__ = [
     "VERDICTS",
     "Accepted",
     "Baseline",
+    "Coverage",
     "Details",
     "Entry",
     "Failure",
@@ -27,6 +29,7 @@ __all__ = [
     "accept_into",
     "baseline_path",
     "compare",
+    "coverage",
     "entry",
     "find_baseline",
     "gates",

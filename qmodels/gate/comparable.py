@@ -16,23 +16,32 @@ NOISE_METRICS = ("sqnr_db", "runtime_sqnr_db")
 
 
 def limit(tolerances: Tolerances, metric: str, now: Entry, before: Entry) -> float | None:
-    """The tolerance of a metric against a stored one; None where the two can't be compared.
+    """The tolerance of a metric against a stored one; None where the two can't be compared."""
+    if difference(tolerances, metric, now, before):
+        return None
+    return tolerances.tolerance(metric, now.variant, now.arithmetic, origin_of(now, before))
+
+
+def difference(tolerances: Tolerances, metric: str, now: Entry, before: Entry) -> str | None:
+    """What keeps a metric from being compared with a stored one, in words; None if nothing does.
 
     Of two classes that depends on the metric. Another Python takes other memory for the same code.
     """
-    if metric == "memory_bytes" and now.provenance.python != before.provenance.python:
-        return None
     origin = origin_of(now, before)
-    if metric in LATENCIES and not of_one_processor(now, before):
-        return None
     if origin == "another class":
         if metric == "size_bytes" and not now.portable:
-            return None
+            return "machine code of another class"
         if metric in KERNEL_METRICS and now.kernel_library != before.kernel_library:
-            return None
+            return "other kernels"
         if metric in NOISE_METRICS and has_other_bits(now, before):
-            return None
-    return tolerances.tolerance(metric, now.variant, now.arithmetic, origin)
+            return "int8 saturates on one class alone"
+        if tolerances.tolerance(metric, now.variant, now.arithmetic, origin) is None:
+            return "another machine class"
+    if metric == "memory_bytes" and now.provenance.python != before.provenance.python:
+        return "another Python"
+    if metric in LATENCIES and not of_one_processor(now, before):
+        return "another model of processor"
+    return None
 
 
 def origin_of(now: Entry, before: Entry) -> Origin:

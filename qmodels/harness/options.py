@@ -1,13 +1,14 @@
 """Options of `pytest benches`, the header of a run, and a bench for each variant."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from qmodels import data, gate, network, variants
+from qmodels import data, gate, network, report, variants
 from qmodels.gate.run import times_path
 from qmodels.harness.settings import Settings, read_settings
 from qmodels.report.choice import MAX_DROP
@@ -132,62 +133,63 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     if settings is None:
         return []
     weights = settings.checkpoint
-    return [
+    lines = [
         f"qmodels: {settings.dataset}, {settings.architecture} width {settings.width}, "
         f"{machine.machine_class()}, {settings.threads} thread{'s'[: settings.threads > 1]}",
         f"checkpoint: {weights.path.stem}, top-1 {weights.top1:.2f} %"
         if weights
         else "checkpoint: none yet, will be trained",
-        *(f"baseline: {line}" for line in compared_with(settings)),
-        f"latency: {latency_compared_with(settings)}",
+        *compared_with(settings),
     ]
+    return report.wrap(lines).splitlines()
 
 
 def compared_with(settings: Settings) -> list[str]:
-    """What deterministic metrics are compared with, in lines."""
+    """What this run is compared with, in lines."""
     baseline = settings.baseline
     if settings.update_baseline:
-        return [f"this run will be stored as {gate.shown(settings.baseline_path)}"]
+        path = gate.shown(settings.baseline_path)
+        return [f"baseline: this run will be stored as {path}, and compared with nothing"]
     if settings.base:
-        return [f"measured on this machine with the code in {settings.base.root}"]
+        return [f"baseline: measured on this machine with the code in {settings.base.root}"]
     if baseline is None:
-        return [f"none: no stored run of these weights fits {machine.machine_class()}"]
-    files = dict.fromkeys(str(entry.file) for entry in baseline.entries.values())
-    if not is_partial(baseline):
-        return list(files)
+        return [f"baseline: none: no stored run of these weights fits {machine.machine_class()}"]
     here = machine.machine_class()
-    count = sum(entry.machine_class == here for entry in baseline.entries.values())
-    lines = [f"{file}, the nearest machine class" for file in files if here not in Path(file).parts]
-    if count:
-        entries = "1 entry" if count == 1 else f"{count} entries"
-        lines.insert(0, f"{baseline.shown}, {entries}; the others are not stored for {here}")
-    return [
-        *lines,
-        "int8 accuracy has wider tolerances; memory and latency are not compared (docs/gate.md)",
+    files = dict.fromkeys(str(entry.file) for entry in baseline.entries.values())
+    nearest = "" if here not in baseline.partial_for else ", the nearest machine class"
+    lines = [f"baseline: {file}{nearest * (here not in Path(file).parts)}" for file in files]
+    known = variants.all_variants()
+    run = {name for name in settings.variants if known[name].obstacle() is None}
+    pairs = [
+        (as_measured_here(entry, settings), entry)
+        for entry in baseline.entries.values()
+        if entry.variant in run
     ]
+    return lines + gate.coverage(pairs, settings.tolerances).lines()
 
 
-def is_partial(baseline: gate.Baseline) -> bool:
-    """Whether no whole run is stored for this machine's processor."""
-    return machine.machine_class() in baseline.partial_for
-
-
-def latency_compared_with(settings: Settings) -> str:
-    """Which rule latencies are judged by."""
-    if settings.base:
-        return f"measured in turn with the code in {settings.base.root}"
-    if settings.baseline is None or settings.update_baseline:
-        return "not compared"
-    if is_partial(settings.baseline):
-        return "not compared with another machine class; --qmodels-base REVISION compares it"
-    entries = settings.baseline.entries.values()
-    if any(entry.provenance.host == machine.host() for entry in entries):
-        return "compared with the stored run of this host"
-    if any(entry.provenance.processor == machine.processor() for entry in entries):
-        return (
-            "compared with another host, wide tolerances; --qmodels-base REVISION has narrow ones"
-        )
-    return "not compared with another model of processor; --qmodels-base REVISION compares it"
+def as_measured_here(stored: gate.Entry, settings: Settings) -> gate.Entry:
+    """The entry that this run will compare with a stored one, but for what it measures."""
+    variant = variants.all_variants()[stored.variant]
+    threads = stored.conditions["threads"]
+    return replace(
+        stored,
+        machine_class=variant.backend.machine_class(),
+        conditions={
+            **stored.conditions,
+            "engine": variant.engine,
+            "runtime": variant.runtime(),
+            "threads": threads if threads in ("all", 0) else settings.threads,
+        },
+        provenance=replace(
+            stored.provenance,
+            versions=machine.versions(),
+            host=machine.host(),
+            processor=machine.processor(),
+        ),
+        kernel_library=variant.backend.kernel_library_here(),
+        int8_saturates=variant.probe().saturates,
+    )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -18,7 +18,7 @@ from qmodels.gate.ranks import Ranks, collect, least_visible
 from qmodels.harness.session import BenchSession, exit_on_user_error
 from qmodels.harness.settings import stored_by_base
 from qmodels.measure.metric import Metric
-from qmodels.system import machine, packages
+from qmodels.system import machine
 from qmodels.training import checkpoints
 from qmodels.variants import Variant
 
@@ -72,7 +72,7 @@ class Recorder:
             arithmetic=variant.arithmetic,
             conditions={
                 "engine": variant.engine,
-                "runtime": runtime(variant),
+                "runtime": variant.runtime(),
                 "architecture": settings.architecture,
                 "width": settings.width,
                 "dataset": settings.dataset,
@@ -116,12 +116,6 @@ class Recorder:
             return None
         before = stored_by_base(settings, self.session.checkpoint)
         return None if before is None else gate.StoredChanges(settings.baseline.entries, before)
-
-
-def runtime(variant: Variant) -> str | None:
-    """The packages that run a variant beside torch, with their versions; None without."""
-    versions = packages.versions(variant.requires)
-    return ", ".join(f"{name} {version}" for name, version in versions.items()) or None
 
 
 @dataclass(frozen=True)

@@ -100,6 +100,11 @@ class Variant:
         """What its backend answers, asked together with the modules that the variant requires."""
         return probe.probe_backend(self.backend, self.requires)
 
+    def runtime(self) -> str | None:
+        """The packages that run it beside torch, with their versions; None without."""
+        versions = packages.versions(self.requires)
+        return ", ".join(f"{name} {version}" for name, version in versions.items()) or None
+
     def obstacle(self) -> Obstacle | None:
         """Why this variant can't run here; None where it can.
 

@@ -28,7 +28,8 @@ def test_the_nearest_class_gates_what_both_compute_alike(run: Run, baseline: Pat
     assert result.returncode == 0, result.stdout
     assert "\nnone: every variant loses more than -9 points of top-1\n" in result.stdout
     assert f"baseline: baselines/{other.parent.name}/{other.name}, the nearest" in result.stdout
-    assert "latency: not compared with another machine class" in result.stdout
+    assert "latency: not compared; --qmodels-base REVISION compares it" in result.stdout
+    assert "not compared: latency_ratio of 2 entries: another machine class" in result.stdout
     header = result.stdout.partition("rootdir:")[0].partition("qmodels: ")[2].splitlines()
     assert len(header) == 5
     assert max(map(len, header)) <= 100
