@@ -29,9 +29,11 @@ def test_the_nearest_class_gates_what_both_compute_alike(run: Run, baseline: Pat
     assert "\nnone: every variant loses more than -9 points of top-1\n" in result.stdout
     assert f"baseline: baselines/{other.parent.name}/{other.name}, the nearest" in result.stdout
     assert "latency: not compared; --qmodels-base REVISION compares it" in result.stdout
-    assert "not compared: latency_ratio of 2 entries: another machine class" in result.stdout
+    assert "\ncompared: 8 of 12 stored entries\n" in result.stdout
+    reason = "probe_ratio, latency_ratio, memory_bytes of 6 entries: another machine class"
+    assert f"not compared: {reason}" in result.stdout
     header = result.stdout.partition("rootdir:")[0].partition("qmodels: ")[2].splitlines()
-    assert len(header) == 5
+    assert len(header) == 6
     assert max(map(len, header)) <= 100
     assert "0 undecided, 0 new, 0 missing" in result.stdout
     assert_red(fatter, "bench_size[fp32] regressed: size_bytes", "another class")
