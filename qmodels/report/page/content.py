@@ -16,13 +16,7 @@ from qmodels.report.speed import speeds
 from qmodels.report.table import metric, values_before
 from qmodels.system.errors import NothingMeasured, UserError
 
-
-@dataclass(frozen=True)
-class Number:
-    """A number as it is shown, and as the run's record has it."""
-
-    text: str
-    exact: float
+MACHINE_HEADINGS = ("x fp32", "x best float32", "top-1 vs fp32")
 
 
 @dataclass(frozen=True)
@@ -36,7 +30,7 @@ class MetricRow:
 
     bench: str
     name: str
-    value: Number
+    value: str
     interval: str
     before: str
     change: str
@@ -83,12 +77,12 @@ class Machine:
 
     Attributes:
         best: the variant that it recommends; None without one.
-        cells: of each variant: speed-up over fp32, change of top-1.
+        cells: of each variant, in the order of ``MACHINE_HEADINGS``.
     """
 
     machine_class: str
     best: str | None
-    cells: Mapping[str, tuple[str, str]]
+    cells: Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -118,6 +112,11 @@ class Content:
     charts: Mapping[str, Spec]
     picture: str = ""
     anchors: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def machine_headings(self) -> Sequence[str]:
+        """Of the columns that each machine has."""
+        return MACHINE_HEADINGS
 
     @property
     def names(self) -> list[str]:
@@ -212,7 +211,7 @@ def metric_row(
     return MetricRow(
         bench=bench_title(entry.key),
         name=name,
-        value=Number(readable(value.value, value.unit), value.value),
+        value=readable(value.value, value.unit),
         interval=interval,
         before="" if before is None else readable(before, value.unit),
         change="" if before is None else change(value.value, before, value),
@@ -281,10 +280,12 @@ def machines(runs: Sequence[Run], max_drop: float) -> list[Machine]:
         cells = {}
         for name in names:
             drop = metric(run, name, "top1_drop")
-            cells[name] = (
-                f"{single[name].over_fp32:.2f}" if name in single else "-",
+            speed = single.get(name)
+            ratios = (speed.over_fp32, speed.over_best) if speed else (None, None)
+            cells[name] = [
+                *("-" if ratio is None else f"{ratio:.2f}" for ratio in ratios),
                 f"{-drop.value + 0:+.2f}" if drop else "-",
-            )
+            ]
         name = ", ".join(classes)
         if name in [column.machine_class for column in columns]:
             raise UserError(f"two runs are of {name}: name one of each machine class")

@@ -1,5 +1,7 @@
 """Run records that a page is made of."""
 
+import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -7,7 +9,7 @@ import numpy as np
 from qmodels import data
 from qmodels.gate import Run
 from qmodels.gate.ranks import Ranks, collect
-from qmodels.measure.metric import make_metric
+from qmodels.measure.metric import Metric, make_metric
 from qmodels.training import checkpoints
 
 HOSTILE = "<script>alert(1)</script> [x](https://evil.example) @everyone"
@@ -101,3 +103,21 @@ def record(*, hostile: bool = False, **extra: Any) -> dict[str, Any]:
 
 def run(*, hostile: bool = False, **extra: Any) -> Run:
     return Run.from_record(record(hostile=hostile, **extra))
+
+
+def times(factor: float, measured: Run) -> Run:
+    """The same run with each value and each interval so many times as large."""
+    entries = [
+        replace(entry, metrics={name: scaled(factor, m) for name, m in entry.metrics.items()})
+        for entry in measured.entries.values()
+    ]
+    return replace(Run.from_entries(entries), failures=measured.failures)
+
+
+def scaled(factor: float, metric: Metric) -> Metric:
+    return replace(
+        metric,
+        value=factor * metric.value,
+        ci=metric.ci and (factor * metric.ci[0], factor * metric.ci[1]),
+        samples=tuple(sample + math.log(factor) for sample in metric.samples),
+    )
