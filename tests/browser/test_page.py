@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from qmodels import cli
+from qmodels import cli, gate
+from tests.report.page.reader import NUMBER, says
 from tests.report.page.records import HOSTILE, record
 
 playwright = pytest.importorskip("playwright.sync_api")
@@ -17,6 +18,18 @@ axe = pytest.importorskip("axe_playwright_python.sync_playwright")
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 SIZES = {"screen": {"width": 1280, "height": 900}, "telephone": {"width": 360, "height": 780}}
+# Of each variant, the cells of its table of metrics, as they are seen.
+METRICS = """
+[...document.querySelectorAll("details:has(.metrics)")].map((details) => [
+  details.querySelector("h3").innerText,
+  [...details.querySelectorAll(".metrics tbody tr")].map((row) =>
+    [...row.cells].map((cell) => cell.innerText)),
+])
+"""
+CELLS = """
+[...document.querySelectorAll("td")].map((cell) =>
+  [cell.innerText, getComputedStyle(cell).textAlign])
+"""
 POINT = "#trade-off-latency .mark-symbol path[aria-label{}]"
 
 
@@ -121,10 +134,31 @@ class TestOnAScreen:
     """What does not depend on the size or the colours."""
 
     def test_numbers_are_those_of_the_record(self, page: Any) -> None:
-        shown = page.eval_on_selector_all("data", "all => all.map((one) => Number(one.value))")
-        benchmarks = record(hostile=True)["benchmarks"]
-        metrics = [m for one in benchmarks for m in one["extra_info"]["metrics"].values()]
-        assert sorted(shown) == sorted(metric["value"] for metric in metrics)
+        open_all(page)
+        shown = dict(page.evaluate(METRICS))
+        recorded: dict[str, list[tuple[str, float]]] = {}
+        for benchmark in record(hostile=True)["benchmarks"]:
+            about = benchmark["extra_info"]
+            metrics = [(name, metric["value"]) for name, metric in about["metrics"].items()]
+            recorded.setdefault(about["variant"], []).extend(metrics)
+        assert set(shown) == set(recorded)
+        for variant, rows in shown.items():
+            assert len(rows) == len(recorded[variant])
+            for (_, metric, value, *_), (name, number) in zip(rows, recorded[variant], strict=True):
+                assert metric == name
+                assert says(value, [number])
+
+    def test_numbers_stand_below_one_another(self, page: Any) -> None:
+        open_all(page)
+        cells = page.evaluate(CELLS)
+        assert len(cells) > 150
+        numbers = [
+            (text, side)
+            for text, side in cells
+            if NUMBER.match(text) and not text.endswith(gate.VERDICTS)
+        ]
+        assert [text for text, side in numbers if side != "right"] == []
+        assert {side for text, side in cells if text in ("accuracy", "top1")} == {"left"}
 
     def test_hovering_names_a_variant_and_a_click_shows_it(self, page: Any) -> None:
         point = page.locator(POINT.format("='static-int8-jit'"))
