@@ -42,7 +42,6 @@ OPTIONS: Mapping[str, Any] = {"freezing": True, "aot_inductor.precompile_headers
 MOST_IMAGES = 4096
 # Before torch 2.10 its loader knows the entries of a package by the name of their source.
 NEEDS_NAME_OF_SOURCE = Version(torch.__version__) < Version("2.10")
-SCRATCH = "TORCHINDUCTOR_CACHE_DIR"
 # Of a graph for any number of images, and of one for a single image.
 MANY, SINGLE = "many.pt2", "one.pt2"
 # On AVX2, oneDNN's layout of weights depends on the number of threads. This is the number that the
@@ -235,19 +234,19 @@ def compile_program(program: ExportedProgram, package: Path, scratch: Path) -> N
 @contextmanager
 def scratch_dir() -> Iterator[Path]:
     """Where Inductor keeps sources, objects and precompiled headers while the block lasts."""
-    before = os.environ.get(SCRATCH)
+    before = os.environ.get(store.INDUCTOR_CACHE)
     with ExitStack() as stack:
         folder = store.cache_dir("inductor")
         if len(str(folder).split()) > 1:  # Inductor splits the compiler's command at spaces
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        os.environ[SCRATCH] = str(folder)
+        os.environ[store.INDUCTOR_CACHE] = str(folder)
         try:
             yield folder
         finally:
             if before is None:
-                del os.environ[SCRATCH]
+                del os.environ[store.INDUCTOR_CACHE]
             else:
-                os.environ[SCRATCH] = before
+                os.environ[store.INDUCTOR_CACHE] = before
 
 
 def wrapped_compiler(scratch: Path) -> Path:

@@ -1,6 +1,5 @@
 """Networks of OpenVINO as a service compiles them: nothing here needs torch."""
 
-import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -10,8 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 FILE = "model.xml"  # beside it model.bin, the weights
-# OpenVINO and NNCF then send no telemetry, and write nothing to ~/intel.
-sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 
 @cache

@@ -15,6 +15,7 @@ from importlib import import_module
 from pathlib import Path
 
 from qmodels import __version__
+from qmodels.system import store
 from qmodels.system.errors import UserError
 
 NO_COMMANDS = ("__init__", "common", "runs")
@@ -29,6 +30,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     argv = sys.argv[1:] if argv is None else argv
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # lines of tables, where there is no UTF-8
+    store.place_inductor_cache()
     try:
         arguments = parser(*argv[:1]).parse_args(argv)
         status = arguments.action(arguments)

@@ -12,7 +12,7 @@ from qmodels import data, gate, network, report, variants
 from qmodels.gate.run import times_path
 from qmodels.harness.settings import Settings, read_settings
 from qmodels.report.choice import MAX_DROP
-from qmodels.system import machine, naming
+from qmodels.system import machine, naming, store
 from qmodels.system.errors import UserError
 
 SETTINGS = pytest.StashKey[Settings]()
@@ -81,6 +81,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)  # before pytest-benchmark reads --benchmark-compare
 def pytest_configure(config: pytest.Config) -> None:
     """Check the options, and find what they name."""
+    store.place_inductor_cache()
     if not runs_benches(config):
         return
     swallowed = config.option.benchmark_compare

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MANIFEST = "manifest.json"
+# The variable that names the folder of torch's compiler.
+INDUCTOR_CACHE = "TORCHINDUCTOR_CACHE_DIR"
 # A disk with fewer free bytes is full.
 FULL = 2**18
 # Of manifests. It is part of a folder's name, so that nobody reads folders of another format.
@@ -41,9 +43,7 @@ def cache_dir(*parts: str) -> Path:
     Raises:
         UserError: the folder can't be created or written.
     """
-    configured = os.environ.get("QMODELS_CACHE_DIR")
-    root = Path(configured).absolute() if configured else platformdirs.user_cache_path("qmodels")
-    folder = root.joinpath(*parts)
+    folder = cache_path().joinpath(*parts)
     remedy = "set QMODELS_CACHE_DIR to a folder that can be written"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -54,6 +54,23 @@ def cache_dir(*parts: str) -> Path:
     if not os.access(folder, os.W_OK | os.X_OK):
         raise UserError(f"cache directory {folder} can't be written: {remedy}")
     return folder
+
+
+def cache_path() -> Path:
+    """Where the cache directory is, or would be."""
+    configured = os.environ.get("QMODELS_CACHE_DIR")
+    return Path(configured).absolute() if configured else platformdirs.user_cache_path("qmodels")
+
+
+def place_inductor_cache() -> None:
+    """Tell torch's compiler to keep its files in the cache directory, where that can be written.
+
+    By default it makes a folder in the temporary directory as soon as it is imported.
+    """
+    root = cache_path()
+    existing = next(folder for folder in (root, *root.parents) if folder.exists())
+    if os.access(existing, os.W_OK):
+        os.environ.setdefault(INDUCTOR_CACHE, str(root / "inductor"))
 
 
 def digest_bytes(data: bytes) -> str:

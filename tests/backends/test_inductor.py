@@ -40,11 +40,11 @@ def packages(network: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> St
         pytest.skip("needs a C++ compiler")
     folder = tmp_path_factory.mktemp("packages")
     exported = inductor.export(network, random_images(2), also_single=True)
-    before = os.environ.get(inductor.SCRATCH)  # torch sets one of its own
+    before = os.environ.get(store.INDUCTOR_CACHE)  # torch sets one of its own
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("QMODELS_CACHE_DIR", str(tmp_path_factory.mktemp("a cache")))
         inductor.BACKEND.save(exported, folder)
-    assert os.environ.get(inductor.SCRATCH) == before
+    assert os.environ.get(store.INDUCTOR_CACHE) == before
     return Files(folder, nn.Identity)
 
 

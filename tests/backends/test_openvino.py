@@ -1,13 +1,7 @@
-import os
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from qmodels.backends import openvino_network
 from qmodels.backends.openvino import compile_network, dequantize_linear_weights
-from qmodels.system import worker
 
 openvino = pytest.importorskip("openvino")
 
@@ -30,11 +24,3 @@ def test_weights_of_linear_layers_are_multiplied_out_in_a_copy() -> None:
     x = np.asarray([[1, 2, 3, 4], [0, -1, 0, 1]], np.float32)
     (logits,) = compile_network(copy)([x]).values()
     np.testing.assert_allclose(logits, x @ (levels * scales).T, rtol=1e-6)
-
-
-def test_no_telemetry_is_set_up(tmp_path: Path) -> None:
-    code = f"import {openvino_network.__name__}, nncf, openvino.tools.ovc"
-    home = {**os.environ, "HOME": str(tmp_path)}
-    ended = worker.run(sys.executable, "-c", code, limit=100, environment=home)
-    assert ended.status == 0, ended.reason
-    assert not (tmp_path / "intel").exists()

@@ -1,6 +1,12 @@
+import os
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
 import pytest
 import torch
 
+from qmodels.system import worker
 from tests.cli.conftest import Qmodels
 
 
@@ -23,3 +29,23 @@ def test_without_a_gpu_its_engines_do_not_work(qmodels: Qmodels) -> None:
     assert (
         qmodels("doctor --json").json["engines"]["cuda"].startswith("does not run here (no NVIDIA")
     )
+
+
+@pytest.mark.skipif(not find_spec("onnxruntime"), reason="needs ONNX Runtime")
+def test_it_leaves_nothing_outside_the_cache(tmp_path: Path) -> None:
+    """Neither telemetry's files nor the folder of torch's compiler. Runtimes are imported anew."""
+    places = {name: tmp_path / name for name in ("HOME", "TMPDIR", "QMODELS_CACHE_DIR")}
+    for folder in places.values():
+        folder.mkdir()
+    # ONNX Runtime sends nothing from a CI service.
+    unset = ("CI", "XDG_CACHE_HOME", "TORCHINDUCTOR_CACHE_DIR", "ORT_DISABLE_TELEMETRY")
+    kept = {name: value for name, value in os.environ.items() if name not in unset}
+    command = "from qmodels import cli; cli.main(['doctor']); import torch._dynamo, onnxruntime"
+    ended = worker.run(
+        *(sys.executable, "-c", command),
+        limit=200,
+        environment={**kept, **{name: str(folder) for name, folder in places.items()}},
+    )
+    assert ended.status == 0, ended.reason
+    assert list((places["QMODELS_CACHE_DIR"] / "probes").iterdir())
+    assert [*places["HOME"].rglob("*"), *places["TMPDIR"].rglob("*")] == []
