@@ -12,7 +12,7 @@ from qmodels import data, gate, network, report, variants
 from qmodels.gate.run import times_path
 from qmodels.harness.settings import Settings, read_settings
 from qmodels.report.choice import MAX_DROP
-from qmodels.system import machine, naming, store
+from qmodels.system import machine, naming, repository, store
 from qmodels.system.errors import UserError
 
 SETTINGS = pytest.StashKey[Settings]()
@@ -84,6 +84,7 @@ def pytest_configure(config: pytest.Config) -> None:
     store.place_inductor_cache()
     if not runs_benches(config):
         return
+    repository.forget_variables()  # pytest-benchmark asks git for the commit
     swallowed = config.option.benchmark_compare
     if isinstance(swallowed, str) and Path(swallowed).is_dir():
         raise pytest.UsageError(

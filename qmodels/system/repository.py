@@ -7,6 +7,8 @@ from qmodels.system import worker
 from qmodels.system.errors import UserError
 
 SECONDS = 300.0
+# A hook of git has variables that name the repository whose hook it is.
+GIT = "GIT_"
 
 
 class GitError(UserError):
@@ -20,8 +22,7 @@ def git(*arguments: str, folder: Path) -> bytes:
         GitError: it failed.
         UserError: git is not installed.
     """
-    # A hook of git has variables that name the repository whose hook it is.
-    environment = {name: value for name, value in os.environ.items() if name[:4] != "GIT_"}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(GIT)}
     try:
         finished = worker.run(
             "git", *arguments, limit=SECONDS, folder=folder, environment=environment
@@ -33,3 +34,9 @@ def git(*arguments: str, folder: Path) -> bytes:
         reason = next((line for line in lines if line.startswith("fatal:")), finished.reason)
         raise GitError(f"git {arguments[0]} failed in {folder}: {reason}")
     return finished.stdout
+
+
+def forget_variables() -> None:
+    """Remove git's variables from this process, in which others ask git too."""
+    for name in [name for name in os.environ if name.startswith(GIT)]:
+        del os.environ[name]
