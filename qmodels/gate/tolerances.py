@@ -76,7 +76,7 @@ def read_tolerances(folder: Path, variants: Iterable[str] | None = None) -> Tole
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{path} can't be read ({error.strerror}): restore it from git") from None
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # TOML's own, or that of a byte that is no UTF-8
         raise UserError(f"{path} is no TOML ({error}): fix it, or restore it from git") from None
     known = None if variants is None else set(variants)
     for metric, table in tables.items():

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from qmodels.network import eager_quantization
-from qmodels.network.resnet import BasicBlock, PreactBlock, Resnet34
-from qmodels.system.errors import Unavailable
+from qmodels.network.residual import ResidualNetwork
 
 IMAGE, STEM = "quant", "stem"
 
@@ -25,39 +24,22 @@ class Scale:
     zero_point: int
 
 
-def post_activation(network: nn.Module) -> Resnet34:
-    """The network, if it is a ResNet of post-activation blocks.
-
-    Raises:
-        Unavailable: it is another one. Pre-activation sums are normalized after they are added.
-    """
-    blocks = [block for block in network.modules() if isinstance(block, BasicBlock | PreactBlock)]
-    if not isinstance(network, Resnet34) or not all(isinstance(b, BasicBlock) for b in blocks):
-        raise Unavailable("pre-activation blocks have no int8 kernels here: choose resnet34")
-    return network
-
-
-def named_blocks(network: Resnet34) -> dict[str, BasicBlock]:
-    """The residual blocks of a post-activation network in their order, by name."""
-    return {name: block for name, block in network.named_modules() if isinstance(block, BasicBlock)}
-
-
-def observed_modules(network: Resnet34) -> dict[str, nn.Module]:
-    """The modules of a fused network whose outputs are rounded, by name."""
-    modules: dict[str, nn.Module] = {IMAGE: network.quant, STEM: network.stem}
-    for name, block in named_blocks(network).items():
-        modules[f"{name}.conv1"] = block.conv1
-        if not isinstance(block.shortcut, nn.Identity):
-            modules[f"{name}.shortcut"] = block.shortcut
-        modules[name] = block
+def observed_modules(network: ResidualNetwork) -> dict[str, nn.Module]:
+    """The modules whose outputs are rounded, by name."""
+    modules: dict[str, nn.Module] = {IMAGE: network.image, STEM: network.stem}
+    for block in network.blocks:
+        modules[f"{block.name}.conv1"] = block.first
+        if block.shortcut is not None:
+            modules[f"{block.name}.shortcut"] = block.shortcut
+        modules[block.name] = block.module
     return modules
 
 
-def scales(network: Resnet34, images: Tensor, *, symmetric: bool) -> dict[str, Scale]:
+def scales(network: ResidualNetwork, images: Tensor, *, symmetric: bool) -> dict[str, Scale]:
     """Scales of int8 for all that is observed, by ranges from histograms.
 
     Args:
-        network: fused, in eval mode.
+        network: in eval mode.
         images: (N, 3, 32, 32) float32, normalized, on the network's device.
         symmetric: zero points are 0. Of what leaves a ReLU that wastes half of the integers.
     """
@@ -75,7 +57,7 @@ def scales(network: Resnet34, images: Tensor, *, symmetric: bool) -> dict[str, S
     handles = [watch(name, module) for name, module in observed_modules(network).items()]
     try:
         with torch.inference_mode():
-            network(images)  # in one batch: merging two histograms costs more than making one
+            network.module(images)
     finally:
         for handle in handles:
             handle.remove()

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from qmodels.network.resnet import BasicBlock, Resnet34
+from qmodels.network.residual import Block, ResidualNetwork
 from qmodels.quantize import calibration, integer
 from qmodels.quantize.calibration import IMAGE, STEM, Scale
 from qmodels.quantize.integer import Arithmetic, Convolution
@@ -57,55 +57,45 @@ class IntegerNetwork(nn.Module):
         return logits
 
 
-def quantize(fused: Resnet34, images: Tensor) -> IntegerNetwork:
+def quantize(network: ResidualNetwork, images: Tensor) -> IntegerNetwork:
     """A fused float network in int8.
 
     Args:
-        fused: post-activation, in eval mode.
+        network: in eval mode.
         images: (N, C, H, W) float32, normalized.
-
-    Raises:
-        Unavailable: it is a pre-activation network.
     """
-    return with_scales(fused, calibration.scales(fused, images, symmetric=False))
+    return with_scales(network, calibration.scales(network, images, symmetric=False))
 
 
-def structure(fused: Resnet34) -> IntegerNetwork:
-    """The network of integers that a fused float network gives, its scales unset.
-
-    Raises:
-        Unavailable: it is a pre-activation network.
-    """
-    return with_scales(fused, dict.fromkeys(calibration.observed_modules(fused), UNSET))
+def structure(network: ResidualNetwork) -> IntegerNetwork:
+    """The network of integers that a fused float network gives, its scales unset."""
+    return with_scales(network, dict.fromkeys(calibration.observed_modules(network), UNSET))
 
 
-def with_scales(fused: Resnet34, scales: dict[str, Scale]) -> IntegerNetwork:
+def with_scales(network: ResidualNetwork, scales: dict[str, Scale]) -> IntegerNetwork:
     """A fused float network in int8, by the scales of all that is observed in it."""
-    # Of a fused convolution with a ReLU, the convolution is the first part.
-    stem = layer(fused.stem.conv[0], scales[IMAGE], scales[STEM], relu=True)  # type: ignore[index,arg-type]
+    stem = layer(network.conv, scales[IMAGE], scales[STEM], relu=True)
     blocks = []
     x = scales[STEM]
-    for name, block in calibration.named_blocks(fused).items():
-        blocks.append(quantized_block(name, block, x, scales))
-        x = scales[name]
-    network = IntegerNetwork(stem, blocks, head(fused.head.fc, x))  # type: ignore[arg-type]
+    for block in network.blocks:
+        blocks.append(quantized_block(block, x, scales))
+        x = scales[block.name]
+    quantized = IntegerNetwork(stem, blocks, head(network.linear, x))
     image = scales[IMAGE]
-    network.steps.copy_(torch.tensor([1 / image.scale, image.zero_point + 0.5]))
-    return network.eval()
+    quantized.steps.copy_(torch.tensor([1 / image.scale, image.zero_point + 0.5]))
+    return quantized.eval()
 
 
-def quantized_block(
-    name: str, block: BasicBlock, x: Scale, scales: dict[str, Scale]
-) -> IntegerBlock:
+def quantized_block(block: Block, x: Scale, scales: dict[str, Scale]) -> IntegerBlock:
     """A fused block whose input has the scale of ``x``; the others are by name."""
     shortcut, residual = None, x
-    if not isinstance(block.shortcut, nn.Identity):
-        residual = scales[f"{name}.shortcut"]
-        shortcut = layer(block.shortcut.conv, x, residual, relu=False)  # type: ignore[arg-type]
-    between = scales[f"{name}.conv1"]
+    if block.shortcut is not None:
+        residual = scales[f"{block.name}.shortcut"]
+        shortcut = layer(block.shortcut, x, residual, relu=False)
+    between = scales[f"{block.name}.conv1"]
     return IntegerBlock(
-        layer(block.conv1[0], x, between, relu=True),  # type: ignore[index]
-        layer(block.conv2, between, scales[name], relu=True, residual=residual),
+        layer(block.conv1, x, between, relu=True),
+        layer(block.conv2, between, scales[block.name], relu=True, residual=residual),
         shortcut,
     )
 

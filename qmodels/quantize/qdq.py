@@ -14,8 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from qmodels.network.onnx_graph import INPUT, OUTPUT
-from qmodels.network.resnet import Resnet34
-from qmodels.quantize import calibration
+from qmodels.network.residual import Block, ResidualNetwork
 from qmodels.quantize.calibration import IMAGE, STEM, Scale
 
 if TYPE_CHECKING:
@@ -80,30 +79,26 @@ class Nodes:
 
 
 def graph(
-    network: Resnet34, scales: dict[str, Scale], input_shape: tuple[int, ...]
+    network: ResidualNetwork, scales: dict[str, Scale], input_shape: tuple[int, ...]
 ) -> "ModelProto":
     """Images (N, C, H, W) float32 to logits (N, classes) float32.
 
     The linear layer and the pooling before it stay in float.
 
     Args:
-        network: fused and post-activation, in eval mode.
+        network: in eval mode.
         scales: symmetric ones, of ``calibration.scales``.
         input_shape: channels, height and width of the images.
-
-    Raises:
-        Unavailable: it is a pre-activation network.
     """
     from onnx import TensorProto, helper
 
     to = Nodes()
-    stem: Any = network.stem
     x = to.rounded(INPUT, IMAGE, scales[IMAGE])
-    x = to.node("Relu", [to.convolution(x, "stem.conv", stem.conv[0])], "stem.Relu")
+    x = to.node("Relu", [to.convolution(x, "stem.conv", network.conv)], "stem.Relu")
     x = to.rounded(x, STEM, scales[STEM])
-    for name, block in calibration.named_blocks(network).items():
-        x = add_block(to, x, name, block, scales)
-    fc: Any = network.head.fc
+    for block in network.blocks:
+        x = add_block(to, x, block, scales)
+    fc = network.linear
     pooled = to.node("Flatten", [to.node("GlobalAveragePool", [x], "head.pool")], "head.flatten")
     weight = to.constant("head.fc.weight", fc.weight.detach())
     bias = to.constant("head.fc.bias", fc.bias.detach())
@@ -126,13 +121,13 @@ def graph(
     return model
 
 
-def add_block(to: Nodes, x: str, name: str, block: Any, scales: dict[str, Scale]) -> str:
+def add_block(to: Nodes, x: str, block: Block, scales: dict[str, Scale]) -> str:
     """Add a residual block, from a rounded tensor to a rounded one."""
-    shortcut = x
-    if not isinstance(block.shortcut, nn.Identity):
-        projected = to.convolution(x, f"{name}.shortcut.conv", block.shortcut.conv)
+    name, shortcut = block.name, x
+    if block.shortcut is not None:
+        projected = to.convolution(x, f"{name}.shortcut.conv", block.shortcut)
         shortcut = to.rounded(projected, f"{name}.shortcut", scales[f"{name}.shortcut"])
-    out = to.node("Relu", [to.convolution(x, f"{name}.conv1", block.conv1[0])], f"{name}.relu1")
+    out = to.node("Relu", [to.convolution(x, f"{name}.conv1", block.conv1)], f"{name}.relu1")
     out = to.rounded(out, f"{name}.conv1", scales[f"{name}.conv1"])
     out = to.convolution(out, f"{name}.conv2", block.conv2)
     summed = to.node("Add", [out, shortcut], f"{name}.Add")

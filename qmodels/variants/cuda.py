@@ -6,8 +6,8 @@ from torch import Tensor, nn
 from qmodels.backends import cuda, triton
 from qmodels.network.fusion import fuse
 from qmodels.network.precision import InPrecision
+from qmodels.network.residual import residual_network
 from qmodels.quantize import integer_network
-from qmodels.quantize.calibration import post_activation
 from qmodels.quantize.integer_network import IntegerNetwork
 from qmodels.variants.registry import variant
 
@@ -37,7 +37,7 @@ def in_precision(model: nn.Module, precision: torch.dtype) -> InPrecision:
 
 def structure(model: nn.Module) -> IntegerNetwork:
     """The network of integers, its scales unset."""
-    return integer_network.structure(post_activation(fuse(model)))
+    return integer_network.structure(residual_network(fuse(model)))
 
 
 @variant(
@@ -49,4 +49,4 @@ def structure(model: nn.Module) -> IntegerNetwork:
 )
 def cuda_int8(model: nn.Module, calibration: Tensor) -> IntegerNetwork:
     """Integers from the image to the pooling: see ``quantize.integer``."""
-    return integer_network.quantize(post_activation(fuse(model)), calibration)
+    return integer_network.quantize(residual_network(fuse(model)), calibration)

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from qmodels.backends import tensorrt
 from qmodels.network.fusion import fuse
+from qmodels.network.residual import residual_network
 from qmodels.quantize import calibration as observation
 from qmodels.quantize import qdq
 from qmodels.variants.registry import variant
@@ -22,6 +23,6 @@ if TYPE_CHECKING:
 )
 def tensorrt_int8(model: nn.Module, calibration: Tensor) -> "ModelProto":
     """Symmetric int8, as TensorRT demands; the engine is built when this is stored."""
-    fused = observation.post_activation(fuse(model))
+    fused = residual_network(fuse(model))
     scales = observation.scales(fused, calibration, symmetric=True)
     return qdq.graph(fused, scales, tuple(calibration.shape[1:]))

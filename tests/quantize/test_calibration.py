@@ -8,34 +8,36 @@ from torch import Tensor
 
 from qmodels.network import resnet
 from qmodels.network.fusion import fuse
+from qmodels.network.residual import ResidualNetwork, residual_network
 from qmodels.quantize import calibration, integer_network
 
 
 @pytest.fixture(scope="module")
-def network() -> Any:
+def network() -> ResidualNetwork:
     torch.manual_seed(0)
-    return fuse(resnet.build("resnet34", 4, 10).eval())
+    return residual_network(fuse(resnet.build("resnet34", 4, 10).eval()))
 
 
 @pytest.fixture(scope="module")
-def outputs(network: Any) -> dict[str, Tensor]:
+def outputs(network: ResidualNetwork) -> dict[str, Tensor]:
     """What some modules give, by the names of their scales."""
-    block = network.stages[1][0]
+    whole: Any = network.module
+    block = whole.stages[1][0]
     modules = {
-        **{"quant": network.quant, "stem": network.stem, "stages.1.0.conv1": block.conv1},
+        **{"quant": whole.quant, "stem": whole.stem, "stages.1.0.conv1": block.conv1},
         **{"stages.1.0.shortcut": block.shortcut, "stages.1.0": block},
     }
     outputs: dict[str, Tensor] = {}
     for name, module in modules.items():
         module.register_forward_hook(lambda _, x, y, name=name: outputs.update({name: y}))
     with torch.inference_mode():
-        network(resnet.random_images(16))
+        network.module(resnet.random_images(16))
     return outputs
 
 
 @pytest.mark.parametrize("symmetric", [False, True])
 def test_a_scale_covers_what_is_rounded(
-    network: Any, outputs: dict[str, Tensor], symmetric: bool
+    network: ResidualNetwork, outputs: dict[str, Tensor], symmetric: bool
 ) -> None:
     images = resnet.random_images(16)
     scales = calibration.scales(network, images, symmetric=symmetric)
@@ -52,7 +54,7 @@ def test_a_scale_covers_what_is_rounded(
         assert 0.4 * widest < 255 * scales[name].scale < 1.01 * widest, name
 
 
-def test_a_network_of_integers_rounds_its_images_to_nearest(network: Any) -> None:
+def test_a_network_of_integers_rounds_its_images_to_nearest(network: ResidualNetwork) -> None:
     images = resnet.random_images(16)
     image = calibration.scales(network, images, symmetric=False)["quant"]
     quantized = integer_network.quantize(network, images)

@@ -16,11 +16,13 @@ from qmodels.backends.base import ForwardFn, Stored
 from qmodels.data import Dataset
 from qmodels.network import Network, evaluation, resnet
 from qmodels.network.fusion import fuse
+from qmodels.network.residual import residual_network
 from qmodels.quantize import calibration, integer, integer_network
 from qmodels.quantize.integer_network import IntegerNetwork
 from qmodels.system import machine
 from qmodels.system.errors import Unavailable
 from qmodels.training import checkpoints, on_demand
+from tests import outside
 
 FLOAT = {
     "cuda-fp32": torch.float32,
@@ -95,7 +97,7 @@ def test_zero_points_are_worth_a_decibel(
 ) -> None:
     """What leaves a ReLU has no negative half to spend integers on."""
     calibrating = digits.normalize(data.stratified_subset(digits.train, 100).images)
-    fused, some = calibration.post_activation(fuse(model)), images[:50]
+    fused, some = residual_network(fuse(model)), images[:50]
     expected = logits(model, some)
     affine = sqnr_db(logits(integer_network.quantize(fused, calibrating), some), expected)
     scales = calibration.scales
@@ -184,6 +186,15 @@ def test_preactivation_blocks_are_refused_in_a_line(images: Tensor) -> None:
     for name in ("cuda-int8", "tensorrt-int8"):
         with pytest.raises(Unavailable, match="choose resnet34"):
             variants.all_variants()[name].quantize(model, images[:4])
+
+
+@pytest.mark.parametrize("name", ["cuda-int8", "tensorrt-int8"])
+def test_another_network_is_refused_without_advice_to_choose_ours(name: str) -> None:
+    network = outside.network()
+    calibrating = network.dataset.normalize(network.dataset.calibration.images[:4])
+    said = "residual blocks of resnet34, which Sides does not have: leave this variant out"
+    with pytest.raises(Unavailable, match=said):
+        variants.all_variants()[name].quantize(network.load(), calibrating)
 
 
 @pytest.mark.parametrize(
