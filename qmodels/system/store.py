@@ -63,7 +63,7 @@ def cache_path() -> Path:
 
 
 def place_inductor_cache() -> None:
-    """Tell torch's compiler to keep its files in the cache directory, where that can be written.
+    """Keep the files of torch's compiler in the cache directory, where that can be written.
 
     By default it makes a folder in the temporary directory as soon as it is imported.
     """
