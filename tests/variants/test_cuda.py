@@ -22,7 +22,6 @@ from qmodels.quantize.integer_network import IntegerNetwork
 from qmodels.system import machine
 from qmodels.system.errors import Unavailable
 from qmodels.training import checkpoints, on_demand
-from tests import outside
 
 FLOAT = {
     "cuda-fp32": torch.float32,
@@ -179,22 +178,6 @@ def test_all_but_the_linear_layer_is_launched_in_int8(
         "blocks.15.conv2",
         "head",
     }
-
-
-def test_preactivation_blocks_are_refused_in_a_line(images: Tensor) -> None:
-    model = resnet.build("preact_resnet34", 8, 10).eval()
-    for name in ("cuda-int8", "tensorrt-int8"):
-        with pytest.raises(Unavailable, match="choose resnet34"):
-            variants.all_variants()[name].quantize(model, images[:4])
-
-
-@pytest.mark.parametrize("name", ["cuda-int8", "tensorrt-int8"])
-def test_another_network_is_refused_without_advice_to_choose_ours(name: str) -> None:
-    network = outside.network()
-    calibrating = network.dataset.normalize(network.dataset.calibration.images[:4])
-    said = "residual blocks of resnet34, which Sides does not have: leave this variant out"
-    with pytest.raises(Unavailable, match=said):
-        variants.all_variants()[name].quantize(network.load(), calibrating)
 
 
 @pytest.mark.parametrize(
