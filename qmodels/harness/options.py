@@ -1,6 +1,7 @@
 """Options of `pytest benches`, the header of a run, and a bench for each variant."""
 
 import os
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -161,18 +162,19 @@ def compared_with(settings: Settings) -> list[str]:
     nearest = "" if here not in baseline.partial_for else ", the nearest machine class"
     lines = [f"baseline: {file}{nearest * (here not in Path(file).parts)}" for file in files]
     known = variants.all_variants()
-    run = {name for name in settings.variants if known[name].obstacle() is None}
-    pairs = [
-        (as_measured_here(entry, settings), entry)
-        for entry in baseline.entries.values()
-        if entry.variant in run
-    ]
+    pairs: list[tuple[gate.Entry, gate.Entry]] = []
+    for variant in (known[name] for name in settings.variants):
+        stored = [entry for entry in baseline.entries.values() if entry.variant == variant.name]
+        with suppress(Exception):  # whatever another package's backend raises, its bench reports
+            if stored and variant.obstacle() is None:
+                pairs += [(as_measured_here(variant, entry, settings), entry) for entry in stored]
     return lines + gate.coverage(pairs, settings.tolerances).lines()
 
 
-def as_measured_here(stored: gate.Entry, settings: Settings) -> gate.Entry:
+def as_measured_here(
+    variant: variants.Variant, stored: gate.Entry, settings: Settings
+) -> gate.Entry:
     """The entry that this run will compare with a stored one, but for what it measures."""
-    variant = variants.all_variants()[stored.variant]
     threads = stored.conditions["threads"]
     return replace(
         stored,

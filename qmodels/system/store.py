@@ -68,7 +68,7 @@ def place_inductor_cache() -> None:
     By default it makes a folder in the temporary directory as soon as it is imported.
     """
     root = cache_path()
-    existing = next(folder for folder in (root, *root.parents) if folder.exists())
+    existing = next(folder for folder in (root, *root.parents) if os.access(folder, os.F_OK))
     if os.access(existing, os.W_OK):
         os.environ.setdefault(INDUCTOR_CACHE, str(root / "inductor"))
 

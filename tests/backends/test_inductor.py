@@ -108,7 +108,8 @@ def test_a_compiler_that_fails_is_one_line(tmp_path: Path, monkeypatch: pytest.M
     assert list(tmp_path.iterdir()) == []
 
 
-# In a process of its own, since oneDNN reads once which instructions it may use.
+# In a process of its own, since oneDNN reads once which instructions it may use. The build has more
+# threads than the forward. Which graph is faster depends on what else the machine does.
 SINGLE_IMAGE = """
 import sys
 import time
@@ -121,8 +122,7 @@ from qmodels.network.resnet import random_images
 torch.manual_seed(0)
 layers = [nn.Conv2d(3, 32, 3, 2, 1), nn.Conv2d(32, 64, 3, 2, 1), nn.Conv2d(64, 64, 3, padding=1)]
 network = nn.Sequential(*layers, nn.Flatten(), nn.Linear(64 * 8 * 8, 4)).eval()
-torch.set_num_threads(2)  # the build has more than the forward
-# Which of the two is faster depends on what else the machine does.
+torch.set_num_threads(2)
 inductor.fastest = lambda forwards, images: forwards[1]
 inductor.BACKEND.save(
     inductor.export(network, random_images(2), also_single=True), Path(sys.argv[1])

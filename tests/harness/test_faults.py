@@ -188,3 +188,14 @@ def test_a_bench_that_vanished_fails(run: Run, baseline: Path, repository: Path)
     finally:
         bench.write_text(content)
     assert_red(result, "bench_size[fp32] missing: size_bytes")
+
+
+def test_a_backend_whose_probe_fails_costs_its_variant_alone(run: Run, baseline: Path) -> None:
+    failing = variants_file(
+        "\n    def saturates(self):\n        raise ValueError('no such axis')\n"
+    )
+    result = run("benches/bench_size.py", VARIANTS, planted=failing)
+    assert "\ncompared: 6 of 6 stored entries\n" in result.stdout
+    assert "INTERNALERROR" not in result.stdout
+    assert re.search(r"planted.*no such axis", result.stdout)
+    assert re.search(r"= 1 passed, .*1 error in ", result.stdout)

@@ -7,7 +7,7 @@ from typing import Any
 
 from qmodels.gate import Entry, Finding, Key, Run, lines
 from qmodels.report.changes import count_findings
-from qmodels.report.page import charts, content, flips
+from qmodels.report.page import charts, content, flips, machines
 from qmodels.report.page.content import Content
 from qmodels.system import packages, store
 from qmodels.system.errors import Unavailable, UserError
@@ -81,7 +81,7 @@ def describe(
         failures=run.failures,
         gate=count_findings(findings, run.failures) if findings or run.failures else "",
         lines=lines(finding for finding in findings if finding.verdict != "ok"),
-        machines=content.machines(runs, max_drop),
+        machines=machines.side_by_side(runs, max_drop),
         charts={**trade_offs, **specs},
         picture=picture,
         anchors={variant.name: variant.anchor for variant in variants},
@@ -104,7 +104,8 @@ def render(page: Content) -> str:
     )
     library = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", charts.VERSION)
     template = environment.get_template("template.html")
-    return str(template.render(page=page, library=library, columns=flips.COLUMNS))
+    values = {"columns": flips.COLUMNS, "machine_headings": machines.HEADINGS}
+    return str(template.render(page=page, library=library, **values))
 
 
 def draw(run: Run, path: Path) -> None:

@@ -12,11 +12,9 @@ from qmodels.report.overview import overview
 from qmodels.report.page import charts
 from qmodels.report.page.charts import Spec
 from qmodels.report.page.flips import Flipped
-from qmodels.report.speed import speeds
-from qmodels.report.table import metric, values_before
-from qmodels.system.errors import NothingMeasured, UserError
-
-MACHINE_HEADINGS = ("x fp32", "x best float32", "top-1 vs fp32")
+from qmodels.report.page.machines import Machine
+from qmodels.report.table import values_before
+from qmodels.system.errors import NothingMeasured
 
 
 @dataclass(frozen=True)
@@ -72,20 +70,6 @@ class Variant:
 
 
 @dataclass(frozen=True)
-class Machine:
-    """A run among others.
-
-    Attributes:
-        best: the variant that it recommends; None without one.
-        cells: of each variant, in the order of ``MACHINE_HEADINGS``.
-    """
-
-    machine_class: str
-    best: str | None
-    cells: Mapping[str, Sequence[str]]
-
-
-@dataclass(frozen=True)
 class Content:
     """A page.
 
@@ -112,11 +96,6 @@ class Content:
     charts: Mapping[str, Spec]
     picture: str = ""
     anchors: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def machine_headings(self) -> Sequence[str]:
-        """Of the columns that each machine has."""
-        return MACHINE_HEADINGS
 
     @property
     def names(self) -> list[str]:
@@ -264,41 +243,6 @@ def loading_code(entry: Entry, networks: Mapping[str, tuple[str, str]]) -> str:
         f"network = networks.network(checkpoint, data.load({dataset!r}))\n"
         f"forward = variants.build(variants.select({entry.variant!r})[0], network).load()\n"
     )
-
-
-def machines(runs: Sequence[Run], max_drop: float) -> list[Machine]:
-    """The runs side by side; empty where there is one.
-
-    Raises:
-        UserError: two of them have the same machine class.
-    """
-    columns: list[Machine] = []
-    for run in runs:
-        classes = dict.fromkeys(entry.machine_class for entry in run.entries.values())
-        names = dict.fromkeys(entry.variant for entry in run.entries.values())
-        single = speeds(run).get(1, {})
-        cells = {}
-        for name in names:
-            drop = metric(run, name, "top1_drop")
-            speed = single.get(name)
-            ratios = (speed.over_fp32, speed.over_best) if speed else (None, None)
-            cells[name] = [
-                *("-" if ratio is None else f"{ratio:.2f}" for ratio in ratios),
-                f"{-drop.value + 0:+.2f}" if drop else "-",
-            ]
-        name = ", ".join(classes)
-        if name in [column.machine_class for column in columns]:
-            raise UserError(f"two runs are of {name}: name one of each machine class")
-        columns.append(Machine(name, best_variant(run, max_drop), cells))
-    return columns if len(columns) > 1 else []
-
-
-def best_variant(run: Run, max_drop: float) -> str | None:
-    """The variant that a run recommends; None without one."""
-    try:
-        return next((candidate.variant for candidate in choose(run, max_drop).best), None)
-    except NothingMeasured:
-        return None
 
 
 def recommendation(run: Run, max_drop: float) -> list[Advice]:
