@@ -4,13 +4,15 @@ from qmodels.gate.accept import Accepted, accept, accept_into
 from qmodels.gate.baseline import Baseline, baseline_path, find_baseline, read_baseline
 from qmodels.gate.changes import StoredChanges
 from qmodels.gate.coverage import Coverage, coverage
-from qmodels.gate.entry import Details, Entry, Key, LayerSqnr, Provenance, entry
+from qmodels.gate.details import NO_DETAILS, Details, LayerSqnr
+from qmodels.gate.entry import Entry, Key, Provenance, entry
 from qmodels.gate.finding import VERDICTS, Failure, Finding, lines
 from qmodels.gate.run import Run, read_run, shown
 from qmodels.gate.tolerances import Tolerances, read_tolerances
 from qmodels.gate.verdict import compare, gates
 
 __all__ = [
+    "NO_DETAILS",
     "VERDICTS",
     "Accepted",
     "Baseline",

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from qmodels.gate.baseline import baseline_path
-from qmodels.gate.entry import Details, Entry, Key, Provenance
+from qmodels.gate.details import Details
+from qmodels.gate.entry import Entry, Key, Provenance
 from qmodels.gate.run import FORMAT, Run, by_reason, ranks_path, read_run, reasons_of, times_path
 from qmodels.system import store
 from qmodels.system.errors import UserError

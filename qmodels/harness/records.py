@@ -22,7 +22,6 @@ from qmodels.system import machine
 from qmodels.training import checkpoints
 from qmodels.variants import Variant
 
-NO_DETAILS = gate.Details()
 # What a benchmark left on its item: its record, findings and notes, in plain types.
 MEASURED = pytest.StashKey[dict[str, Any]]()
 
@@ -137,7 +136,7 @@ class Record:
         unmeasured: Mapping[str, str] | None = None,
         images: int | None = None,
         cpus: int | None = None,
-        details: gate.Details = NO_DETAILS,
+        details: gate.Details = gate.NO_DETAILS,
     ) -> None:
         """Write metrics into the run record, and compare them with the baseline.
 

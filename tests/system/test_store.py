@@ -180,3 +180,20 @@ def test_a_cache_that_cannot_be_written_is_one_line(
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(UserError, match="can't be written: set QMODELS_CACHE_DIR"):
         store.cache_dir()
+
+
+def test_the_compilers_files_lie_in_the_cache_unless_told_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QMODELS_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv(store.INDUCTOR_CACHE, "own")
+    store.place_inductor_cache()
+    assert os.environ[store.INDUCTOR_CACHE] == "own"
+    monkeypatch.delenv(store.INDUCTOR_CACHE)
+    with monkeypatch.context() as unwritable:
+        unwritable.setattr(os, "access", lambda path, mode: mode == os.F_OK)
+        store.place_inductor_cache()
+    assert store.INDUCTOR_CACHE not in os.environ
+    store.place_inductor_cache()
+    assert os.environ[store.INDUCTOR_CACHE] == str(tmp_path / "cache" / "inductor")
+    assert list(tmp_path.iterdir()) == [], "nothing is made before the compiler needs it"

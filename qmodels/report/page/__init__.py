@@ -7,7 +7,7 @@ from typing import Any
 
 from qmodels.gate import Entry, Finding, Key, Run, lines
 from qmodels.report.changes import count_findings
-from qmodels.report.page import charts, content, flips, machines
+from qmodels.report.page import charts, content, flips, machines, trade_off
 from qmodels.report.page.content import Content
 from qmodels.system import packages, store
 from qmodels.system.errors import Unavailable, UserError
@@ -68,9 +68,9 @@ def describe(
     flipped, picture = flips.flipped_images(run)
     headings, variants, specs = content.variants(run, findings, stored, flipped)
     trade_offs = {
-        f"trade-off-{prefer}": charts.trade_off(points, title)
+        f"trade-off-{prefer}": trade_off.trade_off(points, title)
         for prefer, title in TITLES.items()
-        if (points := charts.points(run, prefer))
+        if (points := trade_off.points(run, prefer))
     }
     return Content(
         network=next(iter(networks), "a run that measured nothing"),
@@ -115,14 +115,14 @@ def draw(run: Run, path: Path) -> None:
         Unavailable: what draws is not installed.
         UserError: the run has nothing to draw, or the file cannot be written.
     """
-    points = charts.points(run, "latency")
+    points = trade_off.points(run, "latency")
     if not points:
         raise UserError(
             "the run has no accuracy and latency of fp32, which others are compared with: "
             "run `pytest benches` whole"
         )
     vl_convert, _ = import_extra()
-    svg = vl_convert.vegalite_to_svg(charts.labelled(points, TITLES["latency"]), charts.VERSION)
+    svg = vl_convert.vegalite_to_svg(trade_off.labelled(points, TITLES["latency"]), charts.VERSION)
     store.write_text(path, svg)
 
 

@@ -9,7 +9,7 @@ import torch
 from qmodels import gate
 from qmodels.gate import Failure, Run
 from qmodels.report import page
-from qmodels.report.page import charts, flips
+from qmodels.report.page import charts, flips, trade_off
 from qmodels.system.errors import Unavailable, UserError
 from tests.report.page.reader import Reader
 from tests.report.page.records import HOSTILE, LOST, WON, run
@@ -59,7 +59,7 @@ def test_the_lines_that_load_a_variant_work(digits_network: object) -> None:
 
 
 def test_points_are_ratios_with_intervals_and_the_study_among_them() -> None:
-    points = {point.variant: point for point in charts.points(run(), "latency")}
+    points = {point.variant: point for point in trade_off.points(run(), "latency")}
     here, study = points["static-int8-jit"], points["Static Int8 (JIT) (study)"]
     assert (here.x, here.x_low, here.x_high) == pytest.approx((0.25, 0.245, 0.255))
     assert (here.y, here.y_low, here.y_high) == pytest.approx((-0.1, -0.3, 0.1))
@@ -67,7 +67,7 @@ def test_points_are_ratios_with_intervals_and_the_study_among_them() -> None:
     assert study.y == pytest.approx(-0.06)
     assert points["fp32"].y_low == points["fp32"].y_high == 0
     assert [name for name, point in points.items() if point.front] == ["fp32", "onnx-int8"]
-    assert charts.points(Run.from_entries(()), "latency") == []
+    assert trade_off.points(Run.from_entries(()), "latency") == []
 
 
 def test_the_readmes_picture_is_that_of_the_stored_run(tmp_path: Path) -> None:
