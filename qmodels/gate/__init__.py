@@ -3,7 +3,7 @@
 from qmodels.gate.accept import Accepted, accept, accept_into
 from qmodels.gate.baseline import Baseline, baseline_path, find_baseline, read_baseline
 from qmodels.gate.changes import StoredChanges
-from qmodels.gate.coverage import Coverage, coverage
+from qmodels.gate.coverage import coverage
 from qmodels.gate.details import NO_DETAILS, Details, LayerSqnr
 from qmodels.gate.entry import Entry, Key, Provenance, entry
 from qmodels.gate.finding import VERDICTS, Failure, Finding, lines
@@ -16,7 +16,6 @@ __all__ = [
     "VERDICTS",
     "Accepted",
     "Baseline",
-    "Coverage",
     "Details",
     "Entry",
     "Failure",
