@@ -75,5 +75,5 @@ def coverage(pairs: Iterable[tuple[Entry, Entry]], tolerances: Tolerances) -> Co
         for reason in dict.fromkeys(filter(None, reasons.values())):
             metrics, count = uncompared.get(reason, ((), 0))
             names = [name for name, why in reasons.items() if why == reason]
-            uncompared[reason] = (tuple(dict.fromkeys((*metrics, *names))), count + 1)
+            uncompared[reason] = (tuple(sorted({*metrics, *names})), count + 1)
     return Coverage(entries, compared, latencies, compared_latencies, uncompared)

@@ -30,7 +30,7 @@ def test_the_nearest_class_gates_what_both_compute_alike(run: Run, baseline: Pat
     assert f"baseline: baselines/{other.parent.name}/{other.name}, the nearest" in result.stdout
     assert "latency: not compared; --qmodels-base REVISION compares it" in result.stdout
     assert "\ncompared: 8 of 12 stored entries\n" in result.stdout
-    reason = "probe_ratio, latency_ratio, memory_bytes of 6 entries: another machine class"
+    reason = "latency_ratio, memory_bytes, probe_ratio of 6 entries: another machine class"
     assert f"not compared: {reason}" in result.stdout
     header = result.stdout.partition("rootdir:")[0].partition("qmodels: ")[2].splitlines()
     assert len(header) == 6
