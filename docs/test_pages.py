@@ -2,12 +2,14 @@
 
 import ast
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from docs import commands, pages
+from docs import commands, conftest, inline, pages
 from docs.pages import Block, Result
+from qmodels import cli
 
 
 class Copy:
@@ -27,11 +29,20 @@ class Copy:
 
 
 @pytest.mark.parametrize("page", pages.pages(), ids=pages.name)
-def test_blocks(page: Path, tmp_path: Path) -> None:
+def test_page(page: Path, tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
     copy = Copy(tmp_path)
-    problems = {str(block): problem(block, copy) for block in pages.blocks(page)}
+    lines = []
+    for block in pages.blocks(page):
+        text = problem(block, copy)
+        record_property("checked", "failed" if text else block.mark)
+        lines += [f"{block}: {text}"] if text else []
+    for number, code in inline.texts(page):
+        missing = inline.problems(code, copy.root)
+        if missing is not None:
+            record_property("checked", "failed" if missing else "inline")
+            lines += [f"{pages.name(page)}:{number}: `{code}`: {line}" for line in missing]
     shutil.rmtree(tmp_path)
-    assert [f"{block}: {text}" for block, text in problems.items() if text] == []
+    assert lines == []
 
 
 def problem(block: Block, copy: Copy) -> str:
@@ -92,3 +103,38 @@ def test_a_block_without_a_mark_is_found(monkeypatch: pytest.MonkeyPatch, tmp_pa
 )
 def test_a_problem_is_found(block: Block, expected: str, tmp_path: Path) -> None:
     assert problem(block, Copy(tmp_path)).startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("fp32", None),
+        ("docs/pages.py", []),
+        ("pages.py", []),
+        ("baselines/<machine class>/<network>.json", []),
+        ("docs/no_such.py", ["no such file: docs/no_such.py"]),
+        ("no_such/", ["no such file: no_such/"]),
+        ("pytest docs/test_pages.py -s", []),
+        ("pytest tests/no_such.py -s", ["no such file: tests/no_such.py"]),
+        ("qmodels tune --steps 3", ["no such command: tune --steps 3"]),
+        ("--max-drop POINTS", []),
+        ("--widht 64", ["no command has the option --widht"]),
+    ],
+)
+def test_inline_code_that_names_nothing_is_found(
+    code: str, expected: list[str] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "commands", lambda: {"choose": "the help of each takes seconds"})
+    assert inline.problems(code, pages.ROOT) == expected
+
+
+def test_inline_code_of_a_table_and_of_a_paragraph_is_read(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# A\n\nRun `qmodels\nx` now.\n\n| a |\n|---|\n| `b` |\n\n```sh\n`no`\n```\n")
+    assert list(inline.texts(page)) == [(3, "qmodels x"), (8, "b")]
+
+
+def test_what_was_checked_is_counted_from_the_results() -> None:
+    counts = conftest.counts([[("checked", "run"), ("checked", "failed")], [("checked", "run")]])
+    assert conftest.summary(counts) == "2 blocks run, 1 failed"
+    assert conftest.summary(conftest.counts([])) == "nothing was checked"

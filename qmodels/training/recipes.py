@@ -146,7 +146,7 @@ RECIPES = by_name(
     DEFAULT,
     # A small network follows a larger one of the same classes.
     replace(DEFAULT, name="distilled", distillation=0.7),
-    # The study's own: its constant rate is what holds it at 73 %.
+    # The study's own, which ended at 73.15 %. No other schedule was tried for as many epochs.
     Recipe(
         "report",
         (Stage(60, 32),),

@@ -83,7 +83,6 @@ def test_bytes_are_shown_as_the_profiler_does(size: int, shown: str) -> None:
     assert operators.readable(size) == shown
 
 
-OF_EACH_RUNTIME = ("static-int8-jit", "pt2e-int8", "onnx-int8", "openvino-int8")
 ON_CPU = {name: variant for name, variant in variants.all_variants().items() if not variant.on_gpu}
 BYTES_OF_A_WEIGHT = {"float32": 4, "bfloat16": 2, "int8": 1}
 # Loads what another module does, and as many bytes more as it is told.
@@ -133,7 +132,7 @@ needs_smaps = pytest.mark.skipif(
 
 
 @needs_smaps
-@pytest.mark.parametrize("name", OF_EACH_RUNTIME)
+@pytest.mark.parametrize("name", ON_CPU)
 def test_a_second_copy_of_the_weights_is_too_much(
     name: str,
     digits_network: Network,
