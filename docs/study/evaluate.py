@@ -1,11 +1,11 @@
 """Try rules on recorded pairs of processes: how often they are wrong, and what they miss.
 
-A comparison begins at a random pair of the recording. It takes pairs in their order, none twice, as
-many as the rule asks for: a disturbance that lasts minutes lasts as long in the comparison.
+A comparison takes pairs in their order, as many as the rule asks for. The next one begins behind
+them, so that no two comparisons of a case share a pair. A disturbance that lasts minutes lasts as
+long in the comparison.
 """
 
 import math
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,11 +17,10 @@ from tabulate import tabulate
 from docs.study import rules
 from docs.study.record import Row
 from docs.study.rules import Exhausted, Outcome, Pair, Trial
+from qmodels.gate.latency import STORED_PROCESSES
 from qmodels.gate.sequential import Case
 from qmodels.gate.tolerances import Tolerances
 
-UNCHANGED_COMPARISONS = 1000
-CASE_COMPARISONS = 40
 WHOLE_RUN, ANY = "a whole run", "any variant"
 
 
@@ -37,7 +36,8 @@ class Rate:
         slowdown: percent that the added work came to, measured over all pairs, in turn.
         called: comparisons in which it called something slower.
         undecided: other comparisons in which it left a case open.
-        comparisons: all of them.
+        comparisons: all that ended within the recording.
+        cut_short: comparisons that the end of the recording cut short.
         pairs: of processes that a comparison took, on average.
     """
 
@@ -48,6 +48,7 @@ class Rate:
     called: int
     undecided: int
     comparisons: int
+    cut_short: int
     pairs: float
 
     @property
@@ -57,33 +58,40 @@ class Rate:
 
 
 def rates(rows: Sequence[Row], tolerances: Tolerances, *, console: Console) -> list[Rate]:
-    """Rates of every rule for every amount of added work."""
+    """Rates of every rule for every amount of added work.
+
+    The first unchanged pairs are the stored run of the rule for one, which is not tried on them.
+    """
     pairs = pairs_by_work(rows)
     unchanged = pairs.get(0, [])
+    stored_run = unchanged[:STORED_PROCESSES]
     trials: dict[str, Trial] = {
         "in turn": rules.beside(tolerances),
-        "stored": rules.stored(tolerances, unchanged),
+        "stored": rules.stored(tolerances, stored_run),
         "median:5%": rules.alone("median", unchanged),
         "mean:5%": rules.alone("mean", unchanged),
     }
     all_rates = []
     for name, trial in track(trials.items(), "trying rules", console=console, transient=True):
-        for planted, planted_pairs in sorted(pairs.items()):
-            cases = list(planted_pairs[0])
+        for planted, all_pairs in sorted(pairs.items()):
+            tried = [pair for pair in all_pairs if name != "stored" or pair not in stored_run]
+            if not tried:
+                continue
+            cases = list(tried[0])
             by_variant = [
                 try_rule(
                     name,
                     variant,
                     trial,
                     planted,
-                    planted_pairs,
+                    tried,
                     [[case] for case in cases if case[0] == variant],
                 )
                 for variant in dict.fromkeys(variant for variant, _ in cases)
             ]
             if planted == 0:
-                all_rates.append(try_rule(name, WHOLE_RUN, trial, planted, planted_pairs, [cases]))
-            all_rates += [merge(by_variant, median_change(planted_pairs, cases)), *by_variant]
+                all_rates.append(try_rule(name, WHOLE_RUN, trial, planted, tried, [cases]))
+            all_rates += [merge(by_variant, median_change(tried, cases)), *by_variant]
     return all_rates
 
 
@@ -106,20 +114,18 @@ def try_rule(
     pairs: list[Pair],
     comparisons: list[list[Case]],
 ) -> Rate:
-    """Apply a rule from many random starting points.
+    """Apply a rule from the first pair to the last.
 
     Args:
         planted: percent of work added.
         comparisons: lists of cases, each compared together.
     """
-    generator = random.Random(f"{subject} {planted}")
-    repeats = UNCHANGED_COMPARISONS if subject == WHOLE_RUN else CASE_COMPARISONS
-    outcomes = []
-    for cases in comparisons * repeats:
-        try:
-            outcomes.append(trial(cases, rules.rotated(pairs, generator), generator))
-        except Exhausted:
-            outcomes.append(Outcome(frozenset(), frozenset(cases), len(pairs)))
+    outcomes: list[Outcome] = []
+    cut_short = 0
+    for cases in comparisons:
+        ended, rest = outcomes_of(cases, trial, pairs)
+        outcomes += ended
+        cut_short += bool(rest)
     return Rate(
         rule=name,
         subject=subject,
@@ -128,8 +134,24 @@ def try_rule(
         called=sum(bool(outcome.slower) for outcome in outcomes),
         undecided=sum(bool(outcome.undecided and not outcome.slower) for outcome in outcomes),
         comparisons=len(outcomes),
+        cut_short=cut_short,
         pairs=sum(outcome.pairs for outcome in outcomes) / max(1, len(outcomes)),
     )
+
+
+def outcomes_of(
+    cases: list[Case], trial: Trial, pairs: list[Pair]
+) -> tuple[list[Outcome], list[Pair]]:
+    """What consecutive comparisons say, and the last pairs, which were too few for another."""
+    outcomes = []
+    while pairs:
+        try:
+            outcome = trial(cases, pairs)
+        except Exhausted:
+            break
+        outcomes.append(outcome)
+        pairs = pairs[outcome.pairs :]
+    return outcomes, pairs
 
 
 def median_change(pairs: list[Pair], cases: Sequence[Case]) -> float:
@@ -150,6 +172,7 @@ def merge(by_variant: Sequence[Rate], slowdown: float) -> Rate:
         called=sum(rate.called for rate in by_variant),
         undecided=sum(rate.undecided for rate in by_variant),
         comparisons=comparisons,
+        cut_short=sum(rate.cut_short for rate in by_variant),
         pairs=pairs / max(1, comparisons),
     )
 
@@ -162,8 +185,9 @@ def table(rates: Sequence[Rate]) -> str:
             rate.subject,
             rate.planted,
             f"{rate.slowdown:.1f}",
-            f"{rate.percent:.1f} % ({rate.called} of {rate.comparisons})",
+            f"{rate.called} of {rate.comparisons}",
             rate.undecided,
+            rate.cut_short,
             f"{rate.pairs:.1f}",
         ]
         for rate in rates
@@ -172,21 +196,21 @@ def table(rates: Sequence[Rate]) -> str:
     by_variant: dict[tuple[str, str], list[str]] = {}
     for rate in rates:
         if rate.subject not in (WHOLE_RUN, ANY):
-            percents = by_variant.setdefault((rate.rule, rate.subject), [])
-            percents.append(f"{rate.percent:.0f} %")
+            counts = by_variant.setdefault((rate.rule, rate.subject), [])
+            counts.append(f"{rate.called} of {rate.comparisons}")
     planted = sorted({rate.planted for rate in rates})
     return "\n\n".join(
         [
             markdown(
                 [
                     *("Rule", "Of", "Work added (%)", "Measured (%)"),
-                    *("Called slower", "Undecided", "Pairs"),
+                    *("Called slower", "Undecided", "Cut short", "Pairs"),
                 ],
                 overall,
             ),
             markdown(
                 ["Rule", "Variant", *(f"{percent} % added" for percent in planted)],
-                [[*names, *percents] for names, percents in by_variant.items()],
+                [[*names, *counts] for names, counts in by_variant.items()],
             ),
         ]
     )

@@ -24,8 +24,8 @@ BATCH_SIZES = (1, 8)
 THREADS = 1
 COMMAND = ("docs.study.slowed_worker",)
 NEIGHBOUR = "docs.study.neighbour"
-# Percent of work added, pair by pair: two pairs of the same code, then one with a slower head.
-PLANTED = (0, 0, 3, 0, 0, 5, 0, 0, 10, 0, 0, 20)
+# Percent of work added to the head, pair by pair; 0: the same code.
+PLANTED = (0, 3, 5, 0, 3, 5, 0, 20)
 
 
 @dataclass(frozen=True)

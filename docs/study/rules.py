@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from docs.study.record import Row
 from qmodels.gate import sequential
 from qmodels.gate.intervals import rank_sum_interval
-from qmodels.gate.latency import REFERENCE, STORED_PROCESSES, paired_rule
+from qmodels.gate.latency import REFERENCE, paired_rule
 from qmodels.gate.sequential import Case, Rule, Samples
 from qmodels.gate.tolerances import Tolerances
 from qmodels.variants import all_variants
@@ -33,18 +33,12 @@ class Outcome:
     pairs: int
 
 
-# A rule, given some cases and the pairs to draw from.
-Trial = Callable[[Sequence[Case], list[Pair], random.Random], Outcome]
+# A rule, given some cases and the pairs to draw from, in their order.
+Trial = Callable[[Sequence[Case], Sequence[Pair]], Outcome]
 
 
 class Exhausted(Exception):
     """A rule asked for more pairs than were recorded."""
-
-
-def rotated(pairs: list[Pair], generator: random.Random) -> list[Pair]:
-    """All pairs in their order, from a random one on."""
-    start = generator.randrange(len(pairs))
-    return pairs[start:] + pairs[:start]
 
 
 def arithmetic(variant: str) -> str:
@@ -56,7 +50,7 @@ def arithmetic(variant: str) -> str:
 def beside(tolerances: Tolerances) -> Trial:
     """The gate's rule for processes that take turns."""
 
-    def trial(cases: Sequence[Case], pairs: list[Pair], generator: random.Random) -> Outcome:
+    def trial(cases: Sequence[Case], pairs: Sequence[Pair]) -> Outcome:
         rules = {}
         for case in cases:
             rule = paired_rule(case[0], arithmetic(case[0]), tolerances)
@@ -67,16 +61,14 @@ def beside(tolerances: Tolerances) -> Trial:
     return trial
 
 
-def stored(tolerances: Tolerances, unchanged: list[Pair]) -> Trial:
+def stored(tolerances: Tolerances, before: Sequence[Pair]) -> Trial:
     """The gate's rule for a stored run of this host: ratios of other processes.
 
     Args:
-        unchanged: pairs to draw the stored run from.
+        before: pairs of unchanged code, whose bases are the stored run.
     """
 
-    def trial(cases: Sequence[Case], pairs: list[Pair], generator: random.Random) -> Outcome:
-        before = rotated(unchanged, generator)[:STORED_PROCESSES]
-        pairs = [pair for pair in pairs if pair not in before]
+    def trial(cases: Sequence[Case], pairs: Sequence[Pair]) -> Outcome:
         rules = {}
         for case in cases:
             name = "probe_ratio" if case[0] == REFERENCE else "latency_ratio"
@@ -109,7 +101,7 @@ def head_ratio(row: Row, pair: Pair) -> float:
 
 def concluded(
     cases: Sequence[Case],
-    pairs: list[Pair],
+    pairs: Sequence[Pair],
     rules: Mapping[Case, Rule],
     sample: Callable[[Row, Pair], float],
 ) -> Outcome:
@@ -141,10 +133,11 @@ def concluded(
     return Outcome(cases_with("slower"), cases_with("inconclusive"), taken)
 
 
-def alone(statistic: str, unchanged: list[Pair]) -> Trial:
+def alone(statistic: str, unchanged: Sequence[Pair]) -> Trial:
     """pytest-benchmark's rule: one process compared with one of another time, by one statistic."""
+    generator = random.Random(statistic)
 
-    def trial(cases: Sequence[Case], pairs: list[Pair], generator: random.Random) -> Outcome:
+    def trial(cases: Sequence[Case], pairs: Sequence[Pair]) -> Outcome:
         now = pairs[0]
         before = generator.choice([pair for pair in unchanged if pair is not now])
         slower = frozenset(
