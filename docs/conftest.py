@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 import pytest
 
-# What each mark of a block is in the summary; those of docs/pages.py, and two of a test's own.
+# Text of each check in the summary: the marks of docs/pages.py, inline code, and what failed.
 CHECKS = {
     "run": "blocks run",
     "from": "compared with the output of a command",

@@ -36,6 +36,8 @@ def problems(text: str, root: Path) -> list[str] | None:
         root: the repository, or a copy of it.
     """
     words = PLACEHOLDER.sub("*", text).split()
+    if not words:
+        return None
     if OPTION.fullmatch(words[0].partition("=")[0]):
         return [f"no command has the option {words[0]}"] if not is_option(words[0]) else []
     if len(words) > 1 and Path(words[0]).name in PROGRAMS:

@@ -109,6 +109,7 @@ def test_a_problem_is_found(block: Block, expected: str, tmp_path: Path) -> None
     ("code", "expected"),
     [
         ("fp32", None),
+        (" ", None),
         ("docs/pages.py", []),
         ("pages.py", []),
         ("baselines/<machine class>/<network>.json", []),

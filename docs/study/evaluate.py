@@ -60,7 +60,8 @@ class Rate:
 def rates(rows: Sequence[Row], tolerances: Tolerances, *, console: Console) -> list[Rate]:
     """Rates of every rule for every amount of added work.
 
-    The first unchanged pairs are the stored run of the rule for one, which is not tried on them.
+    The rule for stored runs takes the first unchanged pairs as its stored run, and is tried on the
+    others.
     """
     pairs = pairs_by_work(rows)
     unchanged = pairs.get(0, [])
