@@ -1,20 +1,16 @@
 """CIFAR-100 (Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009).
 
-The test split and the calibration images come with the package, as lossless WebP pictures of 32x32
-tiles, each with a file of labels, one byte an image. ``pack.py`` writes them. Only training needs
-the training split, which torchvision downloads and verifies.
+The test split and the calibration images come with the package. Only training needs the training
+split, which torchvision downloads and verifies.
 """
 
 import os
 from pathlib import Path
 
-import numpy as np
 import torch
 from filelock import FileLock
-from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
-from torch import Tensor
 
+from qmodels.data import packaged
 from qmodels.data.dataset import Dataset, Split
 from qmodels.system import store
 from qmodels.system.errors import UserError, first_line
@@ -39,47 +35,13 @@ def load() -> Dataset:
     return Dataset(
         name="cifar100",
         classes=100,
-        test=read_packaged("test"),
-        calibration=read_packaged("calibration"),
+        test=packaged.read(PACKAGED / "test.webp", TILE, SHA256),
+        calibration=packaged.read(PACKAGED / "calibration.webp", TILE, SHA256),
         load_train=load_train,
         mean=(0.5071, 0.4865, 0.4409),
         std=(0.2673, 0.2564, 0.2762),
         hflip=True,
     )
-
-
-def read_packaged(name: str) -> Split:
-    """A split that comes with the package, its files verified.
-
-    Raises:
-        UserError: a file is missing, damaged or can't be decoded.
-    """
-    picture, labels = PACKAGED / f"{name}.webp", PACKAGED / f"{name}.labels"
-    for path in (picture, labels):
-        if not path.is_file():
-            raise UserError(f"{path} is missing: restore it from git, or install qmodels again")
-        if store.digest_file(path) != SHA256[path.name]:
-            raise UserError(
-                f"{path} is damaged (SHA-256 differs): restore it from git, or install qmodels "
-                "again"
-            )
-    try:
-        with Image.open(picture) as opened:
-            pixels = np.asarray(opened.convert("RGB"))
-    except UnidentifiedImageError:
-        raise UserError(
-            f"this Pillow can't read {picture.name}: install one with WebP "
-            "(pip install --force-reinstall pillow)"
-        ) from None
-    numbers = np.frombuffer(labels.read_bytes(), dtype=np.uint8)
-    return Split(untile(pixels), torch.from_numpy(numbers.astype(np.int64)))
-
-
-def untile(picture: NDArray[np.uint8]) -> Tensor:
-    """The images (N, 3, 32, 32) uint8 in a picture (H, W, 3) of tiles, row by row."""
-    columns = picture.shape[1] // TILE
-    rows = torch.from_numpy(picture.copy()).reshape(-1, TILE, columns, TILE, 3)
-    return rows.permute(0, 2, 4, 1, 3).reshape(-1, 3, TILE, TILE).contiguous()
 
 
 def data_dir() -> Path:

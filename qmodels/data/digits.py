@@ -1,25 +1,37 @@
-"""The handwritten digits that scikit-learn ships, which need no network.
+"""Handwritten digits, which come with the package.
 
 The test part of Alpaydin and Kaynak's UCI set (1998), 1,797 images, enlarged from 8x8 to 32x32.
 """
 
+from pathlib import Path
+
 import torch
 
+from qmodels.data import packaged
 from qmodels.data.dataset import CALIBRATION_IMAGES, Dataset, Split, stratified_subset
+
+PACKAGED = Path(__file__).parent / "digits_files"
+SHA256 = {
+    "digits.png": "0af43b6d44e07bebbc46d5cc94fc50100a8127b363a36b8eb8ab6a9a659d92a7",
+    "digits.labels": "8ba4f891220f5e4c9c819638d1602d74b83618f167043c6da52a2a247841ddf0",
+}
+TILE = 8
+WHITE = 16  # the brightest pixel of the packaged images
 
 
 def load() -> Dataset:
     """Handwritten digits: 1,201 training and 596 test images of 10 classes.
 
     Every third image of each class, in the data set's own order, is a test image.
-    """
-    from sklearn import datasets  # slow to import, and only digits need it
 
-    source = datasets.load_digits()
-    pixels = torch.from_numpy(source.images).float() * (255 / 16)
-    images = torch.nn.functional.interpolate(pixels[:, None], size=32, mode="bilinear")
+    Raises:
+        UserError: a packaged file is missing or damaged.
+    """
+    small = packaged.read(PACKAGED / "digits.png", TILE, SHA256)
+    pixels = small.images.float() * (255 / WHITE)
+    images = torch.nn.functional.interpolate(pixels, size=32, mode="bilinear")
     images = images.round().to(torch.uint8).expand(-1, 3, -1, -1).contiguous()
-    everything = Split(images, torch.from_numpy(source.target).long())
+    everything = Split(images, small.labels)
     rank = torch.zeros(len(everything), dtype=torch.int64)
     for digit in range(10):
         members = everything.labels == digit

@@ -1,9 +1,12 @@
-"""Write the pictures that come with the package, from the files of the data set's own site.
+"""Write the pictures that come with the package, from the files of the data sets' own sources.
 
     QMODELS_DATA_DIR=FOLDER python -m qmodels.data.pack
 
-Only whoever changes the pictures runs it. It prints the checksums that ``cifar100.py`` verifies.
+Only whoever changes the pictures runs it, with scikit-learn installed. It prints the checksums that
+the modules of the data sets verify.
 """
+
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,38 +14,52 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from qmodels.data import cifar100
+from qmodels.data import cifar100, digits
 from qmodels.data.dataset import CALIBRATION_IMAGES, Split, stratified_subset
 from qmodels.system import store
 
 
 def tile(images: Tensor, columns: int) -> NDArray[np.uint8]:
-    """Images (N, 3, 32, 32) uint8 as one picture (H, W, 3), row by row; ``untile`` undoes it.
+    """Images (N, C, H, W) uint8 as one picture of tiles, row by row; ``untile`` undoes it.
 
     Args:
         columns: tiles in a row; it divides N.
+
+    Returns:
+        A picture (H, W, C), or (H, W) where C is 1.
     """
     _, channels, height, width = images.shape
     rows = images.reshape(-1, columns, channels, height, width).permute(0, 3, 1, 4, 2)
     picture: NDArray[np.uint8] = rows.reshape(-1, columns * width, channels).numpy()
-    return picture
+    return picture[..., 0] if channels == 1 else picture
 
 
-def write(name: str, split: Split, columns: int) -> None:
-    """Write a split into the package."""
-    with store.atomic_write(cifar100.PACKAGED / f"{name}.webp") as scratch:
+def write(path: Path, split: Split, columns: int) -> None:
+    """Write the picture of a split, and its labels beside it."""
+    with store.atomic_write(path) as scratch:
         picture = Image.fromarray(tile(split.images, columns))
-        picture.save(scratch, "webp", lossless=True, quality=100, method=6)
-    with store.atomic_write(cifar100.PACKAGED / f"{name}.labels") as scratch:
+        picture.save(scratch, path.suffix[1:], lossless=True, quality=100, method=6)
+    with store.atomic_write(path.with_suffix(".labels")) as scratch:
         scratch.write_bytes(split.labels.to(torch.uint8).numpy().tobytes())
+    for written in (path, path.with_suffix(".labels")):
+        print(f'    "{written.name}": "{store.digest_file(written)}",')
+
+
+def read_digits() -> Split:
+    """The digits as scikit-learn ships them: images (1797, 1, 8, 8) uint8 from 0 to 16."""
+    from sklearn import datasets
+
+    source = datasets.load_digits()
+    images = torch.from_numpy(source.images).to(torch.uint8)
+    return Split(images[:, None], torch.from_numpy(source.target).long())
 
 
 def main() -> None:
-    """Write both splits; the test split takes a minute."""
-    write("test", cifar100.read_downloaded(train=False), columns=100)
-    write("calibration", stratified_subset(cifar100.load_train(), CALIBRATION_IMAGES), columns=40)
-    for name in cifar100.SHA256:
-        print(f'    "{name}": "{store.digest_file(cifar100.PACKAGED / name)}",')
+    """Write all splits; the test split of CIFAR-100 takes a minute."""
+    write(digits.PACKAGED / "digits.png", read_digits(), columns=599)
+    write(cifar100.PACKAGED / "test.webp", cifar100.read_downloaded(train=False), columns=100)
+    calibration = stratified_subset(cifar100.load_train(), CALIBRATION_IMAGES)
+    write(cifar100.PACKAGED / "calibration.webp", calibration, columns=40)
 
 
 if __name__ == "__main__":

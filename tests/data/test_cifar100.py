@@ -1,15 +1,12 @@
 """CIFAR-100, packaged and downloaded. 5 seconds with the training split, 2 without."""
 
-import shutil
 from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from qmodels import data
-from qmodels.data import cifar100, pack
+from qmodels.data import cifar100
 from qmodels.data.dataset import CALIBRATION_IMAGES, Dataset
 from qmodels.system.errors import UserError
 
@@ -41,45 +38,6 @@ def test_packaged_images_are_those_of_the_data_set(
     calibration = data.stratified_subset(packaged.train, CALIBRATION_IMAGES)
     assert torch.equal(packaged.calibration.images, calibration.images)
     assert torch.equal(packaged.calibration.labels, calibration.labels)
-
-
-@given(rows=st.integers(1, 3), columns=st.integers(1, 4), seed=st.integers(0, 100))
-@settings(max_examples=20, deadline=None)
-def test_tiles_come_out_as_they_went_in(rows: int, columns: int, seed: int) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    images = torch.randint(
-        0, 256, (rows * columns, 3, 32, 32), dtype=torch.uint8, generator=generator
-    )
-    picture = pack.tile(images, columns)
-    assert picture.shape == (rows * 32, columns * 32, 3)
-    assert torch.equal(cifar100.untile(picture), images)
-
-
-@pytest.fixture
-def package_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the packaged files, which the test may damage."""
-    folder = tmp_path / "files"
-    shutil.copytree(cifar100.PACKAGED, folder)
-    monkeypatch.setattr(cifar100, "PACKAGED", folder)
-    return folder
-
-
-@pytest.mark.parametrize("name", cifar100.SHA256)
-def test_a_damaged_packaged_file_is_named(package_copy: Path, name: str) -> None:
-    path = package_copy / name
-    content = bytearray(path.read_bytes())
-    content[500] ^= 1
-    path.write_bytes(content)
-    with pytest.raises(UserError, match="damaged") as caught:
-        data.load("cifar100")
-    assert str(path) in str(caught.value)
-    assert "restore it from git" in str(caught.value)
-
-
-def test_a_missing_packaged_file_is_named(package_copy: Path) -> None:
-    (package_copy / "test.labels").unlink()
-    with pytest.raises(UserError, match=r"test\.labels is missing: restore it from git"):
-        data.load("cifar100")
 
 
 def test_a_training_split_that_cannot_be_downloaded_is_one_line(
