@@ -106,21 +106,19 @@ def baseline_for(run: Run, named: Path | None) -> Baseline | None:
 
 
 def baselines() -> Path:
-    """The folder of stored runs: that of the checkout one is in, else that of this code.
+    """The folder of stored runs: that of the repository one is in, else that of this code.
 
     A worktree has no environment of its own, and uses the command of another one.
     """
     here = Path.cwd()
-    for folder in (here, *here.parents):
-        if (folder / "baselines" / gate.tolerances.FILE).is_file():
-            return folder / "baselines"
-    return Path(__file__).parents[2] / "baselines"
+    known = [folder / "baselines" for folder in (here, *here.parents, Path(__file__).parents[2])]
+    return next((folder for folder in known if folder.is_dir()), known[0])
 
 
 def tolerances(variants: Iterable[str] | None = None) -> Tolerances:
-    """The tolerances of the checkout.
+    """The tolerances of the repository.
 
     Args:
-        variants: the names that the file may use; None where any will do.
+        variants: the names that its own file may use; None where any will do.
     """
     return gate.read_tolerances(baselines(), variants)

@@ -1,6 +1,9 @@
-"""How much worse than its baseline each metric may get: one file, in the order that people read it.
+"""How much worse than its baseline each metric may get.
 
-The file is TOML, a table for each metric: ``tolerance``, which is in points where the unit is a
+``tolerances.toml`` beside this module holds for every repository. A file of that name beside its
+baselines comes first, number by number.
+
+Such a file is TOML, a table for each metric: ``tolerance``, which is in points where the unit is a
 percentage, in decibels where it is those, and else a fraction of the baseline; ``other_host`` and
 ``other_class``, instead of it where the baseline was made on another host of the machine class, or
 on another class; ``level``, the error that an exact test may make. Any of them may stand under
@@ -19,6 +22,7 @@ from qmodels.measure.metric import METRICS
 from qmodels.system.errors import UserError
 
 FILE = "tolerances.toml"
+PACKAGED = Path(__file__).parent / FILE
 KEYS = ("tolerance", "other_host", "other_class", "level")
 ARITHMETICS = ("float32", "float16", "bfloat16", "int8")
 # Where a baseline was made: on this host, on another one of this class, or on another class.
@@ -27,7 +31,7 @@ Origin = Literal["this host", "another host", "another class"]
 
 @dataclass(frozen=True)
 class Tolerances:
-    """What the file says."""
+    """What the files say."""
 
     tables: Mapping[str, Mapping[str, Any]]
 
@@ -50,7 +54,7 @@ class Tolerances:
         return level
 
     def find(self, metric: str, variant: str, arithmetic: str, key: str) -> float | None:
-        """A number of the file, the variant's own before its arithmetic's before the metric's."""
+        """A number of the files, the variant's own before its arithmetic's before the metric's."""
         table = self.tables.get(metric, {})
         for own in (
             table.get("variants", {}).get(variant, {}),
@@ -63,26 +67,49 @@ class Tolerances:
 
 
 def read_tolerances(folder: Path, variants: Iterable[str] | None = None) -> Tolerances:
-    """The tolerances in a folder of baselines.
+    """The tolerances of a folder of baselines, and the packaged ones where it has none.
 
     Args:
-        variants: the names that the file may use; None where any will do.
+        variants: the names that its file may use; None where any will do.
 
     Raises:
-        UserError: there is no such file, or it names what there is not.
+        UserError: the file is damaged, or names what there is not.
     """
-    path = folder / FILE
+    packaged, own = read(PACKAGED), {}
+    if (folder / FILE).exists():
+        own = read(folder / FILE)
+        check(folder / FILE, own, None if variants is None else set(variants))
+    return Tolerances(merge(packaged, own))
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The tables of a file, by metric."""
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{path} can't be read ({error.strerror}): restore it from git") from None
     except ValueError as error:  # TOML's own, or that of a byte that is no UTF-8
         raise UserError(f"{path} is no TOML ({error}): fix it, or restore it from git") from None
-    known = None if variants is None else set(variants)
+
+
+def merge(first: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Tables with the numbers of the second where it has them, else with those of the first."""
+    merged = {**first, **own}
+    for name in first.keys() & own.keys():
+        if isinstance(first[name], dict):
+            merged[name] = merge(first[name], own[name])
+    return merged
+
+
+def check(path: Path, tables: Mapping[str, Any], known: set[str] | None) -> None:
+    """Refuse tables that name what there is not, or a number that means nothing."""
     for metric, table in tables.items():
         if metric not in METRICS:
             raise UserError(f"{path}: unknown metric {metric!r}: choose from {', '.join(METRICS)}")
-        check(path, metric, {k: v for k, v in table.items() if k not in ("variants", "arithmetic")})
+        if not isinstance(table, dict):
+            raise UserError(f"{path}: {metric} is {table!r}: write a table, [{metric}]")
+        numbers = {k: v for k, v in table.items() if k not in ("variants", "arithmetic")}
+        check_numbers(path, metric, numbers)
         for group, names in (("variants", known), ("arithmetic", set(ARITHMETICS))):
             for name, own in table.get(group, {}).items():
                 if names is not None and name not in names:
@@ -90,14 +117,10 @@ def read_tolerances(folder: Path, variants: Iterable[str] | None = None) -> Tole
                         f"{path}: {metric}.{group} names an unknown {name!r}: "
                         f"choose from {', '.join(sorted(names))}"
                     )
-                check(path, metric, own)
-    for metric in ("top1", "top5_error"):
-        if "level" not in tables.get(metric, {}):
-            raise UserError(f"{path}: {metric} has no level: give it one, such as 0.01")
-    return Tolerances(tables)
+                check_numbers(path, metric, own)
 
 
-def check(path: Path, metric: str, table: Mapping[str, Any]) -> None:
+def check_numbers(path: Path, metric: str, table: Mapping[str, Any]) -> None:
     """Refuse a table with a key or a number that means nothing."""
     for key, value in table.items():
         if key not in KEYS:

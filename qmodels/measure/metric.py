@@ -8,7 +8,7 @@ from qmodels.system.errors import UserError
 
 Better = Literal["lower", "higher"]
 
-# Name to unit and direction. What of these is gated, and how, stands in baselines/tolerances.toml.
+# Name to unit and direction. What of these is gated, and how, stands in gate/tolerances.toml.
 METRICS: dict[str, tuple[str, Better]] = {
     "top1": ("%", "higher"),
     "top5_error": ("%", "lower"),

@@ -68,9 +68,10 @@ class Checkpoint:
         return self.sha256[:16]
 
 
-def shipped_dir() -> Path:
-    """The checkpoints that come with the repository."""
-    return Path(__file__).parents[2] / "baselines" / "checkpoints"
+def shipped_dirs() -> tuple[Path, ...]:
+    """The checkpoints that come with the package, and those that only a checkout has: wide ones."""
+    package = Path(__file__).parents[1]
+    return package / "training" / "checkpoint_files", package.parent / "baselines" / "checkpoints"
 
 
 def known() -> list[Checkpoint]:
@@ -81,7 +82,7 @@ def known() -> list[Checkpoint]:
     Raises:
         UserError: an index can't be read.
     """
-    folders = (shipped_dir(), store.cache_dir("checkpoints"))
+    folders = (*shipped_dirs(), store.cache_dir("checkpoints"))
     return [checkpoint for folder in folders for checkpoint in reversed(read_index(folder))]
 
 

@@ -1,4 +1,3 @@
-import shutil
 from pathlib import Path
 
 import pytest
@@ -79,7 +78,6 @@ def test_baselines_are_those_of_the_worktree_one_is_in(
 ) -> None:
     baselines = tmp_path / "worktree" / "baselines"
     baselines.mkdir(parents=True)
-    shutil.copy("baselines/tolerances.toml", baselines)
     run = write_run("run.json", size_bytes=1e6)
     monkeypatch.chdir(baselines.parent)
     assert "1 accepted" in qmodels(f"baseline accept {run}").out
@@ -100,7 +98,6 @@ def test_the_nearest_class_is_shown_where_none_is_stored_for_this_one(
 def test_the_stored_run_that_fits_is_found(
     write_run: WriteRun, qmodels: Qmodels, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    shutil.copy("baselines/tolerances.toml", tmp_path)
     monkeypatch.setattr(runs, "baselines", lambda: tmp_path)
     run = write_run("run.json", size_bytes=1e6)
     stored = tmp_path / machine.machine_class() / "digits-resnet34-w8.json"

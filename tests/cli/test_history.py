@@ -1,4 +1,3 @@
-import shutil
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,6 @@ from tests.gate.records import CLASS, NETWORK
 def arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The network and the class of the only stored run."""
     repositories.make(tmp_path / "repository")
-    shutil.copy(runs.baselines() / "tolerances.toml", tmp_path / "repository")
     monkeypatch.setattr(runs, "baselines", lambda: tmp_path / "repository")
     return f"{NETWORK} --machine-class {CLASS}"
 

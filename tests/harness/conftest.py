@@ -17,7 +17,6 @@ import pytest
 
 from qmodels import gate
 from qmodels.system import machine, store
-from qmodels.training import checkpoints
 from tests.harness.planting import (
     ESCAPE,
     PLAIN,
@@ -101,18 +100,13 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("repository")
     for name in ("qmodels", "benches"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shipped = folder / "baselines" / "checkpoints"
-    shipped.mkdir(parents=True)
-    for checkpoint in checkpoints.read_index(ROOT / "baselines" / "checkpoints"):
-        if checkpoint.dataset == "digits":
-            shutil.copy(checkpoint.path, shipped)
-    shutil.copy(ROOT / "baselines" / "checkpoints" / checkpoints.INDEX, shipped)
+    (folder / "baselines").mkdir()
     for path in (folder / "qmodels" / "variants").glob("*.py"):
         if path.stem not in KEPT:
             path.unlink()
     plant(folder, PLAIN)
-    tolerances = (ROOT / "baselines" / "tolerances.toml").read_text()
-    (folder / "baselines" / "tolerances.toml").write_text(adapt(tolerances))
+    tolerances = folder / "qmodels" / "gate" / "tolerances.toml"
+    tolerances.write_text(adapt(tolerances.read_text()))
     (folder / "short.py").write_text(SHORT)
     for name in ("conftest.py", "pyproject.toml"):
         shutil.copy(ROOT / name, folder)

@@ -11,7 +11,7 @@ from tests.harness.planting import UPDATE, VARIANTS, Run, assert_red
 
 
 def test_other_weights_have_no_stored_run(run: Run, baseline: Path, repository: Path) -> None:
-    shipped = repository / "baselines" / "checkpoints"
+    shipped = repository / "qmodels" / "training" / "checkpoint_files"
     kept = {path: path.read_bytes() for path in shipped.iterdir()}
     (digits_checkpoint,) = [
         checkpoint
@@ -41,7 +41,7 @@ def test_other_weights_have_no_stored_run(run: Run, baseline: Path, repository: 
 def test_what_was_trained_later_does_not_replace_the_shipped_weights(
     run: Run, baseline: Path, repository: Path, tmp_path: Path
 ) -> None:
-    shipped = repository / "baselines" / "checkpoints"
+    shipped = repository / "qmodels" / "training" / "checkpoint_files"
     (digits_checkpoint,) = [
         checkpoint
         for checkpoint in checkpoints.read_index(shipped)

@@ -20,7 +20,7 @@ from qmodels.system.errors import UserError
 from qmodels.variants import Artifact, Variant
 
 BASELINES = Path(__file__).parents[2] / "baselines"
-TOLERANCES = read_tolerances(BASELINES, variants.all_variants())
+TOLERANCES = read_tolerances(BASELINES)
 STORED = BASELINES / "linux-x86_64-avx512_bf16" / "digits-resnet34-w8.json"
 ON_CPU = {name: variant for name, variant in variants.all_variants().items() if not variant.on_gpu}
 BYTES_OF_A_WEIGHT = {"float32": 4, "bfloat16": 2, "int8": 1}

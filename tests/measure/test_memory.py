@@ -3,14 +3,13 @@ from pathlib import Path
 import pytest
 from torch import Tensor, nn
 
-from qmodels import variants
 from qmodels.data import example_images
 from qmodels.gate import read_tolerances
 from qmodels.measure import memory, operators
 
 IMAGES = example_images(1, (3, 32, 32))
 BASELINES = Path(__file__).parents[2] / "baselines"
-TOLERANCES = read_tolerances(BASELINES, variants.all_variants())
+TOLERANCES = read_tolerances(BASELINES)
 SIZE = IMAGES.numel() * IMAGES.element_size()
 
 

@@ -158,8 +158,15 @@ def test_a_checkpoint_is_named_by_its_file_with_or_without_suffix_or_path() -> N
         checkpoints.resolve("resnet50")
 
 
+def shipped_checkpoints() -> list[Checkpoint]:
+    """Of the package, and of this checkout."""
+    return [
+        known for folder in checkpoints.shipped_dirs() for known in checkpoints.read_index(folder)
+    ]
+
+
 def test_every_shipped_network_has_its_quantization_aware_sibling() -> None:
-    shipped = checkpoints.read_index(checkpoints.shipped_dir())
+    shipped = shipped_checkpoints()
     for checkpoint in shipped:
         if checkpoint.parent is None:
             assert checkpoints.find_quantization_aware(checkpoint) in shipped, checkpoint.file
@@ -167,10 +174,11 @@ def test_every_shipped_network_has_its_quantization_aware_sibling() -> None:
 
 def test_the_shipped_index_is_what_saving_writes(tmp_path: Path) -> None:
     folder = tmp_path / "checkpoints"
-    shutil.copytree(checkpoints.shipped_dir(), folder)
+    packaged, *_ = checkpoints.shipped_dirs()
+    shutil.copytree(packaged, folder)
     last = checkpoints.read_index(folder)[-1]
     assert checkpoints.save(load_file(last.path), last) == last
-    shipped = (checkpoints.shipped_dir() / checkpoints.INDEX).read_bytes()
+    shipped = (packaged / checkpoints.INDEX).read_bytes()
     assert (folder / checkpoints.INDEX).read_bytes() == shipped
 
 
@@ -203,9 +211,7 @@ def test_a_damaged_index_is_refused_in_one_line(tmp_path: Path, content: str) ->
         checkpoints.read_index(tmp_path)
 
 
-@pytest.mark.parametrize(
-    "checkpoint", checkpoints.read_index(checkpoints.shipped_dir()), ids=lambda c: c.file
-)
+@pytest.mark.parametrize("checkpoint", shipped_checkpoints(), ids=lambda c: c.file)
 def test_shipped_checkpoints_are_whole_and_compact(checkpoint: Checkpoint) -> None:
     model = checkpoints.load_model(checkpoint)
     weights = [v for v in load_file(checkpoint.path).values() if v.dim() > 1]

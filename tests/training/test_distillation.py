@@ -87,7 +87,7 @@ def test_from_scratch_a_network_follows_the_teacher_that_is_named(
     got = predicted(trained, digits)
     assert (got == predicted(mistaken, digits)).float().mean() > 0.5
     assert (got == digits.test.labels).float().mean() < 0.2
-    monkeypatch.setattr(checkpoints, "shipped_dir", lambda: store.cache_dir("none"))
+    monkeypatch.setattr(checkpoints, "shipped_dirs", lambda: ())
     assert checkpoints.find("resnet34", 8, "digits") == trained
 
 

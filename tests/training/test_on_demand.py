@@ -56,7 +56,7 @@ def test_with_a_gpu_anything_is_trained_by_the_default_recipe(
 def test_a_quantization_aware_sibling_is_found_made_or_asked_for(
     few: Dataset, digits_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checkpoints, "shipped_dir", lambda: store.cache_dir("none"))
+    monkeypatch.setattr(checkpoints, "shipped_dirs", lambda: ())
     short = replace(FINE_TUNING["fine-tune"], stages=(Stage(1, 16),))
     monkeypatch.setitem(FINE_TUNING, "fine-tune", short)
     tuned = on_demand.find_or_fine_tune(digits_checkpoint, few)
