@@ -1,9 +1,3 @@
-"""The harness, for `pytest benches`: it lives in ``qmodels.harness``."""
+"""The harness, where qmodels runs from its folder: an installed one has registered it by now."""
 
-pytest_plugins = (
-    "qmodels.harness.options",
-    "qmodels.harness.fixtures",
-    "qmodels.harness.results",
-    "qmodels.harness.summary",
-    "qmodels.harness.terminal",
-)
+pytest_plugins = ("qmodels.harness",)

@@ -20,6 +20,8 @@ from qmodels.network import Network
 from qmodels.training import checkpoints, networks, on_demand
 from qmodels.training.checkpoints import Checkpoint
 
+pytest_plugins = ("pytester",)
+
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:

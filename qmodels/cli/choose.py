@@ -4,7 +4,8 @@ import argparse
 
 from qmodels import report
 from qmodels.cli import runs
-from qmodels.report.choice import MAX_DROP, PREFERENCES
+from qmodels.report.choice import PREFERENCES
+from qmodels.system.defaults import MAX_DROP
 
 EXAMPLE = "qmodels choose run.json --max-drop 0.2 --prefer size"
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from qmodels import data, network
 from qmodels.data import Dataset, Split
 from qmodels.network import Network
-from qmodels.system import naming
+from qmodels.system import defaults
 from qmodels.system.errors import UserError
 from qmodels.training import checkpoints, networks, on_demand
 from qmodels.training.checkpoints import Checkpoint
@@ -34,13 +34,13 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 def add_network(parser: argparse.ArgumentParser) -> None:
     """Add the options that `network_options` reads."""
-    widths = ", ".join(f"{width} for {name}" for name, width in naming.WIDTHS.items())
+    widths = ", ".join(f"{width} for {name}" for name, width in defaults.WIDTHS.items())
     parser.add_argument(
-        "--dataset", help=f"{' or '.join(data.DATASETS)} (default: {naming.DATASET})"
+        "--dataset", help=f"{' or '.join(data.DATASETS)} (default: {defaults.DATASET})"
     )
     parser.add_argument(
         "--architecture",
-        help=f"{' or '.join(network.ARCHITECTURES)} (default: {naming.ARCHITECTURE})",
+        help=f"{' or '.join(defaults.ARCHITECTURES)} (default: {defaults.ARCHITECTURE})",
     )
     parser.add_argument("--width", type=int, help=f"channels of the stem (default: {widths})")
 
@@ -51,9 +51,9 @@ def network_options(arguments: argparse.Namespace) -> NetworkOptions:
     Raises:
         UserError: an unknown data set or architecture, or an impossible width.
     """
-    dataset = data.check(arguments.dataset or naming.DATASET)
-    architecture = arguments.architecture or naming.ARCHITECTURE
-    width = naming.WIDTHS[dataset] if arguments.width is None else arguments.width
+    dataset = data.check(arguments.dataset or defaults.DATASET)
+    architecture = arguments.architecture or defaults.ARCHITECTURE
+    width = defaults.WIDTHS[dataset] if arguments.width is None else arguments.width
     network.check(architecture, width)
     return NetworkOptions(dataset, architecture, width)
 

@@ -9,7 +9,7 @@ from qmodels.cli import runs
 from qmodels.gate.history import History, read_history
 from qmodels.measure.metric import METRICS
 from qmodels.report.history import history_text
-from qmodels.system import machine, naming
+from qmodels.system import defaults, machine
 from qmodels.system.errors import UserError
 
 EXAMPLE = "qmodels history size_bytes --variant static-int8,onnx-int8"
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "network",
         nargs="?",
-        default=naming.network_name(),
+        default=defaults.network_name(),
         help="with a stored run (default: %(default)s)",
     )
     parser.add_argument(

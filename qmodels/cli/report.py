@@ -9,8 +9,7 @@ from qmodels import gate, report
 from qmodels.cli import runs
 from qmodels.gate import Baseline, Finding, Run
 from qmodels.report import page
-from qmodels.report.choice import MAX_DROP
-from qmodels.system import naming
+from qmodels.system import defaults
 from qmodels.system.errors import UserError
 
 EXAMPLE = "qmodels report run.json > report.md"
@@ -21,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "runs",
         nargs="*",
-        default=[naming.network_name()],
+        default=[defaults.network_name()],
         metavar="RUN.json|NETWORK",
         help="written by --benchmark-json, or networks with a stored run; several with --html "
         "(default: %(default)s)",
@@ -43,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-drop",
         type=float,
-        default=MAX_DROP,
+        default=defaults.MAX_DROP,
         metavar="POINTS",
         help="of top-1 that the variant which the page recommends may lose (default: %(default)s)",
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from qmodels import gate
 from qmodels.gate import Baseline, Run, Tolerances
-from qmodels.system import machine, naming
+from qmodels.system import defaults, machine
 from qmodels.system.errors import NothingMeasured, UserError
 
 
@@ -16,7 +16,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "run",
         nargs="?",
-        default=naming.network_name(),
+        default=defaults.network_name(),
         metavar="RUN.json|NETWORK",
         help="written by --benchmark-json, or a network with a stored run (default: %(default)s)",
     )

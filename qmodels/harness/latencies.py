@@ -2,6 +2,9 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import pytest
 
 from qmodels import gate, variants
 from qmodels.base import checkouts
@@ -9,6 +12,7 @@ from qmodels.gate import latency
 from qmodels.gate.latency import REFERENCE, Timings
 from qmodels.gate.sequential import Case, Rule
 from qmodels.harness import sampling
+from qmodels.harness.records import Recorder
 from qmodels.harness.sampling import Limit
 from qmodels.harness.session import BenchSession
 from qmodels.measure import ceiling
@@ -100,3 +104,21 @@ class Latencies:
                 work = self.session.macs * batch_size / ceiling.MACS
                 limits[name, batch_size] = Limit(model, work)
         return limits
+
+
+def latency_entries(
+    benches: Iterable[pytest.Function], recorder: Recorder
+) -> dict[Case, gate.Entry]:
+    """The benches that will ask for latencies and can run here, without metrics, by case."""
+    entries: dict[Case, gate.Entry] = {}
+    for bench in benches:
+        if "qmodels_latencies" not in bench.fixturenames:
+            continue
+        parameters: dict[str, Any] = bench.callspec.params
+        name, batch_size = parameters["qmodels_variant"], parameters["batch_size"]
+        variant = variants.all_variants()[name]
+        if variant.unavailable_reason() is None:
+            entries[name, batch_size] = recorder.entry(
+                variant, bench, batch_size=batch_size, threads=recorder.settings.threads
+            )
+    return entries

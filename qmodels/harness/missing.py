@@ -1,7 +1,8 @@
 """What a run should have measured and did not: stored entries, and variants of the base."""
 
-from collections.abc import Collection, Container
-from fnmatch import fnmatch
+from collections.abc import Collection, Container, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -11,20 +12,76 @@ from qmodels.harness.settings import Settings, stored_by_base
 from qmodels.system import machine
 
 
+@dataclass(frozen=True)
+class Collected:
+    """What pytest collected, chosen by the command line or not.
+
+    Attributes:
+        root: what node ids are relative to.
+        functions: names of the functions of benches that were chosen.
+        files: that these are in.
+        folders: of these files, where pytest was to collect the whole folder.
+        left_out: names of benches that were not chosen.
+    """
+
+    root: Path
+    functions: frozenset[str]
+    files: frozenset[Path]
+    folders: frozenset[Path]
+    left_out: frozenset[str]
+
+    @classmethod
+    def of(
+        cls,
+        benches: Sequence[pytest.Function],
+        chosen: Container[pytest.Item],
+        session: pytest.Session,
+    ) -> "Collected":
+        """What became of all benches that there are."""
+        some = [bench for bench in benches if bench in chosen]
+        files = {bench.path for bench in some}
+        return cls(
+            root=session.config.rootpath.resolve(),
+            functions=frozenset(bench.originalname for bench in some),
+            files=frozenset(file.resolve() for file in files),
+            folders=frozenset(
+                file.parent.resolve()
+                for file in files
+                if any(map(session.isinitpath, (file.parent, *file.parent.parents)))
+            ),
+            left_out=frozenset(bench.name for bench in benches if bench not in chosen),
+        )
+
+    @property
+    def whole(self) -> bool:
+        """Whether the command line left out no bench."""
+        return not self.left_out and all(file.parent in self.folders for file in self.files)
+
+    def lacks(self, entry: gate.Entry) -> bool:
+        """Whether the bench of a stored entry should be among those that were chosen.
+
+        It should where others of its function or of its file were, and where its file is gone from
+        a folder that was collected.
+        """
+        if entry.name in self.left_out:
+            return False
+        file = (self.root / entry.nodeid.partition("::")[0]).resolve()
+        gone = file.parent in self.folders and not file.exists()
+        return entry.key.bench in self.functions or file in self.files or gone
+
+
 def missing_entries(
-    config: pytest.Config,
     settings: Settings,
+    collected: Collected,
     measured: Container[gate.Key],
-    failed: Container[str],
-    deselected: Collection[str],
+    failed: Collection[str],
 ) -> tuple[list[gate.Finding], list[str]]:
     """Findings on stored entries that should have been measured and were not.
 
-    What failed has its reason already, and what the command line left out is not looked at.
+    What failed has its reason already.
 
     Args:
-        failed: node ids of benches.
-        deselected: likewise.
+        failed: names of benches.
 
     Returns:
         The findings, and a line for each variant that this machine can't run: it is excused.
@@ -34,9 +91,9 @@ def missing_entries(
     known = variants.all_variants()
     findings, excuses = [], {}
     for key, entry in settings.baseline.entries.items():
-        if key in measured or entry.nodeid in failed:
+        if key in measured or entry.name in failed or not collected.lacks(entry):
             continue
-        if entry.nodeid in deselected or is_left_out(entry, config, settings):
+        if settings.left_out and key.variant not in settings.variants:
             continue
         obstacle = known[key.variant].obstacle() if key.variant in known else None
         if obstacle and not obstacle.fixable:
@@ -56,34 +113,6 @@ def missing_entries(
             if gate.gates(settings.tolerances, metric, entry)
         ]
     return findings, [f"excused: {name} can't run here: {why}" for name, why in excuses.items()]
-
-
-def is_left_out(entry: gate.Entry, config: pytest.Config, settings: Settings) -> bool:
-    """Whether the command line left out the bench of a stored entry."""
-    option, variant = config.option, entry.variant
-    file = config.rootpath / entry.nodeid.partition("::")[0]
-    if settings.left_out and variant not in settings.variants:
-        return True
-    if not is_in_paths(entry, config):
-        return True
-    if any(entry.nodeid.startswith(prefix) for prefix in option.deselect or ()):
-        return True
-    ignored = [config.invocation_params.dir / path for path in option.ignore or ()]
-    if any(path.resolve() in (file, *file.parents) for path in ignored):
-        return True
-    return any(fnmatch(str(file), pattern) for pattern in option.ignore_glob or ())
-
-
-def is_in_paths(entry: gate.Entry, config: pytest.Config) -> bool:
-    """Whether a path of the command line leads to the bench of a stored entry."""
-    file, _, bench = entry.nodeid.partition("::")
-    for argument in config.args:
-        path, _, asked = argument.partition("::")
-        folder = (config.invocation_params.dir / path).resolve()
-        here = (config.rootpath / file).resolve()
-        if folder in (here, *here.parents) and bench.startswith(asked):
-            return True
-    return False
 
 
 def removed_variants(settings: Settings) -> list[str]:

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-import pytest
 from rich.console import Console
 
 # What the benches of a group do to a variant.
@@ -167,6 +166,3 @@ def duration(seconds: float) -> str:
     if seconds < 115:
         return f"{max(10, 10 * round(seconds / 10))} s"
     return f"{round(seconds / 60)} min"
-
-
-PROGRESS = pytest.StashKey[Progress]()

@@ -1,8 +1,8 @@
 """The record of a benchmark: what was measured, under what, by whom, and the verdict."""
 
-import json
-from collections.abc import Mapping
-from dataclasses import astuple, dataclass, replace
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
@@ -15,15 +15,13 @@ from qmodels import gate
 from qmodels.base import checkouts
 from qmodels.data import Split
 from qmodels.gate.ranks import Ranks, collect, least_visible
-from qmodels.harness.session import BenchSession, exit_on_user_error
-from qmodels.harness.settings import stored_by_base
+from qmodels.harness.results import Results
+from qmodels.harness.session import BenchSession
+from qmodels.harness.settings import Settings, stored_by_base
 from qmodels.measure.metric import Metric
-from qmodels.system import machine
+from qmodels.system import machine, repository
 from qmodels.training import checkpoints
 from qmodels.variants import Variant
-
-# What a benchmark left on its item: its record, findings and notes, in plain types.
-MEASURED = pytest.StashKey[dict[str, Any]]()
 
 
 @dataclass
@@ -31,12 +29,20 @@ class Recorder:
     """Describes benchmarks, and compares them with the baseline."""
 
     session: BenchSession
+    results: Results
     config: pytest.Config
+    exit_on_user_error: Callable[[], AbstractContextManager[None]]
+
+    @property
+    def settings(self) -> Settings:
+        """What the command line asks for."""
+        return self.session.settings
 
     @cached_property
     def provenance(self) -> gate.Provenance:
         """Who makes this run's numbers."""
-        commit = self.config.hook.pytest_benchmark_generate_commit_info(config=self.config)
+        with repository.without_variables():
+            commit = self.config.hook.pytest_benchmark_generate_commit_info(config=self.config)
         sha = str(commit.get("id", "unknown"))[:12]
         return gate.Provenance(
             date=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -60,7 +66,7 @@ class Recorder:
         Args:
             measured: other attributes of the entry; without ``metrics`` it has none yet.
         """
-        settings, weights = self.session.settings, self.session.checkpoint
+        settings, weights = self.settings, self.session.checkpoint
         if variant.quantization_aware:
             weights = checkpoints.find_quantization_aware(weights) or weights
         return gate.Entry(
@@ -90,11 +96,11 @@ class Recorder:
     @cached_property
     def baseline(self) -> gate.Baseline | None:
         """What deterministic metrics are compared with: the stored run, or the base's own."""
-        settings = self.session.settings
+        settings = self.settings
         if settings.base is None:
             return settings.baseline
         measuring = self.session.progress.working("measuring the base")
-        with exit_on_user_error(self.config), measuring:
+        with self.exit_on_user_error(), measuring:
             run = checkouts.measure(
                 settings.base,
                 self.session.checkpoint,
@@ -110,7 +116,7 @@ class Recorder:
     @cached_property
     def accepted(self) -> gate.StoredChanges | None:
         """What baselines accept against the base; None where there are no two to compare."""
-        settings = self.session.settings
+        settings = self.settings
         if settings.baseline is None:
             return None
         before = stored_by_base(settings, self.session.checkpoint)
@@ -181,13 +187,8 @@ class Record:
                 settings.tolerances,
                 self.recorder.accepted,
             )
-        extra_info = entry.as_extra_info()
-        record = {"fullname": entry.nodeid, "name": entry.name, "extra_info": extra_info}
-        self.benchmark.extra_info.update(extra_info)
-        # In plain types: pytest-xdist may send it to another process.
-        self.item.stash[MEASURED] = json.loads(
-            json.dumps({"benchmark": record, "findings": findings, "notes": notes}, default=astuple)
-        )
+        self.benchmark.extra_info.update(entry.as_extra_info())
+        self.recorder.results.add(entry, findings, notes)
         fatal = ["regressed"]
         if settings.require_baseline:
             fatal += ["missing", "undecided"]

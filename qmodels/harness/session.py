@@ -1,12 +1,8 @@
 """What benches of one run share: data set, checkpoint, artifacts, and fp32's logits."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
-import pytest
 import torch
 from torch import Tensor, nn
 
@@ -17,7 +13,7 @@ from qmodels.data import Dataset, Split
 from qmodels.harness.progress import Progress
 from qmodels.harness.settings import Settings
 from qmodels.network import Network, evaluation
-from qmodels.system.errors import Unavailable, UserError
+from qmodels.system.errors import UserError
 from qmodels.training import networks, on_demand
 from qmodels.training.checkpoints import Checkpoint
 from qmodels.variants import Artifact, Variant
@@ -112,16 +108,3 @@ class BenchSession:
         elif not len(self.fp32_logits):
             self.fp32_logits = evaluation.predict(self.fp32, self.dataset, self.images.images)
         return self.fp32_logits
-
-
-@contextmanager
-def exit_on_user_error(config: pytest.Config) -> Iterator[None]:
-    """Show progress while the block works; where it can't, end the session in one line."""
-    capture: Any = config.pluginmanager.getplugin("capturemanager")
-    try:
-        with capture.global_and_fixture_disabled() if capture else nullcontext():
-            yield
-    except Unavailable:
-        raise
-    except UserError as error:
-        pytest.exit(f"qmodels: {error}", returncode=2)

@@ -10,7 +10,7 @@ import pytest
 
 from qmodels import data, gate, network, variants
 from qmodels.base import checkouts
-from qmodels.system import machine, naming
+from qmodels.system import defaults, machine
 from qmodels.system.errors import UserError
 from qmodels.system.worker import Checkout
 from qmodels.training import checkpoints
@@ -29,6 +29,7 @@ class Settings:
         checkpoint: the weights; None where they have to be trained first.
         variants: that were asked for, all by default.
         left_out: whether variants were named, so that others were left out.
+        max_drop: points of top-1 that the recommended variant may lose.
         base: the code that this one is compared with, in turn.
         baselines: the folder of all stored runs.
         baseline: the stored runs that fit, of this class or of the nearest ones.
@@ -41,6 +42,7 @@ class Settings:
     variants: tuple[str, ...]
     left_out: bool
     threads: int
+    max_drop: float
     accuracy_images: int | None
     base: Checkout | None
     update_baseline: bool
@@ -52,7 +54,7 @@ class Settings:
     @property
     def network(self) -> str:
         """The network's name."""
-        return naming.network_name(self.dataset, self.architecture, self.width)
+        return defaults.network_name(self.dataset, self.architecture, self.width)
 
     @property
     def baseline_path(self) -> Path:
@@ -61,8 +63,22 @@ class Settings:
 
 
 def read_settings(config: pytest.Config) -> Settings:
-    """Check the options, and find the baseline they ask for."""
+    """Check the options, and find the baseline they ask for.
+
+    Raises:
+        UserError: an option is wrong, or a stored run is damaged.
+    """
     option = config.option
+    if not hasattr(option, "benchmark_compare"):
+        raise UserError("benches need pytest-benchmark: leave out -p no:benchmark")
+    if isinstance(option.benchmark_compare, str) and Path(option.benchmark_compare).is_dir():
+        raise UserError(
+            f"--benchmark-compare took {option.benchmark_compare!r} for a run: put it after the "
+            "paths"
+        )
+    record = option.benchmark_json
+    if record and not Path(record).absolute().parent.is_dir():
+        raise UserError(f"--benchmark-json {record}: its folder does not exist: make it")
     checkpoint, dataset, architecture, width = chosen_network(option)
     if option.qmodels_threads < 1:
         raise UserError(f"--qmodels-threads {option.qmodels_threads}: choose 1 or more")
@@ -70,8 +86,15 @@ def read_settings(config: pytest.Config) -> Settings:
         raise UserError(f"--qmodels-max-drop {option.qmodels_max_drop}: choose a number of points")
     if option.qmodels_update_baseline:
         check_update(config)
+    base = checkouts.find(option.qmodels_base) if option.qmodels_base else None
+    root = config.rootpath.resolve()
+    if base and base.root == root and root not in (here := Path.cwd().resolve(), *here.parents):
+        raise UserError(
+            f"--qmodels-base {option.qmodels_base}: pytest took it for its own folder too: write "
+            f"--qmodels-base={option.qmodels_base}"
+        )
     baselines = config.rootpath / "baselines"
-    name = naming.network_name(dataset, architecture, width)
+    name = defaults.network_name(dataset, architecture, width)
     return Settings(
         dataset=dataset,
         architecture=architecture,
@@ -80,8 +103,9 @@ def read_settings(config: pytest.Config) -> Settings:
         variants=tuple(variant.name for variant in variants.select(option.qmodels_variants)),
         left_out=option.qmodels_variants is not None,
         threads=option.qmodels_threads,
+        max_drop=option.qmodels_max_drop,
         accuracy_images=accuracy_images(option.qmodels_accuracy_images, width),
-        base=checkouts.find(option.qmodels_base) if option.qmodels_base else None,
+        base=base,
         update_baseline=option.qmodels_update_baseline,
         require_baseline=option.qmodels_require_baseline,
         baselines=baselines,
@@ -97,11 +121,11 @@ def chosen_network(option: Any) -> tuple[Checkpoint | None, str, str, int]:
         UserError: there are no such, or the named weights are of another network.
     """
     if option.qmodels_checkpoint is None:
-        dataset = data.check(option.qmodels_dataset or naming.DATASET)
+        dataset = data.check(option.qmodels_dataset or defaults.DATASET)
         width = option.qmodels_width
         if width is None:
-            width = naming.WIDTHS[dataset]
-        architecture = option.qmodels_architecture or naming.ARCHITECTURE
+            width = defaults.WIDTHS[dataset]
+        architecture = option.qmodels_architecture or defaults.ARCHITECTURE
         network.check(architecture, width)
         return checkpoints.find(architecture, width, dataset), dataset, architecture, width
     named = checkpoints.resolve(option.qmodels_checkpoint)
@@ -157,7 +181,6 @@ def check_update(config: pytest.Config) -> None:
         (option.qmodels_base, "--qmodels-base"),
         (option.qmodels_accuracy_images not in (None, "all"), "--qmodels-accuracy-images"),
         (option.benchmark_disable, "--benchmark-disable"),
-        (config.getoption("numprocesses", None), "-n"),
     ):
         if given:
             raise UserError(

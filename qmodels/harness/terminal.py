@@ -2,8 +2,8 @@
 
 import os
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -12,57 +12,49 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
-from qmodels.harness.options import SETTINGS
-from qmodels.harness.progress import PROGRESS, Progress
+from qmodels.harness.progress import Progress
 from qmodels.harness.results import asked_variant
 
 PAST = "qmodels/seconds"  # in pytest's cache: of a bench in the last run, by network and group
-
-
-def pytest_sessionstart(session: pytest.Session) -> None:
-    """Start to count; show the line where pytest writes to a terminal."""
-    config = session.config
-    progress = config.stash[PROGRESS] = Progress()
-    settings = config.stash.get(SETTINGS, None)
-    if settings is None or not is_alone_in_terminal(config):
-        return
-    # A file of its own: while a bench runs, pytest's capture takes what is written to stdout.
-    output = os.dup(sys.stdout.fileno())
-    stream = os.fdopen(output, "w", encoding=sys.stdout.encoding, errors="replace")
-    config.add_cleanup(stream.close)
-    progress.console = Console(file=stream)
-    cache = getattr(config, "cache", None)  # there is none without pytest's plugin
-    progress.past = cache.get(PAST, {}).get(settings.network, {}) if cache else {}
-    config.pluginmanager.register(Line(progress, settings.network), "qmodels-line")
 
 
 def is_alone_in_terminal(config: pytest.Config) -> bool:
     """Whether output goes to a terminal, and nothing else is written there while benches run."""
     terminal = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
     captured = config.getoption("capture", "no") != "no" and not config.option.usepdb
-    alone = captured and not config.getoption("numprocesses", None)
-    return terminal and alone and config.get_verbosity() == 0
+    return terminal and captured and config.get_verbosity() == 0
 
 
-@dataclass(eq=False)  # pytest keeps its plugins in sets
 class Line:
-    """Show the progress where pytest would print dots."""
+    """The progress of a run, in place of the dots of pytest.
 
-    progress: Progress
-    network: str
-    planned: dict[str, tuple[str, str]] = field(default_factory=dict)
-    skipped: bool = False
-    live: Live | None = None
+    Attributes:
+        live: what moves; None before the first bench and after the last.
+    """
 
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtestloop(self, session: pytest.Session) -> Iterator[None]:
+    def __init__(self, progress: Progress, network: str, config: pytest.Config) -> None:
+        # A file of its own: while a bench runs, pytest's capture takes what is written to stdout.
+        output = os.dup(sys.stdout.fileno())
+        stream = os.fdopen(output, "w", encoding=sys.stdout.encoding, errors="replace")
+        config.add_cleanup(stream.close)
+        self.progress, self.network, self.config = progress, network, config
+        progress.console = Console(file=stream)
+        # There is none without pytest's plugin.
+        self.cache: pytest.Cache | None = getattr(config, "cache", None)
+        progress.past = self.cache.get(PAST, {}).get(network, {}) if self.cache else {}
+        self.planned: dict[str, tuple[str, str]] = {}
+        self.skipped = False
+        self.live: Live | None = None
+
+    @contextmanager
+    def shown(self, benches: Iterable[pytest.Item]) -> Iterator[None]:
         """Show the line while benches run, and remember what they took."""
-        for item in session.items:
-            marker = item.get_closest_marker("benchmark")
-            group = str(marker.kwargs.get("group")) if marker else item.path.stem
-            self.planned[item.nodeid] = group, asked_variant(item)
-            self.progress.plan(*self.planned[item.nodeid])
-        reporter: Any = session.config.pluginmanager.getplugin("terminalreporter")
+        for bench in benches:
+            marker = bench.get_closest_marker("benchmark")
+            group = str(marker.kwargs.get("group")) if marker else bench.path.stem
+            self.planned[bench.nodeid] = group, asked_variant(bench)
+            self.progress.plan(*self.planned[bench.nodeid])
+        reporter: Any = self.config.pluginmanager.getplugin("terminalreporter")
         reporter.showfspath = False
         spinner = Spinner("dots")
 
@@ -84,42 +76,40 @@ class Line:
                 yield
         finally:
             self.live = None
-        self.remember(session.config)
+        self.remember()
 
-    def remember(self, config: pytest.Config) -> None:
+    def remember(self) -> None:
         """Keep the seconds of complete stages for the next run."""
-        cache = getattr(config, "cache", None)
-        if cache is None:
+        if self.cache is None:
             return
-        past = dict(cache.get(PAST, {}))
+        past = dict(self.cache.get(PAST, {}))
         seconds = {
             group: stage.seconds / stage.total
             for group, stage in self.progress.stages.items()
             if stage.done == stage.total > stage.skipped
         }
         past[self.network] = {**past.get(self.network, {}), **seconds}
-        cache.set(PAST, past)
+        self.cache.set(PAST, past)
 
-    def pytest_runtest_logstart(self, nodeid: str) -> None:
+    def start(self, nodeid: str) -> None:
         """A bench begins."""
         self.skipped = False
         self.progress.begin(*self.planned[nodeid])
         self.refresh()
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_call(self) -> None:
+    def call(self) -> None:
         """The bench has what it needs."""
         self.progress.call()
         self.refresh()
 
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+    def report(self, report: pytest.TestReport) -> None:
         """Print a failure at once."""
         self.skipped |= report.skipped
         if report.failed:
             self.progress.failed += 1
             self.say(f"{report.nodeid.rpartition('::')[2]} failed")
 
-    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+    def finish(self) -> None:
         """Print a line for each stage that ends."""
         stage = self.progress.end(skipped=self.skipped)
         if stage.done == stage.total:
@@ -136,9 +126,3 @@ class Line:
     def say(self, line: str) -> None:
         """Print above the line that moves."""
         self.progress.console.print(line, markup=False, highlight=False)
-
-    @pytest.hookimpl(wrapper=True)
-    def pytest_report_teststatus(self) -> Iterator[None]:
-        """Count a bench as pytest does, and print no letter while the line is shown."""
-        status = yield
-        return (status[0], "", "") if status and self.live else status

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from qmodels.network.eager_quantization import DeQuantStub, FloatFunctional, QuantStub
+from qmodels.system.defaults import ARCHITECTURES
 from qmodels.system.errors import UserError
 
 BLOCKS_PER_STAGE = (3, 4, 6, 3)
@@ -130,9 +131,6 @@ class Resnet34(nn.Module):
         """Logits, (N, classes) float32, of normalized images (N, 3, H, W)."""
         logits: Tensor = self.dequant(self.head(self.stages(self.stem(self.quant(x)))))
         return logits
-
-
-ARCHITECTURES = ("resnet34", "preact_resnet34")
 
 
 def build(architecture: str, width: int, classes: int) -> Resnet34:

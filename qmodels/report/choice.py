@@ -11,9 +11,9 @@ from qmodels.gate.run import by_reason, reasons_of
 from qmodels.measure.metric import Metric, make_metric
 from qmodels.report.speed import speeds
 from qmodels.report.table import metric
+from qmodels.system.defaults import MAX_DROP
 from qmodels.system.errors import NothingMeasured, UserError
 
-MAX_DROP = 0.5  # points of top-1
 TORCH = "torch"
 
 # What to have least of, and how the variant is called that has it.

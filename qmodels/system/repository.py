@@ -1,6 +1,8 @@
 """Ask git."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from qmodels.system import worker
@@ -36,7 +38,13 @@ def git(*arguments: str, folder: Path) -> bytes:
     return finished.stdout
 
 
-def forget_variables() -> None:
-    """Remove git's variables from this process, in which others ask git too."""
-    for name in [name for name in os.environ if name.startswith(GIT)]:
+@contextmanager
+def without_variables() -> Iterator[None]:
+    """Hide git's variables from the block, in which others ask git too."""
+    hidden = {name: value for name, value in os.environ.items() if name.startswith(GIT)}
+    for name in hidden:
         del os.environ[name]
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)

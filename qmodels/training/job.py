@@ -5,7 +5,7 @@ from pathlib import Path
 
 from qmodels.data import Dataset
 from qmodels.system import store
-from qmodels.system.naming import network_name
+from qmodels.system.defaults import network_name
 from qmodels.training.arithmetic import Precision
 from qmodels.training.checkpoints import Checkpoint
 from qmodels.training.recipes import Recipe

@@ -7,7 +7,7 @@ from rich.console import Console
 from qmodels import data
 from qmodels.data import Dataset
 from qmodels.network import Call, Network
-from qmodels.system.naming import network_name
+from qmodels.system.defaults import network_name
 from qmodels.training import checkpoints
 from qmodels.training.checkpoints import Checkpoint
 

@@ -4,7 +4,7 @@ import torch
 from rich.console import Console
 
 from qmodels.data import Dataset
-from qmodels.system import naming
+from qmodels.system import defaults
 from qmodels.system.errors import Unavailable, UserError
 from qmodels.training import checkpoints
 from qmodels.training.checkpoints import Checkpoint
@@ -21,7 +21,7 @@ def recipe_for(dataset: str, width: int) -> Recipe:
         return RECIPES["digits"]
     if torch.cuda.is_available():
         return RECIPES["default"]
-    return RECIPES["wide-cpu" if width > naming.WIDTHS["cifar100"] else "compact-cpu"]
+    return RECIPES["wide-cpu" if width > defaults.WIDTHS["cifar100"] else "compact-cpu"]
 
 
 def quick(dataset: str, width: int) -> bool:

@@ -1,84 +1,99 @@
-"""A copy of the repository, and runs of `pytest benches` in it."""
+"""A user's repository, and runs of the packaged benches in it, in this process."""
 
-import gc
-import multiprocessing
-import os
-import pty
 import re
 import shutil
 import sys
-import termios
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from qmodels import gate
 from qmodels.system import machine, store
-from tests.harness.planting import (
-    ESCAPE,
-    PLAIN,
-    ROOT,
-    SHORT,
-    UPDATE,
-    Result,
-    Run,
-    plant,
-)
+from tests.harness.planting import PLAIN, SHORT, TOLERANCES, UPDATE, Result
+from tests.outside import install
 
-# Modules that the copy keeps of the package's variants.
-KEPT = ("__init__", "artifact", "build_worker", "cuda", "registry")
+NETWORK = "digits-resnet34-w8"
 
 
-@contextmanager
-def written_to(printed: Path, *, terminal: bool) -> Iterator[None]:
-    """Write what the block prints to a file; where asked, by way of a terminal of 100 columns."""
-    with printed.open("wb") as stream:
-        reader, output = pty.openpty() if terminal else (None, stream.fileno())
+class Kept:
+    """A plugin that keeps what runs import: pytester drops it, and torch can be loaded once."""
 
-        def copy() -> None:
-            with suppress(OSError):  # at the end, when nobody writes any more
-                while reader is not None:
-                    stream.write(os.read(reader, 4096))
+    def __init__(self) -> None:
+        self.modules: dict[str, ModuleType] = {}
 
-        thread = threading.Thread(target=copy, daemon=True)
-        thread.start()
-        if terminal:
-            termios.tcsetwinsize(output, (40, 100))
-        os.dup2(output, 1)
-        os.dup2(output, 2)
-        try:
-            yield
-        finally:
-            if terminal:
-                sys.stdout.flush()  # before its descriptor leads elsewhere
-                os.close(output)
-                for descriptor in (1, 2):
-                    os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
-                thread.join(timeout=10)
+    def pytest_unconfigure(self, config: pytest.Config) -> None:
+        """Note what a run leaves, but for the code of its repository and qmodels."""
+        for name, module in sys.modules.items():
+            own = config.rootpath in Path(getattr(module, "__file__", None) or "/").parents
+            if not own and name.partition(".")[0] != "qmodels":
+                self.modules[name] = module
+
+    def restore(self) -> None:
+        """Put it back."""
+        sys.modules.update({**self.modules, **sys.modules})
 
 
-def run_pytest(
-    folder: Path,
-    arguments: list[str],
-    environment: dict[str, str],
-    printed: Path,
-    terminal: bool,
-) -> None:
-    """Run pytest in this process as a user would in that folder."""
-    os.chdir(folder)
-    for name in [name for name in os.environ if name == "CI" or name.startswith("PYTEST_XDIST")]:
-        del os.environ[name]
-    os.environ.update({"PYTHONPATH": str(folder), **environment})
-    sys.path[:] = [str(folder), *(path for path in sys.path if Path(path) != ROOT)]
-    for name in [name for name in sys.modules if name.partition(".")[0] in ("qmodels", "conftest")]:
-        del sys.modules[name]
-    gc.freeze()  # garbage collection then skips what was imported before the fork
-    with written_to(printed, terminal=terminal):
-        status = pytest.main(arguments)
-    sys.exit(int(status))
+@pytest.fixture
+def kept() -> Iterator[Kept]:
+    """What runs import; it ends after pytester, where a fixture asks for it first."""
+    modules = Kept()
+    yield modules
+    modules.restore()
+
+
+class Repository:
+    """A folder with a variant `planted` of its own.
+
+    Attributes:
+        folder: pytest's root directory; it is the working directory.
+        baseline: the file of the stored run, if there is one.
+    """
+
+    def __init__(
+        self, kept: Kept, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.kept, self.pytester, self.monkeypatch = kept, pytester, monkeypatch
+        self.folder = pytester.path
+        self.baseline = gate.baseline_path(
+            self.folder / "baselines", machine.machine_class(), NETWORK
+        )
+        install(self.folder, "planted", PLAIN)
+        (self.folder / "short.py").write_text(SHORT)
+        (self.folder / "baselines").mkdir()
+        (self.folder / "baselines" / "tolerances.toml").write_text(TOLERANCES)
+
+    def plant(self, variants: str) -> None:
+        """Have the repository define these variants."""
+        (self.folder / "planted.py").write_text(variants)
+
+    def run(
+        self, *arguments: str, variants: str | None = "fp32,planted", **environment: str
+    ) -> Result:
+        """Run the packaged benches on the digits, as a new process would."""
+        options = [] if variants is None else [f"--qmodels-variants={variants}"]
+        return self.pytest(
+            *("--pyargs", "qmodels.benches", "-p", "short", "--qmodels-dataset=digits"),
+            *options,
+            *arguments,
+            **environment,
+        )
+
+    def pytest(self, *arguments: str, **environment: str) -> Result:
+        """Run pytest in this process, with qmodels imported anew."""
+        with self.monkeypatch.context() as patch:
+            for name in [name for name in sys.modules if name.partition(".")[0] == "qmodels"]:
+                patch.delitem(sys.modules, name)
+            patch.syspath_prepend(self.folder)
+            patch.setenv("PYTHONPATH", str(self.folder))
+            for name in ("CI", "PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT"):
+                patch.delenv(name, raising=False)
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            ran = self.pytester.runpytest_inprocess(*arguments, plugins=[self.kept])
+        self.kept.restore()
+        return Result(int(ran.ret), unwrapped(f"{ran.stdout}\n{ran.stderr}"))
 
 
 def unwrapped(printed: str) -> str:
@@ -88,97 +103,29 @@ def unwrapped(printed: str) -> str:
     """
     before, heading, last = printed.partition("= qmodels: ")
     last, summary, after = last.partition("= short test summary")
-    for line in ESCAPE.sub("", last).splitlines()[1:-1]:
+    for line in last.splitlines()[1:-1]:
         is_pytests = line.startswith("! ")
         assert is_pytests or len(line) <= 100 or max(map(len, line.split())) > 80, line
     return before + heading + re.sub(r"\n {9}(?=\S)", " ", last) + summary + after
 
 
-@pytest.fixture(scope="session")
-def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of what the harness needs."""
-    folder = tmp_path_factory.mktemp("repository")
-    for name in ("qmodels", "benches"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "baselines").mkdir()
-    for path in (folder / "qmodels" / "variants").glob("*.py"):
-        if path.stem not in KEPT:
-            path.unlink()
-    plant(folder, PLAIN)
-    tolerances = folder / "qmodels" / "gate" / "tolerances.toml"
-    tolerances.write_text(adapt(tolerances.read_text()))
-    (folder / "short.py").write_text(SHORT)
-    for name in ("conftest.py", "pyproject.toml"):
-        shutil.copy(ROOT / name, folder)
-    return folder
+@pytest.fixture
+def repository(
+    kept: Kept, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> Repository:
+    """A user's repository without stored runs."""
+    return Repository(kept, pytester, monkeypatch)
 
 
-def adapt(tolerances: str) -> str:
-    """Tolerances for the variants of the copy, and for latencies of a few short processes."""
-    others = re.compile(r"^\[\w+\.variants\.(?!fp32\])[^[]*", re.MULTILINE)
-    text = others.sub("", tolerances)
-    for table, limits in (
-        ("latency_change", "tolerance = 1.0"),
-        ("latency_ratio", "tolerance = 1.0"),
-        ("probe_ratio.variants.fp32", "tolerance = 1.0"),
-        ("memory_bytes", "tolerance = 0.03\nother_host = 0.2"),
-    ):
-        of_table = re.compile(rf"(?<=^\[{re.escape(table)}\]\n)[^[]*", re.MULTILINE)
-        text, count = of_table.subn(f"{limits}\n\n", text)
-        assert count == 1
-    return text
-
-
-@pytest.fixture(scope="session")
-def run(repository: Path, cache: Path) -> Run:
-    """Run `pytest` there on the digits, with the variants and the plugin that a test plants."""
-
-    # Each run is a fresh process, forked from one that has imported torch and nothing of ours.
-    context = multiprocessing.get_context("forkserver")
-    torch_modules = ["torch._dynamo", "torch.ao.quantization", "torch.profiler"]
-    others = ["scipy.special", "sklearn.datasets", "pytest", "hypothesis"]
-    context.set_forkserver_preload([*torch_modules, *others])
-
-    def pytest_in_copy(
-        *arguments: str,
-        planted: str = PLAIN,
-        plugin: str = "",
-        terminal: bool = False,
-        **environment: str,
-    ) -> Result:
-        plant(repository, planted)
-        (repository / "own_plugin.py").write_text(plugin)
-        arguments = ("-p", "short", "-p", "own_plugin", *arguments)
-        printed = repository / "printed"
-        child = context.Process(
-            target=run_pytest,
-            args=(
-                repository,
-                ["--qmodels-dataset=digits", *arguments],
-                environment,
-                printed,
-                terminal,
-            ),
-        )
-        child.start()
-        child.join()
-        return Result(child.exitcode or 0, unwrapped(printed.read_text()))
-
-    return pytest_in_copy
-
-
-@pytest.fixture(scope="session")
-def baseline(repository: Path, run: Run, cache: Path) -> Path:
-    """The baseline that the first run stores. Each pytest-xdist worker has a copy."""
-    path = gate.baseline_path(
-        repository / "baselines", machine.machine_class(), "digits-resnet34-w8"
-    )
-    stored = cache / "harness-baseline"
-    with store.lock(stored):
-        if not stored.exists():
-            stored_run = run("benches", UPDATE)
-            assert stored_run.returncode == 0, stored_run.stdout
-            assert "baseline updated" in stored_run.stdout
-            shutil.copytree(path.parent, stored)
-    shutil.copytree(stored, path.parent, dirs_exist_ok=True)
-    return path
+@pytest.fixture
+def stored(repository: Repository, cache: Path) -> Repository:
+    """A user's repository with a stored run of its variants, made once for all tests."""
+    made = cache / "stored-run"
+    with store.lock(made):
+        if not made.exists():
+            result = repository.run(UPDATE)
+            assert result.status == 0, result.printed
+            assert "baseline updated" in result.printed
+            shutil.copytree(repository.baseline.parent, made)
+    shutil.copytree(made, repository.baseline.parent, dirs_exist_ok=True)
+    return repository

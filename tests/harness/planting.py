@@ -1,28 +1,19 @@
-"""A copy of the repository to run `pytest benches` in, and faults to plant there."""
+"""A user's repository with a variant of its own, and faults to plant in it."""
 
-import re
-import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from qmodels.gate.run import ranks_path, times_path
-from qmodels.system import machine
-
-ROOT = Path(__file__).parents[2]
-VARIANTS = "--qmodels-variants=fp32,planted"
 UPDATE = "--qmodels-update-baseline"
 SIZES = '"size_bytes": {"value": '
-ESCAPE = re.compile(r"\x1b\[[\d;?]*[A-Za-z]")  # of a terminal's colours and cursor
 
-# A copy of the repository has these variants, in a module as a user adds one.
 VARIANTS_FILE = """
 import os
 import torch
 from qmodels.backends.eager import Eager
 from qmodels.system.errors import Obstacle
-from qmodels.variants.registry import variant
+from qmodels.variants import variant
 
 
 class Planted(Eager):
@@ -30,19 +21,16 @@ class Planted(Eager):
 {methods}
 
 
+BACKEND = Planted()
+
+
 def unfit():
     return {obstacle}
-
-
-@variant(backend={reference}(), summary="the model itself")
-def fp32(model):
-    {quantize_reference}
-    return model
 """
-PLANTED_FUNCTION = """
+FUNCTION = """
 
-@variant(backend=Planted(), summary="the model itself, or a fault", unfit=unfit)
-def planted(model):
+@variant(backend=BACKEND, summary="the model itself, or a fault", unfit=unfit)
+def {name}(model):
     {quantize}
     return model
 """
@@ -52,32 +40,18 @@ def variants_file(
     methods: str = "",
     *,
     quantize: str = "pass",
-    quantize_reference: str = "pass",
-    reference: str = "Eager",
     obstacle: str = "None",
     names: Sequence[str] = ("planted",),
 ) -> str:
-    """A module with fp32 and other variants, which behave as fp32 does but for a fault.
+    """A module with variants that behave as fp32 does but for a fault.
 
     Args:
-        methods: of the backend of the others.
-        quantize, quantize_reference: the statement that each runs on its model.
-        reference: fp32's backend, ``Eager`` or ``Planted``.
-        obstacle: why the others can't run here, as an expression.
-        names: of the others.
+        methods: of their backend.
+        quantize: the statement that each runs on its model.
+        obstacle: why they can't run here, as an expression.
     """
-    parts = [
-        VARIANTS_FILE.format(
-            methods=methods,
-            obstacle=obstacle,
-            reference=reference,
-            quantize_reference=quantize_reference,
-        )
-    ]
-    for name in names:
-        parts.append(PLANTED_FUNCTION.replace("planted(model)", f"{name}(model)"))
-        parts[-1] = parts[-1].format(quantize=quantize)
-    return "".join(parts)
+    head = VARIANTS_FILE.format(methods=methods, obstacle=obstacle)
+    return head + "".join(FUNCTION.format(name=name, quantize=quantize) for name in names)
 
 
 def loading(body: str) -> str:
@@ -112,11 +86,10 @@ BROKEN_NUMBERS = variants_file(
 """
     )
 )
-SLOWER = loading("return lambda images: [forward(images) for _ in range(5)][-1]")
+SLOWER = variants_file(loading("return lambda images: [forward(images) for _ in range(5)][-1]"))
 DYING = variants_file(loading("os.abort()"))
 FAILING = "raise ValueError('no such axis')"
 UNBUILDABLE = variants_file(quantize=f"print('tried to build'); {FAILING}")
-UNBUILDABLE_FP32 = variants_file(quantize_reference=FAILING)
 # Each attempt to load is as the list says, then right.
 ATTEMPTS = """
     attempts = {attempts}
@@ -138,74 +111,46 @@ gated.STORED_PROCESSES = 2
 sequential.SCREEN = sequential.Stage(first=1, most=1, alpha=1 / 16)
 sequential.CONFIRM = sequential.Stage(first=1, most=1, alpha=1 / 32)
 """
+# For latencies of so few processes.
+TOLERANCES = """
+[latency_change]
+tolerance = 1.0
+[latency_ratio]
+tolerance = 1.0
+other_host = 1.0
+[probe_ratio.variants.fp32]
+tolerance = 1.0
+other_host = 1.0
+[memory_bytes]
+tolerance = 0.03
+other_host = 0.2
+"""
 
 
 @dataclass(frozen=True)
 class Result:
     """Exit status and everything printed of a pytest run."""
 
-    returncode: int
-    stdout: str
-
-
-Run = Callable[..., Result]
+    status: int
+    printed: str
 
 
 def assert_red(result: Result, *said: str) -> None:
     """The run failed, and said this."""
-    assert result.returncode == 1, result.stdout
+    assert result.status == 1, result.printed
     for line in said:
-        assert line in result.stdout, result.stdout
-    assert "Traceback" not in result.stdout
+        assert line in result.printed, result.printed
+    assert "Traceback" not in result.printed
 
 
-def plant(repository: Path, variants: str) -> None:
-    """Have a checkout of the copy's code define these variants."""
-    (repository / "qmodels" / "variants" / "planted.py").write_text(variants)
-
-
-def edit(path: Path, old: str, new: str) -> str:
-    """Replace a part of a file; returns what was there."""
+def edit(path: Path, old: str, new: str) -> None:
+    """Replace a part of a file."""
     whole = path.read_text()
     assert old in whole
     path.write_text(whole.replace(old, new))
-    return whole
 
 
-@contextmanager
-def edited(path: Path, old: str, new: str) -> Iterator[None]:
-    """Have a part of a file be another for a while."""
-    whole = edit(path, old, new)
-    try:
-        yield
-    finally:
-        path.write_text(whole)
-
-
-@contextmanager
-def kept(baseline: Path) -> Iterator[None]:
-    """Restore a baseline, and the files beside it, after a while."""
-    paths = (baseline, ranks_path(baseline), times_path(baseline))
-    files = {path: path.read_bytes() for path in paths}
-    try:
-        yield
-    finally:
-        for path, content in files.items():
-            path.write_bytes(content)
-
-
-@contextmanager
-def of_another_class(baseline: Path) -> Iterator[Path]:
-    """The stored run as if it had been made on the oldest class of this architecture."""
-    here = machine.machine_class()
-    folder = baseline.parents[1] / f"{here.rpartition('-')[0]}-baseline"
-    shutil.copytree(baseline.parent, folder)
-    shutil.move(baseline.parent, baseline.parents[1] / "hidden")
-    other = folder / baseline.name
-    other.write_text(other.read_text().replace(here, folder.name))
-    try:
-        yield other
-    finally:
-        shutil.rmtree(folder)
-        shutil.rmtree(baseline.parent, ignore_errors=True)  # what was stored meanwhile
-        shutil.move(baseline.parents[1] / "hidden", baseline.parent)
+def entries_of(record: dict[str, Any]) -> dict[str, Any]:
+    """The benchmarks of a stored run, by name."""
+    entries: dict[str, Any] = record["entries"]
+    return entries

@@ -1,4 +1,4 @@
-"""Runs against a base revision: latency in turn, other metrics against its own."""
+"""Runs against a base: latency in turn, other metrics against its own."""
 
 import shutil
 from pathlib import Path
@@ -7,6 +7,7 @@ from statistics import median
 import pytest
 
 from qmodels import cli, gate
+from tests.harness.conftest import Repository
 from tests.harness.planting import (
     FAILING,
     FATTER,
@@ -14,42 +15,46 @@ from tests.harness.planting import (
     PLAIN,
     SLOWER,
     UPDATE,
-    VARIANTS,
-    Run,
     assert_red,
     edit,
-    kept,
-    of_another_class,
-    plant,
     variants_file,
 )
+from tests.outside import install
+
+ROOT = Path(__file__).parents[2]
+# Modules that the base keeps of the package's variants: those of fp32 alone.
+KEPT = ("__init__", "artifact", "build_worker", "floating", "registry")
 
 
 @pytest.fixture
-def base(repository: Path, tmp_path: Path) -> Path:
-    """Another checkout of the copy, with the benches that these tests run."""
+def base(stored: Repository, tmp_path: Path) -> Path:
+    """Another checkout of qmodels with the same variant."""
     folder = tmp_path / "base"
-    plant(repository, PLAIN)
-    shutil.copytree(repository, folder)
-    for name in ("accuracy", "kernels", "memory"):
-        (folder / "benches" / f"bench_{name}.py").unlink()
+    package = [path for path in (ROOT / "qmodels").iterdir() if path.name != "variants"]
+    kept = [ROOT / "qmodels" / "variants" / f"{name}.py" for name in KEPT]
+    benches = [ROOT / "benches" / f"bench_{name}.py" for name in ("latency", "size")]
+    benches.append(ROOT / "benches" / "__init__.py")
+    for path in (ROOT / "conftest.py", ROOT / "pyproject.toml", *package, *kept, *benches):
+        linked = folder / path.relative_to(ROOT)
+        linked.parent.mkdir(parents=True, exist_ok=True)
+        linked.symlink_to("../benches" if path.name == "benches" else path)
+    # No two tests have the same base, so that none takes another's run from the cache.
+    (folder / "benches" / "test.txt").write_text(str(tmp_path))
+    shutil.copytree(stored.folder / "baselines", folder / "baselines")
+    install(folder, "planted", PLAIN)
     return folder
 
 
 def test_a_change_against_a_base_is_reported_as_one(
-    run: Run, baseline: Path, base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    stored: Repository, base: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """How it passes once it is accepted is shown by the workflow's steps."""
-    record = tmp_path / "run.json"
-    result = run(
-        *("benches/bench_size.py", VARIANTS, "--qmodels-base", str(base)),
-        f"--benchmark-json={record}",
-        planted=FATTER,
-        QMODELS_CACHE_DIR=str(tmp_path / "cache"),
-        CI="true",
-    )
+    record = stored.folder / "run.json"
+    stored.plant(FATTER)
+    given = ("-k", "size", f"--qmodels-base={base}", f"--benchmark-json={record}")
     line = "bench_size[planted] regressed: size_bytes"
-    assert_red(result, line, "base")
+    assert_red(stored.run(*given, CI="true"), line, "base")
+    capsys.readouterr()
     with pytest.raises(SystemExit, match="^1$"):
         cli.main(["report", str(record)])
     report = capsys.readouterr().out
@@ -59,74 +64,69 @@ def test_a_change_against_a_base_is_reported_as_one(
 
 
 def test_a_stored_loss_is_accepted_unless_the_stored_run_of_the_base_cannot_be_read(
-    run: Run, baseline: Path, base: Path
+    stored: Repository, base: Path
 ) -> None:
-    only = ("benches/bench_size.py", VARIANTS)
-    given = (*only, "--qmodels-base", str(base))
-    with kept(baseline):
-        stored = run(*only, UPDATE, planted=FATTER)
-        assert stored.returncode == 0, stored.stdout
-        accepted = run(*given, planted=FATTER)
-        of_a_later_format(base)
-        unreadable = run(*given, planted=FATTER)
-    assert accepted.returncode == 0, accepted.stdout
+    given = ("-k", "size", f"--qmodels-base={base}")
+    stored.plant(FATTER)
+    updated = stored.run("-k", "size", UPDATE)
+    assert updated.status == 0, updated.printed
+    accepted = stored.run(*given)
+    assert accepted.status == 0, accepted.printed
+    for path in (base / "baselines").glob("*/*-w8.json"):
+        edit(path, '"format": 3', '"format": 4')
+    unreadable = stored.run(*given)
     assert_red(unreadable, "bench_size[planted] regressed: size_bytes", "base")
 
 
-def of_a_later_format(checkout: Path) -> None:
-    """Have the stored runs of a checkout be of a format that this code does not read."""
-    for path in (checkout / "baselines").glob("*/*-w8.json"):
-        edit(path, '"format": 3', '"format": 4')
-
-
 def test_a_variant_that_the_base_has_and_this_code_has_not_fails(
-    run: Run, baseline: Path, repository: Path, tmp_path: Path
+    stored: Repository, base: Path
 ) -> None:
-    base = tmp_path / "base"
-    given = ("benches/bench_size.py", "--qmodels-base", str(base))
-    plant(repository, PLAIN)
-    with of_another_class(baseline) as other:
-        shutil.copytree(repository, base)
-        content = other.read_bytes()
-        other.unlink()
-        nothing_stored = run(*given, planted=GONE, CI="true")
-        other.write_bytes(content)
+    given = ("-k", "size[fp32]", f"--qmodels-base={base}")
+    shutil.rmtree(stored.baseline.parent)
+    stored.plant(GONE)
     line = "FAILED planted: the base has this variant, and this code has not"
-    assert_red(nothing_stored, line)
-    with kept(baseline):
-        stored = run("benches/bench_size.py", UPDATE, planted=GONE)
-        assert stored.returncode == 0, stored.stdout
-        accepted = run(*given, planted=GONE, CI="true")
-    assert accepted.returncode == 0, accepted.stdout
+    assert_red(stored.run(*given, variants=None, CI="true"), line)
+    # Stored runs of the base have it, and those of this code have not.
+    assert stored.run("-k", "size[fp32]", UPDATE, variants=None).status == 0
+    accepted = stored.run(*given, variants=None, CI="true")
+    assert accepted.status == 0, accepted.printed
 
 
 def test_what_the_base_does_not_know_or_failed_to_measure_is_new(
-    run: Run, baseline: Path, base: Path, tmp_path: Path
+    stored: Repository, base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plant(base, variants_file(quantize=FAILING))
-    newer = variants_file(names=("planted", "newer"))
-    given = ("benches/bench_size.py", VARIANTS + ",newer", "--qmodels-base", str(base))
-    result = run(*given, planted=newer, CI="true", QMODELS_CACHE_DIR=str(tmp_path / "cache"))
-    assert result.returncode == 0, result.stdout
-    assert "1 ok, 0 regressed, 0 improved, 0 undecided, 2 new" in result.stdout
-    assert not list((tmp_path / "cache" / "bases").glob("base-*")), "another time it may work"
-    assert "The base failed to measure it: planted can't be built (ValueError: no such axis" in (
-        result.stdout
-    )
+    monkeypatch.setenv("QMODELS_CACHE_DIR", str(stored.folder / "cache"))
+    (base / "planted.py").write_text(variants_file(quantize=FAILING))
+    stored.plant(variants_file(names=("planted", "newer")))
+    given = ("-k", "size", f"--qmodels-base={base}")
+    result = stored.run(*given, variants="fp32,planted,newer", CI="true")
+    assert result.status == 0, result.printed
+    assert "1 ok, 0 regressed, 0 improved, 0 undecided, 2 new" in result.printed
+    assert not list((stored.folder / "cache/bases").glob("base-*")), "another time it may work"
+    line = "The base failed to measure it: planted can't be built (ValueError: no such axis"
+    assert line in result.printed
 
 
-def test_latency_is_held_against_a_base_in_turn(run: Run, baseline: Path, base: Path) -> None:
-    given = ("--qmodels-base", str(base))  # a folder, which pytest looks into too
-    record = base.parent / "run.json"
-    chosen = (VARIANTS, "-k", "b8 or accuracy", f"--benchmark-json={record}")
-    result = run("benches", *chosen, *given, planted=variants_file(SLOWER))
+def test_a_base_that_pytest_takes_for_its_root_directory_is_one_line(
+    stored: Repository, base: Path
+) -> None:
+    result = stored.run("--qmodels-base", str(base))
+    assert result.status == pytest.ExitCode.USAGE_ERROR
+    assert f"pytest took it for its own folder too: write --qmodels-base={base}" in result.printed
+
+
+def test_latency_is_compared_with_a_base_in_turn(stored: Repository, base: Path) -> None:
+    record = stored.folder / "run.json"
+    stored.plant(SLOWER)
+    chosen = ("-k", "latency and b8 or accuracy", f"--benchmark-json={record}")
+    result = stored.run(*chosen, f"--qmodels-base={base}")
     assert_red(result, "bench_latency[planted-b8] regressed: latency_change")
-    assert "bench_latency[fp32-b8] regressed" not in result.stdout, "it was not slowed"
-    assert "x base" in result.stdout
-    assert "\nrecommended: planted, the fastest that loses" in result.stdout
-    assert "times the speed of fp32 with 8 images" in result.stdout
-    assert "\n  but    its latency is no less than that of fp32\n" in result.stdout
-    assert "not measured" not in result.stdout, "the benches of GPUs have no variant"
+    assert "bench_latency[fp32-b8] regressed" not in result.printed, "it was not slowed"
+    assert "x base" in result.printed
+    assert "\nrecommended: planted, the fastest that loses" in result.printed
+    assert "times the speed of fp32 with 8 images" in result.printed
+    assert "\n  but    its latency is no less than that of fp32\n" in result.printed
+    assert "not measured" not in result.printed, "the benches of GPUs have no variant"
     timed = {e.variant: e for e in gate.read_run(record).entries.values() if e.key.batch_size == 8}
     slowed = timed["planted"]
     assert median(slowed.details.base_seconds) < median(slowed.timing.stats["data"]) / 2

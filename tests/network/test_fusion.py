@@ -4,6 +4,7 @@ from torch import nn
 
 from qmodels.network import resnet
 from qmodels.network.fusion import fuse, fuse_for_training
+from qmodels.system import defaults
 from qmodels.system.errors import UserError
 
 
@@ -47,7 +48,7 @@ def test_what_should_vanish_does(architecture: str, batch_norms_left: int) -> No
     assert len(list(fused.parameters())) == len(list(model.parameters())) - folded
 
 
-@pytest.mark.parametrize("architecture", resnet.ARCHITECTURES)
+@pytest.mark.parametrize("architecture", defaults.ARCHITECTURES)
 def test_fused_and_unfused_classify_alike(architecture: str) -> None:
     model = randomize(resnet.build(architecture, 8, 10))
     x = resnet.random_images(4)
@@ -57,7 +58,7 @@ def test_fused_and_unfused_classify_alike(architecture: str) -> None:
     assert 0 < noise < 1e-4
 
 
-@pytest.mark.parametrize("architecture", resnet.ARCHITECTURES)
+@pytest.mark.parametrize("architecture", defaults.ARCHITECTURES)
 def test_fusing_twice_changes_nothing(architecture: str) -> None:
     once = fuse(randomize(resnet.build(architecture, 4, 10)))
     twice = fuse(once)
@@ -81,7 +82,7 @@ def test_training_mode_is_refused() -> None:
         fuse(resnet.build("resnet34", 4, 10).train())
 
 
-@pytest.mark.parametrize("architecture", resnet.ARCHITECTURES)
+@pytest.mark.parametrize("architecture", defaults.ARCHITECTURES)
 @pytest.mark.parametrize("training", [False, True])
 def test_fused_for_training_computes_the_same_with_batch_norms_alive(
     architecture: str, training: bool

@@ -6,6 +6,7 @@ from torch import nn
 
 from qmodels.network import resnet
 from qmodels.network.eager_quantization import FloatFunctional
+from qmodels.system import defaults
 from qmodels.system.errors import UserError
 
 
@@ -28,7 +29,7 @@ def test_preact_has_a_batch_norm_before_each_convolution_of_a_block_and_one_at_t
     assert count(model, FloatFunctional) == 16
 
 
-@pytest.mark.parametrize("architecture", resnet.ARCHITECTURES)
+@pytest.mark.parametrize("architecture", defaults.ARCHITECTURES)
 @pytest.mark.parametrize(("width", "classes", "size"), [(4, 3, 32), (5, 100, 32), (8, 10, 16)])
 def test_any_width_and_number_of_classes(
     architecture: str, width: int, classes: int, size: int
@@ -37,7 +38,7 @@ def test_any_width_and_number_of_classes(
     assert model(torch.zeros(2, 3, size, size)).shape == (2, classes)
 
 
-@pytest.mark.parametrize("architecture", resnet.ARCHITECTURES)
+@pytest.mark.parametrize("architecture", defaults.ARCHITECTURES)
 def test_every_module_that_computes_is_used_once(architecture: str) -> None:
     """Eager quantization keeps one scale a module, so that a shared one would mix two ranges."""
     model = resnet.build(architecture, 4, 3).eval()
@@ -51,7 +52,7 @@ def test_every_module_that_computes_is_used_once(architecture: str) -> None:
     assert set(calls.values()) == {1}
 
 
-@pytest.mark.parametrize("architecture", resnet.ARCHITECTURES)
+@pytest.mark.parametrize("architecture", defaults.ARCHITECTURES)
 def test_a_block_whose_branch_is_zero_is_its_shortcut(architecture: str) -> None:
     model = resnet.build(architecture, 4, 3).eval()
     block: Any = model.get_submodule("stages.0.1")

@@ -10,6 +10,7 @@ from qmodels.data import Dataset
 from qmodels.measure import memory
 from qmodels.network import eager_quantization, evaluation, resnet
 from qmodels.quantize import fake_quantize
+from qmodels.system import defaults
 from qmodels.training import checkpoints, loop, on_demand
 from qmodels.training.checkpoints import Checkpoint
 from qmodels.training.gradients import Accumulator
@@ -30,7 +31,7 @@ def sqnr(signal: Tensor, other: Tensor) -> float:
     return float(10 * torch.log10(signal.square().sum() / (signal - other).square().sum()))
 
 
-@pytest.mark.parametrize("architecture", resnet.ARCHITECTURES)
+@pytest.mark.parametrize("architecture", defaults.ARCHITECTURES)
 def test_weights_activations_and_residual_sums_are_fake_quantized(architecture: str) -> None:
     model = fake_quantize.prepare(resnet.build(architecture, 4, 10))
     convolutions = [m for m in model.modules() if isinstance(m, nn.Conv2d)]

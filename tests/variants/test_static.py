@@ -13,6 +13,7 @@ from qmodels.data import Dataset
 from qmodels.measure import memory
 from qmodels.network import resnet
 from qmodels.quantize import fake_quantize
+from qmodels.system import defaults
 from qmodels.training import checkpoints, on_demand
 from qmodels.training.checkpoints import Checkpoint
 from qmodels.variants import Artifact, static
@@ -105,7 +106,7 @@ def test_weights_get_seven_bits_where_the_engine_saturates(
     )
 
 
-@pytest.mark.parametrize("architecture", resnet.ARCHITECTURES)
+@pytest.mark.parametrize("architecture", defaults.ARCHITECTURES)
 def test_both_architectures_quantize_statically(architecture: str) -> None:
     torch.manual_seed(0)
     model = resnet.build(architecture, 8, 10).eval()

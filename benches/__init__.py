@@ -1,0 +1,1 @@
+"""A module of benches for each group of metrics."""

@@ -1,0 +1,72 @@
+"""The lines that say what a run measures, before it does."""
+
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from qmodels import gate, report, variants
+from qmodels.harness.settings import Settings
+from qmodels.system import machine
+
+
+def header(settings: Settings) -> list[str]:
+    """What is measured, and what it is compared with, in lines."""
+    weights = settings.checkpoint
+    lines = [
+        f"qmodels: {settings.dataset}, {settings.architecture} width {settings.width}, "
+        f"{machine.machine_class()}, {settings.threads} thread{'s'[: settings.threads > 1]}",
+        f"checkpoint: {weights.path.stem}, top-1 {weights.top1:.2f} %"
+        if weights
+        else "checkpoint: none yet, will be trained",
+        *compared_with(settings),
+    ]
+    return report.wrap(lines).splitlines()
+
+
+def compared_with(settings: Settings) -> list[str]:
+    """What this run is compared with, in lines."""
+    baseline = settings.baseline
+    if settings.update_baseline:
+        path = gate.shown(settings.baseline_path)
+        return [f"baseline: this run will be stored as {path}, and compared with nothing"]
+    if settings.base:
+        return [f"baseline: measured on this machine with the code in {settings.base.root}"]
+    if baseline is None:
+        return [f"baseline: none: no stored run of these weights fits {machine.machine_class()}"]
+    here = machine.machine_class()
+    files = dict.fromkeys(str(entry.file) for entry in baseline.entries.values())
+    nearest = "" if here not in baseline.partial_for else ", the nearest machine class"
+    lines = [f"baseline: {file}{nearest * (here not in Path(file).parts)}" for file in files]
+    known = variants.all_variants()
+    pairs: list[tuple[gate.Entry, gate.Entry]] = []
+    for variant in (known[name] for name in settings.variants):
+        stored = [entry for entry in baseline.entries.values() if entry.variant == variant.name]
+        with suppress(Exception):  # whatever another package's backend raises, its bench reports
+            if stored and variant.obstacle() is None:
+                pairs += [(as_measured_here(variant, entry, settings), entry) for entry in stored]
+    return lines + gate.coverage(pairs, settings.tolerances).lines()
+
+
+def as_measured_here(
+    variant: variants.Variant, stored: gate.Entry, settings: Settings
+) -> gate.Entry:
+    """The entry that this run will compare with a stored one, but for what it measures."""
+    threads = stored.conditions["threads"]
+    return replace(
+        stored,
+        machine_class=variant.backend.machine_class(),
+        conditions={
+            **stored.conditions,
+            "engine": variant.engine,
+            "runtime": variant.runtime(),
+            "threads": threads if threads in ("all", 0) else settings.threads,
+        },
+        provenance=replace(
+            stored.provenance,
+            versions=machine.versions(),
+            host=machine.host(),
+            processor=machine.processor(),
+        ),
+        kernel_library=variant.backend.kernel_library_here(),
+        int8_saturates=variant.probe().saturates,
+    )

@@ -1,0 +1,88 @@
+"""Put a run on record: its file of ``--benchmark-json``, or the baseline."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytest_benchmark.utils import safe_dumps
+
+from qmodels import gate, report, variants
+from qmodels.gate.run import SECTION
+from qmodels.harness.results import Results
+from qmodels.harness.settings import Settings
+from qmodels.system import store
+from qmodels.system.errors import UserError
+
+
+def save_record(session: pytest.Session, results: Results, record: Mapping[str, Any]) -> None:
+    """Write the record to a temporary name and rename it; a failure fails the session in a line."""
+    path = Path(session.config.option.benchmark_json)
+    try:
+        store.write_text(path, safe_dumps(record, indent=4))  # type: ignore[no-untyped-call]
+        results.notes.append(f"run record: {gate.shown(path)}")
+    except UserError as error:
+        results.notes.append(f"FAILED {error}")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def write_record(session: pytest.Session, results: Results) -> None:
+    """Write the record where pytest-benchmark writes none, as it timed no benchmark."""
+    plugin = session.config._benchmarksession  # type: ignore[attr-defined]
+    path = session.config.option.benchmark_json
+    if not path or plugin.benchmarks or not (results.measured or results.failures):
+        return
+    record = {
+        "machine_info": plugin.get_machine_info(),
+        "commit_info": commit_info(session),
+        "benchmarks": [as_benchmark(entry) for entry in results.measured.values()],
+        SECTION: results.as_record(),
+    }
+    save_record(session, results, record)
+
+
+def as_benchmark(entry: gate.Entry) -> dict[str, Any]:
+    """A benchmark without times, as pytest-benchmark writes it."""
+    return {"fullname": entry.nodeid, "name": entry.name, "extra_info": entry.as_extra_info()}
+
+
+def commit_info(session: pytest.Session) -> Any:
+    """What pytest-benchmark says of the commit."""
+    hook = session.config.hook
+    return hook.pytest_benchmark_generate_commit_info(config=session.config)
+
+
+def update_baseline(
+    session: pytest.Session, settings: Settings, results: Results, *, passed: bool, whole: bool
+) -> list[str]:
+    """Store the run, and say what was written or why nothing was.
+
+    Args:
+        whole: whether the command line left out no bench.
+    """
+    stored = gate.shown(settings.baseline_path)
+    if not passed:
+        return [f"baseline not updated: this run failed; {stored} is as it was"]
+    if not results.measured:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        return [f"baseline not updated: nothing was measured; {stored} is as it was"]
+    plugin = session.config._benchmarksession  # type: ignore[attr-defined]
+    record = session.config.hook.pytest_benchmark_generate_json(
+        config=session.config,
+        benchmarks=[made for made in plugin.benchmarks if made.fullname in results.measured],
+        include_data=False,
+        machine_info=plugin.get_machine_info(),
+        commit_info=commit_info(session),
+    )
+    try:
+        files = gate.accept(
+            settings.baselines,
+            replace(gate.Run.from_record(record), skipped=results.run.skipped),
+            variants=variants.all_variants(),
+            whole=whole,
+        )
+    except UserError as error:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        return [f"baseline not updated: {error}"]
+    return [line for file in files for line in report.describe_accepted(file)]
