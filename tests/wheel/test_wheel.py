@@ -1,0 +1,109 @@
+"""The wheel, in an environment without a checkout: `tox run -e wheel`. Two minutes."""
+
+import json
+import os
+import subprocess
+import sys
+from importlib.metadata import files, requires
+from pathlib import Path
+
+import pytest
+
+import qmodels
+
+CHECKOUT = Path(__file__).parents[2]
+INSTALLED = CHECKOUT not in Path(qmodels.__file__).parents or ".tox" in Path(qmodels.__file__).parts
+pytestmark = pytest.mark.skipif(not INSTALLED, reason="of the wheel: tox run -e wheel")
+MOST_BYTES = 30e6
+DIGITS = ("--qmodels-dataset=digits", "--qmodels-variants=fp32,static-int8,qat-int8")
+
+
+def run(folder: Path, *command: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command of the environment in a folder."""
+    inherited = {name: value for name, value in os.environ.items() if name != "CI"}
+    return subprocess.run(
+        [str(Path(sys.executable).with_name(command[0])), *command[1:]],
+        cwd=folder,
+        env={**inherited, "QMODELS_CACHE_DIR": str(folder.parent / "cache"), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def benches(folder: Path, *options: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """Run the packaged benches in a folder."""
+    return run(folder, "pytest", "--pyargs", "qmodels.benches", *options, **environment)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty folder that the tests of this module share."""
+    return tmp_path_factory.mktemp("wheel") / "empty"
+
+
+def test_it_holds_what_runs_need_and_no_more(folder: Path) -> None:
+    installed = {str(path): path for path in files("pytest-qmodels") or ()}
+    size = Path(os.environ["TOX_PACKAGE"].partition(os.pathsep)[0]).stat().st_size
+    print(f"\n{size / 1e6:.1f} MB, {len(installed)} files")
+    assert size <= MOST_BYTES
+    for needed in (
+        "qmodels/benches/bench_accuracy.py",
+        "qmodels/gate/tolerances.toml",
+        "qmodels/data/cifar100_files/test.webp",
+        "qmodels/data/digits_files/digits.png",
+        "qmodels/training/checkpoint_files/index.json",
+    ):
+        assert needed in installed
+    weights = sorted(name for name in installed if name.endswith(".safetensors"))
+    assert [Path(name).name.split("-s0")[0] for name in weights] == [
+        "cifar100-resnet34-w16-compact-cpu",
+        "cifar100-resnet34-w16-compact-cpu",
+        "digits-resnet34-w8-digits",
+        "digits-resnet34-w8-digits",
+    ]
+    assert not [name for name in installed if name.startswith(("benches", "tests", "docs"))]
+
+
+def test_it_requires_no_package_that_only_tests_use() -> None:
+    required = " ".join(line for line in requires("pytest-qmodels") or () if "extra ==" not in line)
+    assert "torch>=" in required
+    for unneeded in ("hypothesis", "scikit", "xdist"):
+        assert unneeded not in required
+
+
+def test_a_run_is_stored_compared_and_red_after_a_fault(folder: Path) -> None:
+    folder.mkdir()
+    some = (*DIGITS, "-k", "not b8")
+    stored = benches(folder, *some, "--qmodels-update-baseline")
+    assert stored.returncode == 0, stored.stdout + stored.stderr
+    assert "baseline updated" in stored.stdout
+    record = folder / "run.json"
+    options = ("-k", "not latency", f"--benchmark-json={record}")
+    again = benches(folder, *DIGITS, *options, CI="true")
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "0 regressed" in again.stdout
+    report = run(folder, "qmodels", "report", str(record))
+    assert report.returncode == 0, report.stdout + report.stderr
+    assert "| static-int8 " in report.stdout
+    (baseline,) = folder.glob("baselines/*/digits-resnet34-w8.json")
+    content = json.loads(baseline.read_text())
+    content["entries"]["bench_size[static-int8]"]["size_bytes"]["value"] /= 2
+    baseline.write_text(json.dumps(content))
+    red = benches(folder, *DIGITS, "-k", "size")
+    assert red.returncode == 1
+    assert "bench_size[static-int8] regressed: size_bytes" in red.stdout
+
+
+def test_cifar100_and_its_checkpoint_come_along(tmp_path: Path) -> None:
+    result = benches(tmp_path, "-k", "accuracy[fp32]")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "checkpoint: cifar100-resnet34-w16-compact-cpu-s0, top-1 71.57 %" in result.stdout
+    (row,) = [line for line in result.stdout.splitlines() if line.startswith("fp32 ")]
+    assert row.split()[2] == "71.57"
+
+
+def test_the_command_line_works(tmp_path: Path) -> None:
+    for command in ("doctor", "variants", "layers fp32 --dataset digits --images 20"):
+        result = run(tmp_path, "qmodels", *command.split())
+        assert result.returncode == 0, result.stdout + result.stderr
