@@ -86,7 +86,7 @@ BROKEN_NUMBERS = variants_file(
 """
     )
 )
-SLOWER = variants_file(loading("return lambda images: [forward(images) for _ in range(5)][-1]"))
+SLOWER = variants_file(loading("return lambda images: [forward(images) for _ in range(3)][-1]"))
 DYING = variants_file(loading("os.abort()"))
 FAILING = "raise ValueError('no such axis')"
 UNBUILDABLE = variants_file(quantize=f"print('tried to build'); {FAILING}")
