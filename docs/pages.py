@@ -108,7 +108,7 @@ def copy_repository(folder: Path) -> None:
         target = folder / file
         target.parent.mkdir(parents=True, exist_ok=True)
         if (ROOT / file).exists():
-            shutil.copy2(ROOT / file, target)
+            shutil.copy2(ROOT / file, target, follow_symlinks=False)
     tools = folder / ".tox" / "benches"
     tools.mkdir(parents=True)
     (tools / "bin").symlink_to(Path(sys.executable).parent)
