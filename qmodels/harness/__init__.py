@@ -1,4 +1,4 @@
-"""The plugin of pytest: options, fixtures, the record of each benchmark, and the verdict."""
+"""The pytest plugin: options, fixtures, the record of each benchmark, and the verdict."""
 
 from qmodels.harness.fixtures import (
     qmodels_artifact,

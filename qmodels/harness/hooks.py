@@ -1,4 +1,4 @@
-"""The harness of a session that has benches: what pytest tells it, and what it does then.
+"""The hooks of a session that has benches, in one object.
 
 Other tests of the session are none of its business.
 """
@@ -63,7 +63,7 @@ class Harness:
             return Latencies(self.session, entries).measure()
 
     def chosen(self, processor: str | None) -> list[str]:
-        """The variants to measure, of those that a processor executes."""
+        """The variants to measure that a processor executes; all of them for None."""
         return [
             name
             for name in self.settings.variants

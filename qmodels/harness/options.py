@@ -1,4 +1,4 @@
-"""The options of pytest that say what to measure. Importing this takes no time."""
+"""Command-line options: what to measure, and how it is judged. Importing this takes no time."""
 
 import os
 

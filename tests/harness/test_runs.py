@@ -1,4 +1,4 @@
-"""Runs of the packaged benches as users see them: green ones, reports, and options of pytest."""
+"""Runs of the packaged benches as users see them: green ones, reports, and pytest's options."""
 
 import json
 import re
