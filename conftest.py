@@ -14,3 +14,8 @@ if not IMPORTED.samefile(HERE):
     raise pytest.UsageError(
         f"qmodels is that of {IMPORTED}, and not of {HERE}: install this one, or set PYTHONPATH=."
     )
+if not (HERE / "qmodels" / "benches").is_dir():
+    raise pytest.UsageError(
+        f"{HERE / 'qmodels' / 'benches'} is no link to benches/: check it out again after "
+        "`git config core.symlinks true`"
+    )

@@ -55,7 +55,7 @@ class Run:
 
     @staticmethod
     def from_record(record: Mapping[str, Any], *, file: str | None = None) -> "Run":
-        """Read pytest-benchmark's JSON with qmodels' metrics.
+        """Read pytest-benchmark's JSON with qmodels' metrics; other tests' benchmarks are left out.
 
         Args:
             file: the path of the record, as people type it.
@@ -64,7 +64,10 @@ class Run:
             UserError: the record is malformed.
         """
         with damage_as_error(file):
-            entries = [entry(benchmark, file=file) for benchmark in record["benchmarks"]]
+            benchmarks = record["benchmarks"]
+            if SECTION in record:
+                benchmarks = [timed for timed in benchmarks if not is_foreign(timed)]
+            entries = [entry(benchmark, file=file) for benchmark in benchmarks]
             run = Run(record.get("machine_info", {}).get("machine_class"), by_key(entries))
             if SECTION not in record:
                 return run
@@ -119,6 +122,11 @@ class Run:
                 bool(record.get("partial")),
                 skipped=names_by_reason(record),
             )
+
+
+def is_foreign(benchmark: Mapping[str, Any]) -> bool:
+    """Whether a benchmark of a session is that of another test, without anything of qmodels."""
+    return {"network", "variant", "metrics"}.isdisjoint(benchmark["extra_info"])
 
 
 def names_by_reason(record: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:

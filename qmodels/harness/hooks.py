@@ -1,6 +1,6 @@
 """The hooks of a session that has benches, in one object.
 
-Other tests of the session are none of its business.
+Tests that ask for none of the fixtures are left alone.
 """
 
 import warnings

@@ -38,11 +38,11 @@ class Collected:
         session: pytest.Session,
     ) -> "Collected":
         """What became of all benches that there are."""
-        some = [bench for bench in benches if bench in chosen]
-        files = {bench.path for bench in some}
+        run = [bench for bench in benches if bench in chosen]
+        files = {bench.path for bench in run}
         return cls(
             root=session.config.rootpath.resolve(),
-            functions=frozenset(bench.originalname for bench in some),
+            functions=frozenset(bench.originalname for bench in run),
             files=frozenset(file.resolve() for file in files),
             folders=frozenset(
                 file.parent.resolve()
@@ -58,10 +58,10 @@ class Collected:
         return not self.left_out and all(file.parent in self.folders for file in self.files)
 
     def lacks(self, entry: gate.Entry) -> bool:
-        """Whether the bench of a stored entry should be among those that were chosen.
+        """Whether this run should have the bench of a stored entry.
 
-        It should where others of its function or of its file were, and where its file is gone from
-        a folder that was collected.
+        A run should have all benches of its functions and of its files, but for those that were
+        not chosen. Of a folder that was collected, it should have all files.
         """
         if entry.name in self.left_out:
             return False

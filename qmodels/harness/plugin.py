@@ -1,7 +1,7 @@
 """What pytest calls in every session: options, and the start of the harness at the first bench.
 
-A bench is a function that asks for one of the fixtures here. Where pytest collects none, none of
-qmodels but this package is imported.
+A bench is a function that asks for one of the fixtures here. Before the first bench, nothing is
+imported that takes time.
 """
 
 from collections.abc import Generator
@@ -116,12 +116,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_pycollect_makeitem(collector: pytest.Collector) -> Generator[None, Any, Any]:
     """Show the harness every bench that there is; the command line may choose some of them."""
-    made = yield
-    if isinstance(made, list) and made and is_bench(made[0]):
+    items = yield
+    if isinstance(items, list) and items and is_bench(items[0]):
         harness = start(collector.config)
         if not isinstance(harness, UserError):
-            harness.benches += made
-    return made
+            harness.benches += items
+    return items
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -70,7 +70,7 @@ def update_baseline(
     plugin = session.config._benchmarksession  # type: ignore[attr-defined]
     record = session.config.hook.pytest_benchmark_generate_json(
         config=session.config,
-        benchmarks=[made for made in plugin.benchmarks if made.fullname in results.measured],
+        benchmarks=[timed for timed in plugin.benchmarks if timed.fullname in results.measured],
         include_data=False,
         machine_info=plugin.get_machine_info(),
         commit_info=commit_info(session),

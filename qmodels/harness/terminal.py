@@ -26,7 +26,7 @@ def is_alone_in_terminal(config: pytest.Config) -> bool:
 
 
 class Line:
-    """The progress of a run, in place of pytest's dots.
+    """The progress line, which replaces the dots that pytest prints.
 
     Attributes:
         live: what moves; None before the first bench and after the last.

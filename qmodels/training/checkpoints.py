@@ -231,7 +231,10 @@ def load_model(checkpoint: Checkpoint) -> nn.Module:
     Raises:
         UserError: the file is missing, or is not the one that the index describes.
     """
-    remedy = "restore it from git or delete it, with its record in index.json, and train again"
+    remedy = (
+        "restore it from git, install qmodels again, or delete it, with its record in index.json, "
+        "and train again"
+    )
     if not checkpoint.path.exists():
         raise UserError(f"checkpoint {checkpoint.path} is missing: {remedy}")
     if store.digest_file(checkpoint.path) != checkpoint.sha256:

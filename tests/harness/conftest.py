@@ -120,12 +120,12 @@ def repository(
 @pytest.fixture
 def stored(repository: Repository, cache: Path) -> Repository:
     """A user's repository with a stored run of its variants, made once for all tests."""
-    made = cache / "stored-run"
-    with store.lock(made):
-        if not made.exists():
+    shared = cache / "stored-run"
+    with store.lock(shared):
+        if not shared.exists():
             result = repository.run(UPDATE)
             assert result.status == 0, result.printed
             assert "baseline updated" in result.printed
-            shutil.copytree(repository.baseline.parent, made)
-    shutil.copytree(made, repository.baseline.parent, dirs_exist_ok=True)
+            shutil.copytree(repository.baseline.parent, shared)
+    shutil.copytree(shared, repository.baseline.parent, dirs_exist_ok=True)
     return repository

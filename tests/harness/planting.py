@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 UPDATE = "--qmodels-update-baseline"
 SIZES = '"size_bytes": {"value": '
@@ -148,9 +147,3 @@ def edit(path: Path, old: str, new: str) -> None:
     whole = path.read_text()
     assert old in whole
     path.write_text(whole.replace(old, new))
-
-
-def entries_of(record: dict[str, Any]) -> dict[str, Any]:
-    """The benchmarks of a stored run, by name."""
-    entries: dict[str, Any] = record["entries"]
-    return entries

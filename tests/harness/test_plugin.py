@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from qmodels import gate
 from tests.harness.conftest import Repository
 from tests.harness.planting import UPDATE, assert_red, edit
 from tests.outside import RUNTIME, install
@@ -58,6 +59,7 @@ def test_tests_beside_benches_are_left_alone(stored: Repository) -> None:
         assert group in result.printed
     names = [timed["name"] for timed in json.loads(record.read_text())["benchmarks"]]
     assert sorted(names) == ["bench_size[fp32]", "bench_size[planted]", "test_unrelated"]
+    assert [key.variant for key in gate.read_run(record).entries] == ["fp32", "planted"]
     deselected = stored.run(".", "-k", "unrelated and not user_error", CI="true")
     assert deselected.status == 0, deselected.printed
     assert "no bench was measured" not in deselected.printed
