@@ -31,8 +31,12 @@ def run(folder: Path, *command: str, **environment: str) -> "subprocess.Complete
 
 
 def benches(folder: Path, *options: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-    """Run the packaged benches in a folder."""
-    return run(folder, "pytest", "--pyargs", "qmodels.benches", *options, **environment)
+    """Run the packaged benches in a folder.
+
+    The environment lies in the checkout, whose ``conftest.py`` pytest would load.
+    """
+    command = ("pytest", "--noconftest", "--pyargs", "qmodels.benches")
+    return run(folder, *command, *options, **environment)
 
 
 @pytest.fixture(scope="module")
