@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -82,18 +81,23 @@ class Worker:
         """
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        alarm = threading.Timer(limit, self.end)
-        alarm.start()
-        started = time.monotonic()
+        expired = threading.Event()
+
+        def expire() -> None:
+            expired.set()
+            self.end()
+
+        alarm = threading.Timer(limit, expire)
+        alarm.daemon = True  # an interrupt before the ``finally`` must not keep this process
         answer = ""
         try:
+            alarm.start()
             self.process.stdin.write(json.dumps(payload) + "\n")
             self.process.stdin.flush()
             answer = self.process.stdout.readline()
             return json.loads(answer)
         except (ValueError, BrokenPipeError):
-            late = time.monotonic() - started >= limit
-            reason = no_answer(limit) if late else self.failure(answer)
+            reason = no_answer(limit) if expired.is_set() else self.failure(answer)
             raise WorkerError(f"{self.command} failed in {self.checkout.root}", reason) from None
         finally:
             alarm.cancel()
