@@ -123,11 +123,12 @@ def test_frozen_ranges_do_not_follow_what_passes_and_others_do(
         assert not torch.equal(ranges(), first)
 
 
-@pytest.mark.parametrize(("batch", "limit"), [(32, 2e9), (128, 8e9)])
-def test_a_step_at_the_studys_width_fits_many_times_into_its_sixteen_gigabytes(
-    batch: int, limit: float
-) -> None:
-    """Weights, gradients and momentum in it; ranges frozen, when the whole batch passes at once."""
+def test_a_step_at_the_studys_width_fits_many_times_into_its_sixteen_gigabytes() -> None:
+    """Weights, gradients and momentum in it; ranges frozen, when the whole batch passes at once.
+
+    A quarter of the study's batch, which takes a quarter of the memory for activations.
+    """
+    batch = 32
     recipe = FINE_TUNING["fine-tune"]
     images = resnet.random_images(batch)
     with memory.allocation_profiler() as profiler:
@@ -147,7 +148,7 @@ def test_a_step_at_the_studys_width_fits_many_times_into_its_sixteen_gigabytes(
     _, peak = memory.totals(profiler)
     print(f"peak of a step at width 64, batch {batch}: {peak / 1e9:.2f} GB")
     parameters = 21_328_292
-    assert 4 * 3 * parameters < peak < limit
+    assert 4 * 3 * parameters < peak < 2e9
 
 
 def test_weights_stored_as_levels_compute_the_same(tuned: nn.Module, digits: Dataset) -> None:
