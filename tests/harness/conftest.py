@@ -20,13 +20,14 @@ NETWORK = "digits-resnet34-w8"
 class Kept:
     """A plugin that keeps what runs import: pytester drops it, and torch can be loaded once."""
 
-    def __init__(self) -> None:
+    def __init__(self, temporary: Path) -> None:
+        self.temporary = temporary
         self.modules: dict[str, ModuleType] = {}
 
-    def pytest_unconfigure(self, config: pytest.Config) -> None:
-        """Note what a run leaves, but for the code of its repository and qmodels."""
+    def pytest_unconfigure(self) -> None:
+        """Note what a run leaves, but for the code of repositories and qmodels."""
         for name, module in sys.modules.items():
-            own = config.rootpath in Path(getattr(module, "__file__", None) or "/").parents
+            own = self.temporary in Path(getattr(module, "__file__", None) or "/").parents
             if not own and name.partition(".")[0] != "qmodels":
                 self.modules[name] = module
 
@@ -36,9 +37,9 @@ class Kept:
 
 
 @pytest.fixture
-def kept() -> Iterator[Kept]:
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
     """What runs import; it ends after pytester, where a fixture asks for it first."""
-    modules = Kept()
+    modules = Kept(tmp_path_factory.getbasetemp())
     yield modules
     modules.restore()
 
