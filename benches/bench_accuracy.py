@@ -6,7 +6,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from qmodels.harness.records import Record
 from qmodels.harness.session import BenchSession
 from qmodels.measure import accuracy
-from qmodels.network.evaluation import EVALUATION_BATCH, not_finite, predict, ranks
+from qmodels.network.evaluation import not_finite, ranks
 from qmodels.variants import Artifact, Variant
 
 
@@ -19,21 +19,22 @@ def bench_accuracy(
     qmodels_record: Record,
 ) -> None:
     """top1, top5_error, top1_drop; against fp32 without labels, sqnr_db and top1_agreement."""
-    forward, images = qmodels_artifact.load(), qmodels_session.images
+    session = qmodels_session
     logits = benchmark.pedantic(  # type: ignore[no-untyped-call]
-        predict, args=(forward, qmodels_session.dataset, images.images)
+        session.predict, args=(qmodels_artifact.load(),)
     )
     broken = not_finite(logits)
     if broken:
         pytest.fail(f"{qmodels_variant.name}: {broken}", pytrace=False)
-    reference = qmodels_session.reference_logits(qmodels_variant, logits)
-    metrics = accuracy.metrics(logits, reference, images)
+    reference = session.reference_logits(qmodels_variant, logits)
+    labels = session.network.labels[session.evaluated]
+    metrics = accuracy.metrics(logits, reference, labels)
     if qmodels_variant.name != "fp32":
         metrics |= accuracy.fidelity(logits, reference)
     qmodels_record(
         metrics,
-        batch_size=EVALUATION_BATCH,
+        batch_size=session.batch_size,
         threads="all",
-        images=len(images),
-        ranks=(images, ranks(logits, images.labels)),
+        images=len(labels),
+        ranks=ranks(logits, labels),
     )

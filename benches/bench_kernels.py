@@ -14,7 +14,6 @@ from qmodels.harness.records import Record
 from qmodels.harness.session import BenchSession
 from qmodels.measure import kernels, layers, timing
 from qmodels.variants import Artifact, Variant
-from qmodels.variants.build_worker import reference_images
 
 
 @pytest.mark.benchmark(group="kernels")
@@ -27,7 +26,7 @@ def bench_kernels(
 ) -> None:
     """int8_mac_fraction, runtime_sqnr_db; fails where a variant is not what it claims to be."""
     threads = qmodels_session.settings.threads
-    images = reference_images(qmodels_session.dataset)
+    images = qmodels_session.network.reference_images
     with timing.timing_environment(threads):
         forward = qmodels_artifact.load()
         ran = qmodels_variant.backend.kernels(

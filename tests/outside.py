@@ -1,14 +1,12 @@
 """What other packages bring: a backend with a variant in one file, and a network."""
 
 import textwrap
-from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from qmodels.data import Dataset, Split
-from qmodels.network import Call, Network
+from qmodels.network import Network, open_network
 
 # A runtime of its own, asked and built in processes of their own, as those that are not torch's.
 RUNTIME = """
@@ -78,15 +76,11 @@ class Sides(nn.Module):
         return logits
 
 
-def structure() -> Sides:
-    return Sides().eval()
-
-
 def trained() -> Sides:
     """Weights that need no training, always the same: each half's brightness is one logit."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = structure()
+        model = Sides().eval()
     with torch.no_grad():
         model.get_parameter("features.0.weight").abs_()
         model.classify.weight.zero_()
@@ -95,32 +89,22 @@ def trained() -> Sides:
     return model.requires_grad_(False)
 
 
-def images(count: int) -> Split:
+def images(count: int) -> tuple[Tensor, Tensor]:
     """Noise (count, 1, 20, 24), brighter on the left of class 0, on the right of class 1."""
     generator = torch.Generator().manual_seed(count)
     pixels = torch.randint(0, 128, (count, 1, 20, 24), generator=generator)
     labels = torch.arange(count) % 2
     pixels[labels == 0, :, :, :12] += 60
     pixels[labels == 1, :, :, 12:] += 60
-    return Split(pixels.to(torch.uint8), labels)
+    return (pixels / 255 - 0.37) / 0.2, labels
 
 
 def network() -> Network:
-    dataset = Dataset(
-        name="sides",
-        classes=2,
-        test=images(120),
-        calibration=images(60),
-        load_train=lambda: images(60),
-        mean=(0.37,),
-        std=(0.2,),
-        hflip=False,
-    )
     return Network(
-        name="sides",
-        sha256="0" * 64,
-        dataset=dataset,
-        load=partial(trained),
-        structure=Call(f"{__name__}:structure", {}),
-        reopen=Call(f"{__name__}:network", {}),
+        name="sides", module=trained, calibration=lambda: images(60)[0], test=lambda: images(120)
     )
+
+
+def opened() -> Network:
+    """As each process opens it."""
+    return open_network(f"{__name__}:network")

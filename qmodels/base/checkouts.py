@@ -7,22 +7,25 @@ import io
 import sys
 import tarfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
 from qmodels.gate import Run, read_run
+from qmodels.network import Network
 from qmodels.system import repository, store
 from qmodels.system.errors import UserError
 from qmodels.system.protocol import PROTOCOL, Hello, connect
 from qmodels.system.repository import GitError
 from qmodels.system.worker import THIS_CHECKOUT, Checkout
-from qmodels.training.checkpoints import Checkpoint
 
 # What a revision's benches need, and its stored runs.
 PARTS = ("qmodels", "benches", "conftest.py", "pyproject.toml", "baselines")
 # What deterministic metrics come from.
-SOURCES = ("qmodels", "benches", "conftest.py", "pyproject.toml", "baselines/tolerances.toml")
+SOURCES = (
+    *("qmodels", "benches", "conftest.py", "pyproject.toml", "baselines/tolerances.toml"),
+    "baselines/checkpoints/index.json",
+)
 RECORD = "run.json"
 # For all variants of a wide network. What takes longer hangs.
 BUILD_SECONDS, MEASURE_SECONDS = 4 * 3600.0, 12 * 3600.0
@@ -117,8 +120,8 @@ def variants(checkout: Checkout) -> tuple[str, ...]:
     return hello(checkout).variants
 
 
-def build(checkout: Checkout, checkpoint: Checkpoint, names: Sequence[str]) -> BuildResult:
-    """Quantize a checkpoint of this code with the code of a checkout.
+def build(checkout: Checkout, network: Network, names: Sequence[str]) -> BuildResult:
+    """Quantize the network that a function gives in a checkout.
 
     Args:
         names: of variants; those that it does not know are left out.
@@ -129,14 +132,14 @@ def build(checkout: Checkout, checkpoint: Checkpoint, names: Sequence[str]) -> B
     known = [name for name in names if name in variants(checkout)]
     if not known:
         return BuildResult({}, {})
-    request = {"request": "build", "checkpoint": str(checkpoint.path.resolve()), "variants": known}
+    request = {"request": "build", "network": asdict(network.call), "variants": known}
     with connect(checkout) as (process, _):
         return BuildResult(**process.request(request, limit=BUILD_SECONDS))
 
 
 def measure(
     checkout: Checkout,
-    checkpoint: Checkpoint,
+    network: Network,
     names: Sequence[str],
     *,
     threads: int,
@@ -159,8 +162,9 @@ def measure(
     options = {"variants": known, "threads": threads, "accuracy_images": accuracy_images}
     inputs = {
         "source": source_digest(checkout.root),
-        "checkpoint": checkpoint.sha256,
-        "dataset": checkpoint.dataset,
+        "network": asdict(network.call),
+        # Of weights in the cache, the two have the same.
+        "weights": network.sha256,
         "conditions": hello(checkout).conditions,
         **options,
     }
@@ -168,7 +172,7 @@ def measure(
     def write(folder: Path) -> None:
         request = {
             "request": "measure",
-            "checkpoint": str(checkpoint.path.resolve()),
+            "network": asdict(network.call),
             "file": str(folder / RECORD),
             **options,
         }

@@ -1,6 +1,6 @@
 """`qmodels serve`: what this code does for another state of itself, and for itself.
 
-Requests and answers are those of protocol 1, which older and newer states of the code speak too:
+Requests and answers are those of protocol 2, which older and newer states of the code speak too:
 see ``system.protocol``.
 """
 
@@ -13,11 +13,11 @@ from typing import Any
 from qmodels import __version__, variants
 from qmodels.measure import latency_worker
 from qmodels.measure.latency_worker import Loader, ModelProcesses
+from qmodels.network import Call, open_network
 from qmodels.system import forked, machine, packages, worker
 from qmodels.system.errors import UserError, failure_line
 from qmodels.system.protocol import PROTOCOL
 from qmodels.system.worker import THIS_CHECKOUT
-from qmodels.training import checkpoints, networks
 
 HELLO_SECONDS = 600.0
 BENCHES_SECONDS = 12 * 3600.0  # of all variants of a wide network
@@ -42,15 +42,16 @@ def hello() -> dict[str, Any]:
 
 
 def build(request: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """Quantize a checkpoint where that was not done before.
+    """Quantize a network where that was not done before.
 
     Args:
-        request: the path of a ``checkpoint``, and names of ``variants``.
+        request: ``network``, as ``Network.call`` is, and names of ``variants``.
 
     Returns:
         ``folders`` of artifacts and lines for ``failures``, both by variant.
     """
-    network = networks.reopen(request["checkpoint"])
+    call = Call(**request["network"])
+    network = open_network(call.function, **call.arguments)
     known = variants.all_variants()
     folders, failures = {}, {}
     for name in request["variants"]:
@@ -65,20 +66,16 @@ def measure(request: Mapping[str, Any]) -> None:
     """Run the benches of this code, except those of latency; what fails is in the record.
 
     Args:
-        request: ``checkpoint``, a path; ``variants``, names; ``threads``, a number;
+        request: ``network``, as ``Network.call`` is; ``variants``, names; ``threads``, a number;
             ``accuracy_images``, as in the option of that name, or None; ``file``, the path that
             the run record is written to.
 
     Raises:
         UserError: the benches left no record.
     """
-    checkpoint = checkpoints.resolve(request["checkpoint"])
     options = {
         "--benchmark-json": request["file"],
-        "--qmodels-dataset": checkpoint.dataset,
-        "--qmodels-architecture": checkpoint.architecture,
-        "--qmodels-width": checkpoint.width,
-        "--qmodels-checkpoint": request["checkpoint"],
+        **{f"--qmodels-{name}": value for name, value in request["network"]["arguments"].items()},
         "--qmodels-variants": ",".join(request["variants"]),
         "--qmodels-threads": request["threads"],
         "--qmodels-accuracy-images": request["accuracy_images"],

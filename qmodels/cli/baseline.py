@@ -54,7 +54,7 @@ def show(arguments: argparse.Namespace) -> None:
         here = machine.machine_class()
         name = defaults.network_name(*common.network_options(arguments))
         path = gate.baseline_path(runs.baselines(), here, name)
-        baseline = gate.find_baseline(runs.baselines(), [here], name, checkpoints=None)
+        baseline = gate.find_baseline(runs.baselines(), [here], name)
     baseline = baseline or runs.read_baseline(path)
     print(report.describe_baseline(baseline, runs.tolerances(variants.all_variants())))
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from rich.console import Console
 
 from qmodels import data, network
-from qmodels.data import Dataset, Split
+from qmodels.data import Dataset
 from qmodels.network import Network
 from qmodels.system import defaults
 from qmodels.system.errors import UserError
@@ -74,14 +74,13 @@ def trained_network(arguments: argparse.Namespace) -> Network:
         UserError: there is none, or the named one is quantized.
     """
     if arguments.checkpoint is None:
-        dataset, checkpoint = default_checkpoint(arguments)
-        return networks.network(checkpoint, dataset)
+        return networks.network(default_checkpoint(arguments)[1])
     checkpoint = checkpoints.resolve(arguments.checkpoint)
     if checkpoint.quantization_aware:
         raise UserError(
             f"--checkpoint {checkpoint.path.stem} is quantized already: name its float parent"
         )
-    return networks.network(checkpoint, data.load(checkpoint.dataset))
+    return networks.network(checkpoint)
 
 
 def default_checkpoint(arguments: argparse.Namespace) -> tuple[Dataset, Checkpoint]:
@@ -91,10 +90,10 @@ def default_checkpoint(arguments: argparse.Namespace) -> tuple[Dataset, Checkpoi
     return dataset, on_demand.find_or_train(dataset, architecture, width, console=PROGRESS)
 
 
-def check_images(count: int, split: Split) -> None:
-    """Raise UserError unless a split has so many images, at least one."""
-    if not 1 <= count <= len(split):
-        raise UserError(f"--images {count}: choose from 1 to {len(split)}")
+def check_images(count: int, most: int) -> None:
+    """Raise UserError unless there are so many images, at least one."""
+    if not 1 <= count <= most:
+        raise UserError(f"--images {count}: choose from 1 to {most}")
 
 
 def add_recipe(parser: argparse.ArgumentParser, names: str) -> None:

@@ -15,6 +15,7 @@ from qmodels.cli import common
 from qmodels.measure import layer_times, layers
 from qmodels.measure.latency import usable_cpus
 from qmodels.measure.layer_times import Profile
+from qmodels.network import images
 from qmodels.report import trace
 from qmodels.system import store
 from qmodels.system.errors import UserError
@@ -70,15 +71,14 @@ def run(arguments: argparse.Namespace) -> None:
     variant, *others = variants.select(arguments.variant)
     if others:
         raise UserError(f"{arguments.variant} are {1 + len(others)} variants: choose one of them")
-    dataset = network.dataset
-    common.check_images(arguments.images, dataset.test)
+    common.check_images(arguments.images, len(network.test_images))
     artifact = variants.build(variant, network, console=common.PROGRESS)
     with common.PROGRESS.status(f"profiling {variant.name}"):
         profile = layer_times.profile(artifact, arguments.batch_size, arguments.threads)
-    images = dataset.normalize(dataset.test.first(arguments.images).images)
+    pixels = images.read(network.test_images, range(arguments.images))
     with common.PROGRESS.status(f"measuring the noise of {variant.name}"):
         measured = layers.noise(
-            artifact, network.load(), images, quantize=lambda: variants.quantize(variant, network)
+            artifact, network.load(), pixels, quantize=lambda: variants.quantize(variant, network)
         )
     noise = {layer.layer: layer for layer in measured}
     print(as_json(profile, noise) if arguments.json else as_table(profile, noise, arguments))

@@ -155,11 +155,12 @@ def print_tables(
 
 def describe_training(run: Run) -> str | None:
     """How the network of a run was trained; None if its checkpoint is not known here."""
-    from qmodels.training import checkpoints  # torch takes seconds, and the tables need none
+    from qmodels.training import checkpoints, networks  # torch takes seconds; tables need none
 
-    digests = {entry.conditions["checkpoint"] for entry in run.entries.values()}
+    source = dict(next(iter(run.entries.values())).source) if run.entries else {}
     for checkpoint in checkpoints.known():
-        if checkpoint.digest in digests and not checkpoint.quantization_aware:
+        call = networks.call(checkpoint)
+        if not checkpoint.quantization_aware and source == call.as_record():
             recipe = checkpoint.recipe
             return (
                 f"recipe {recipe.name}, {recipe.epochs} epochs, batches of {recipe.batch_size}, "

@@ -65,7 +65,7 @@ def stored_baseline(network: str) -> Baseline:
     Raises:
         UserError: there is none, or it can't be read.
     """
-    baseline = gate.find_baseline(baselines(), [machine.machine_class()], network, checkpoints=None)
+    baseline = gate.find_baseline(baselines(), [machine.machine_class()], network)
     if baseline is None:
         networks = sorted(
             {file.name.partition(".")[0] for file in baselines().glob("*/*.times.json")}
@@ -101,8 +101,7 @@ def baseline_for(run: Run, named: Path | None) -> Baseline | None:
     entries = list(run.entries.values())
     network = entries[0].key.network  # every entry has the same
     classes = dict.fromkeys(entry.machine_class for entry in entries)
-    digests = {entry.conditions["checkpoint"] for entry in entries}
-    return gate.find_baseline(baselines(), classes, network, digests)
+    return gate.find_baseline(baselines(), classes, network)
 
 
 def baselines() -> Path:

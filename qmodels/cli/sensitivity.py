@@ -6,7 +6,6 @@ from dataclasses import asdict
 
 from tabulate import tabulate
 
-from qmodels import data
 from qmodels.cli import common
 from qmodels.quantize import sensitivity
 
@@ -26,13 +25,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Rank the layers in reference arithmetic, which needs no int8 kernels; print a table."""
     network = common.trained_network(arguments)
-    dataset = network.dataset
-    common.check_images(arguments.images, dataset.calibration)
-    subset = data.stratified_subset(dataset.calibration, arguments.images)
+    pixels = network.calibration_images
+    common.check_images(arguments.images, len(pixels))
     with common.PROGRESS.status("calibrating") as status:
         layers = sensitivity.rank(
             network.load(),
-            dataset.normalize(subset.images),
+            pixels[: arguments.images],
             progress=lambda name: status.update(f"quantizing {name} alone"),
         )
     if arguments.json:

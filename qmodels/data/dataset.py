@@ -1,6 +1,5 @@
 """A data set whole in memory as uint8, and the subsets drawn from it."""
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -26,13 +25,6 @@ class Split:
     def take(self, indices: Tensor) -> "Split":
         """The images at some positions, (M,) int64."""
         return Split(self.images[indices], self.labels[indices])
-
-    def digests(self) -> list[bytes]:
-        """A digest of each image with its label, which identifies it in any order."""
-        return [
-            hashlib.blake2b(image.tobytes() + label.to_bytes(2, "big"), digest_size=16).digest()
-            for image, label in zip(self.images.numpy(), self.labels.tolist(), strict=True)
-        ]
 
     def first(self, count: int) -> "Split":
         """The first images."""
@@ -73,11 +65,32 @@ class Dataset:
         """The same with another training split."""
         return replace(self, load_train=lambda: train)
 
+    def normalized(self, images: Tensor) -> "Normalized":
+        """Images (N, C, H, W) uint8, each normalized when it is read."""
+        return Normalized(self, images)
+
     def normalize(self, images: Tensor) -> Tensor:
         """Images (N, C, H, W) uint8 as float32 of mean 0 and variance 1 over the training split."""
         mean = torch.tensor(self.mean, device=images.device).view(1, -1, 1, 1) * 255
         std = torch.tensor(self.std, device=images.device).view(1, -1, 1, 1) * 255
         return (images.float() - mean) / std
+
+
+@dataclass(frozen=True)
+class Normalized:
+    """Images of a data set as its networks take them: (C, H, W) float32."""
+
+    dataset: Dataset
+    images: Tensor
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, position: int) -> Tensor:
+        return self.__getitems__([position])[0]
+
+    def __getitems__(self, positions: Sequence[int]) -> Tensor:
+        return self.dataset.normalize(self.images[list(positions)])
 
 
 def stratified_subset(split: Split, count: int, *, seed: int = 0) -> Split:
@@ -90,20 +103,29 @@ def stratified_subset(split: Split, count: int, *, seed: int = 0) -> Split:
     Raises:
         UserError: more images asked for than there are.
     """
-    if not 1 <= count <= len(split):
-        raise UserError(f"{count} images can't be drawn: choose from 1 to {len(split)}")
+    return split.take(stratified_positions(split.labels, count, seed=seed))
+
+
+def stratified_positions(labels: Tensor, count: int, *, seed: int = 0) -> Tensor:
+    """The positions (count,) int64 of ``stratified_subset``, by the labels (N,) of the images.
+
+    Raises:
+        UserError: more images asked for than there are.
+    """
+    if not 1 <= count <= len(labels):
+        raise UserError(f"{count} images can't be drawn: choose from 1 to {len(labels)}")
     generator = torch.Generator().manual_seed(seed)
-    chosen = stratified_order(split, generator)[:count]
-    return split.take(chosen[torch.randperm(count, generator=generator)])
+    chosen = stratified_order(labels, generator)[:count]
+    return chosen[torch.randperm(count, generator=generator)]
 
 
-def stratified_order(split: Split, generator: torch.Generator) -> Tensor:
+def stratified_order(labels: Tensor, generator: torch.Generator) -> Tensor:
     """All positions, (N,) int64, in an order any beginning of which is stratified by class."""
-    order = torch.randperm(len(split), generator=generator)
+    order = torch.randperm(len(labels), generator=generator)
     # Sorted by each image's rank among those of its class.
-    rank = torch.zeros(len(split), dtype=torch.int64)
-    for label in range(int(split.labels.max()) + 1):
-        members = split.labels[order] == label
+    rank = torch.zeros(len(labels), dtype=torch.int64)
+    for label in range(int(labels.max()) + 1):
+        members = labels[order] == label
         rank[members] = torch.arange(int(members.sum()))
     return order[torch.argsort(rank, stable=True)]
 

@@ -1,7 +1,8 @@
 """Store runs as baselines, laid out for people who review a change of one.
 
 Each metric has a line of its own, in the order of the benchmarks' names. Provenance (date, commit,
-versions, host) stands once at the top, and entries refer to it. Two files beside it have a line for
+versions, host) stands once at the top, and entries refer to it. So does the function that gives
+the network. Two files beside it have a line for
 each benchmark: the ranks of images, and the times that pytest-benchmark compares with. The latter
 also holds the profiler's tables, as what pytest-benchmark calls extra information.
 """
@@ -191,6 +192,7 @@ def write(
         **({"partial": True} if partial else {}),
         "machine_class": machine_class,
         **({"skipped": by_reason(skipped)} if skipped else {}),
+        "source": dict(max(entries, key=lambda entry: entry.provenance.date).source),
         "provenance": {
             name: maker.as_record()
             for name, maker in sorted(makers.items(), key=lambda item: item[1].date)
@@ -211,7 +213,7 @@ def as_record(entry: Entry) -> dict[str, Any]:
     """An entry as stored runs hold it: what it is about, then its metrics."""
     return {
         "about": {
-            **entry.about(),
+            **{key: value for key, value in entry.about().items() if key != "source"},
             "bench_id": entry.nodeid,
             "provenance": short_name(entry.provenance),
         },

@@ -1,6 +1,6 @@
 """Baselines: stored runs that later ones are compared with, and where they lie."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -41,12 +41,7 @@ def baseline_path(folder: Path, machine_class: str, network: str) -> Path:
     return folder / machine_class / f"{network}.json"
 
 
-def find_baseline(
-    folder: Path,
-    machine_classes: Iterable[str],
-    network: str,
-    checkpoints: Collection[str] | None,
-) -> Baseline | None:
+def find_baseline(folder: Path, machine_classes: Iterable[str], network: str) -> Baseline | None:
     """The stored runs that fit a machine: of its own classes, or of the nearest ones.
 
     A partial file is completed, entry by entry, from that of the nearest class.
@@ -54,8 +49,6 @@ def find_baseline(
     Args:
         folder: of all baselines.
         machine_classes: of the processor, and of the GPU where there is one.
-        checkpoints: the first digits of the digests of the weights; a file needs one of them.
-            None where any will do.
 
     Raises:
         UserError: a file is damaged.
@@ -63,7 +56,7 @@ def find_baseline(
     files: list[Baseline] = []
     partial_for = set()
     for machine_class in machine_classes:
-        chain = list(files_of(folder, machine_class, network, checkpoints))
+        chain = list(files_of(folder, machine_class, network))
         own = baseline_path(folder, machine_class, network)
         # No class is near to a GPU's: what it measures is new until a run of it is stored.
         if not chain and not is_processor(machine_class):
@@ -77,20 +70,16 @@ def find_baseline(
     return replace(files[0], entries=entries, partial_for=frozenset(partial_for))
 
 
-def files_of(
-    folder: Path, machine_class: str, network: str, checkpoints: Collection[str] | None
-) -> Iterator[Baseline]:
+def files_of(folder: Path, machine_class: str, network: str) -> Iterator[Baseline]:
     """The stored runs of a machine class and of those nearest to it, up to the first whole one."""
     stored = sorted(path.parent.name for path in folder.glob(f"*/{network}.json"))
     for candidate in (machine_class, *nearest(machine_class, stored)):
         baseline = read_baseline(baseline_path(folder, candidate, network), candidate)
         if baseline is None:
             continue
-        weights = {entry.conditions["checkpoint"] for entry in baseline.entries.values()}
-        if checkpoints is None or weights.intersection(checkpoints):
-            yield baseline
-            if not baseline.partial_for:
-                return
+        yield baseline
+        if not baseline.partial_for:
+            return
 
 
 def read_baseline(path: Path, machine_class: str | None = None) -> Baseline | None:

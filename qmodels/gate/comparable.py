@@ -98,7 +98,7 @@ def incompatibility(now: Entry, before: Entry, *, from_base: bool = False) -> st
     if then != here and not from_base:
         return f"torch {then}, and this run has {here}, so it is stale: {PINNED}"
     if now.ranks and before.ranks and now.ranks.images != before.ranks.images:
-        return "other test images: restore the data set"
+        return "other test images: restore them"
     return None
 
 

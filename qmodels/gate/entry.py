@@ -15,10 +15,6 @@ T = TypeVar("T")
 COMPARABILITY_KEYS = (
     "engine",
     "runtime",
-    "architecture",
-    "width",
-    "dataset",
-    "checkpoint",
     "threads",
     "batch_size",
     "gpu",
@@ -105,6 +101,8 @@ class Entry:
         machine_class: of the processor, or of the GPU where that executes the variant.
         arithmetic: the type that the variant multiplies in.
         conditions: values of ``COMPARABILITY_KEYS``.
+        weights: the first digits of the digest of the network's module.
+        source: the ``function`` that gives the network, and its arguments, by name.
         metrics: by name.
         unmeasured: metrics that could not be measured on this machine, and why.
         images: the number of images that accuracy was measured on.
@@ -127,6 +125,8 @@ class Entry:
     conditions: Mapping[str, Any]
     metrics: Mapping[str, Metric]
     provenance: Provenance
+    weights: str = "unknown"
+    source: Mapping[str, Any] = field(default_factory=dict)
     unmeasured: Mapping[str, str] = field(default_factory=dict)
     images: int | None = None
     ranks: Ranks | None = None
@@ -154,6 +154,8 @@ class Entry:
         return {
             **self.key._asdict(),
             **self.conditions,
+            "weights": self.weights,
+            "source": dict(self.source),
             "arithmetic": self.arithmetic,
             "kernel_library": self.kernel_library,
             "portable": self.portable,
@@ -212,6 +214,8 @@ def entry(benchmark: Mapping[str, Any], *, file: str | None = None) -> Entry:
                 name: Metric.from_record(record) for name, record in extra_info["metrics"].items()
             },
             provenance=Provenance.from_record(extra_info.get("provenance") or {}),
+            weights=str(extra_info.get("weights", "unknown")),
+            source=dict(extra_info.get("source") or {}),
             unmeasured=dict(extra_info.get("unmeasured", {})),
             images=optional(int, extra_info.get("images")),
             ranks=None if ranks is None else Ranks.from_record(ranks),

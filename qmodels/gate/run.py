@@ -15,7 +15,7 @@ from qmodels.gate.entry import Entry, Key, MalformedEntry, entry
 from qmodels.gate.finding import Failure, Finding
 from qmodels.system.errors import UserError
 
-FORMAT = 3
+FORMAT = 4
 # The part of a run's record that holds its verdicts.
 SECTION = "qmodels"
 
@@ -72,6 +72,7 @@ class Run:
             if SECTION not in record:
                 return run
             section = record[SECTION]
+            check_format(section, file)
             return replace(
                 run,
                 findings=tuple(map(Finding.from_record, section["findings"])),
@@ -99,17 +100,14 @@ class Run:
             UserError: the record is malformed, or of another format.
         """
         with damage_as_error(file):
-            if record["format"] != FORMAT:
-                raise UserError(
-                    f"run {file} has format {record['format']}, and this qmodels reads {FORMAT}: "
-                    "use the version that wrote it, or make it again with --qmodels-update-baseline"
-                )
+            check_format(record, file)
             timings = {benchmark["name"]: benchmark for benchmark in times.get("benchmarks", ())}
             entries = []
             for name, stored in record["entries"].items():
                 about = dict(stored["about"])
                 about["provenance"] = record["provenance"][about["provenance"]]
                 about["machine_class"] = record["machine_class"]
+                about["source"] = record["source"]
                 about["metrics"] = {key: stored[key] for key in stored if key != "about"}
                 about["ranks"] = ranks.get(name)
                 timed = timings.get(name, {})
@@ -122,6 +120,15 @@ class Run:
                 bool(record.get("partial")),
                 skipped=names_by_reason(record),
             )
+
+
+def check_format(record: Mapping[str, Any], file: str | None) -> None:
+    """Raise UserError where a record is of another format than this code's."""
+    if record.get("format") != FORMAT:
+        raise UserError(
+            f"run {file} has format {record.get('format')}, and this qmodels reads {FORMAT}: "
+            "use the version that wrote it, or make it again with --qmodels-update-baseline"
+        )
 
 
 def is_foreign(benchmark: Mapping[str, Any]) -> bool:

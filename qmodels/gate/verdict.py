@@ -51,7 +51,8 @@ def compare(
         ]
 
     if baseline is None:
-        return without_baseline("missing", f"No run is stored for {weights(now)}: {ACCEPT}")
+        lacks = f"No run of {now.key.network} is stored for {now.machine_class}"
+        return without_baseline("missing", f"{lacks}: {ACCEPT}")
     before = baseline.entries.get(now.key)
     if before is None:
         lacks = f"{baseline.shown} has no {now.name}"
@@ -81,11 +82,6 @@ def compare(
         context = f"{baseline.shown} has it, and this run did not measure it"
         findings.append(Finding(now.key, now.name, name, "missing", name, context))
     return findings
-
-
-def weights(now: Entry) -> str:
-    """The network of an entry, its checkpoint and the machine class, for people."""
-    return f"{now.key.network} of {now.conditions['checkpoint']} on {now.machine_class}"
 
 
 def gates(tolerances: Tolerances, metric: str, now: Entry) -> bool:

@@ -20,11 +20,11 @@ if TYPE_CHECKING:  # these import torch
 
 @pytest.fixture(scope="session")
 def qmodels_session(pytestconfig: pytest.Config) -> "BenchSession":
-    """What the command line asks for: settings, data set, checkpoint, artifacts."""
+    """What the command line asks for: settings, network, artifacts."""
     harness = harness_of(pytestconfig)
     with harness.exit_on_user_error():
         # Without these no bench can run.
-        harness.session.dataset, harness.session.checkpoint  # noqa: B018
+        harness.session.network  # noqa: B018
     return harness.session
 
 

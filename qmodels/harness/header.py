@@ -11,13 +11,10 @@ from qmodels.system import machine
 
 def header(settings: Settings) -> list[str]:
     """What is measured, and what it is compared with, in lines."""
-    weights = settings.checkpoint
     lines = [
-        f"qmodels: {settings.dataset}, {settings.architecture} width {settings.width}, "
-        f"{machine.machine_class()}, {settings.threads} thread{'s'[: settings.threads > 1]}",
-        f"checkpoint: {weights.path.stem}, top-1 {weights.top1:.2f} %"
-        if weights
-        else "checkpoint: none yet, will be trained",
+        f"qmodels: {settings.network.name}, {machine.machine_class()}, "
+        f"{settings.threads} thread{'s'[: settings.threads > 1]}",
+        settings.network.summary,
         *compared_with(settings),
     ]
     return report.wrap(lines).splitlines()
@@ -32,7 +29,8 @@ def compared_with(settings: Settings) -> list[str]:
     if settings.base:
         return [f"baseline: measured on this machine with the code in {settings.base.root}"]
     if baseline is None:
-        return [f"baseline: none: no stored run of these weights fits {machine.machine_class()}"]
+        name = settings.network.name
+        return [f"baseline: none: no stored run of {name} fits {machine.machine_class()}"]
     here = machine.machine_class()
     files = dict.fromkeys(str(entry.file) for entry in baseline.entries.values())
     nearest = "" if here not in baseline.partial_for else ", the nearest machine class"

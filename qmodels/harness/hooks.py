@@ -116,7 +116,7 @@ class Harness:
         """Show the line where pytest writes nothing but benches to a terminal."""
         if len(session.items) != len(self.benches) or not is_alone_in_terminal(self.config):
             return (yield)
-        self.line = Line(self.progress, self.settings.network, self.config)
+        self.line = Line(self.progress, self.settings.network.name, self.config)
         with self.line.shown(self.benches):
             return (yield)
 

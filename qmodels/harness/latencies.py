@@ -50,9 +50,9 @@ class Latencies:
             return {case: Timings(failure=failures[REFERENCE]) for case in self.entries}
         base_folders: dict[str, str] = {}
         if settings.base:
-            checkpoint = self.session.checkpoint
+            network = self.session.network
             with self.session.progress.working("building the base"):
-                base_folders = checkouts.build(settings.base, checkpoint, list(folders)).folders
+                base_folders = checkouts.build(settings.base, network, list(folders)).folders
         cases = [case for case in self.entries if case[0] in folders]
         paired = [case for case in cases if case[0] in base_folders]
         alone = [case for case in cases if case[0] not in base_folders]  # new ones have no base

@@ -124,7 +124,7 @@ def removed_variants(settings: Settings) -> list[str]:
     if settings.base is None or settings.left_out:
         return []
     gone = set(checkouts.variants(settings.base)) - set(variants.all_variants())
-    before = stored_by_base(settings, settings.checkpoint) if gone else None
+    before = stored_by_base(settings) if gone else None
     now = settings.baseline
     if now is not None:
         if machine.machine_class() not in now.partial_for:

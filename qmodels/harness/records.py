@@ -13,14 +13,12 @@ from torch import Tensor
 
 from qmodels import gate
 from qmodels.base import checkouts
-from qmodels.data import Split
-from qmodels.gate.ranks import Ranks, collect, least_visible
+from qmodels.gate.ranks import collect, least_visible
 from qmodels.harness.results import Results
 from qmodels.harness.session import BenchSession
 from qmodels.harness.settings import Settings, stored_by_base
 from qmodels.measure.metric import Metric
 from qmodels.system import machine, repository
-from qmodels.training import checkpoints
 from qmodels.variants import Variant
 
 
@@ -66,11 +64,9 @@ class Recorder:
         Args:
             measured: other attributes of the entry; without ``metrics`` it has none yet.
         """
-        settings, weights = self.settings, self.session.checkpoint
-        if variant.quantization_aware:
-            weights = checkpoints.find_quantization_aware(weights) or weights
+        network = self.session.network
         return gate.Entry(
-            key=gate.Key(settings.network, item.originalname, variant.name, batch_size),
+            key=gate.Key(network.name, item.originalname, variant.name, batch_size),
             name=item.name,
             nodeid=item.nodeid,
             machine_class=variant.backend.machine_class(),
@@ -78,15 +74,13 @@ class Recorder:
             conditions={
                 "engine": variant.engine,
                 "runtime": variant.runtime(),
-                "architecture": settings.architecture,
-                "width": settings.width,
-                "dataset": settings.dataset,
-                "checkpoint": weights.digest,
                 "threads": threads,
                 "batch_size": batch_size,
                 "gpu": machine.gpu_name() if variant.on_gpu else None,
             },
             provenance=self.provenance,
+            weights=network.sha256[:16],
+            source=network.call.as_record(),
             kernel_library=variant.backend.kernel_library_here(),
             portable=variant.backend.portable,
             int8_saturates=variant.probe().saturates,
@@ -103,7 +97,7 @@ class Recorder:
         with self.exit_on_user_error(), measuring:
             run = checkouts.measure(
                 settings.base,
-                self.session.checkpoint,
+                self.session.network,
                 settings.variants,
                 threads=settings.threads,
                 accuracy_images=self.config.option.qmodels_accuracy_images,
@@ -119,7 +113,7 @@ class Recorder:
         settings = self.settings
         if settings.baseline is None:
             return None
-        before = stored_by_base(settings, self.session.checkpoint)
+        before = stored_by_base(settings)
         return None if before is None else gate.StoredChanges(settings.baseline.entries, before)
 
 
@@ -138,7 +132,7 @@ class Record:
         *,
         batch_size: int,
         threads: int | str,
-        ranks: tuple[Split, Tensor] | None = None,
+        ranks: Tensor | None = None,
         unmeasured: Mapping[str, str] | None = None,
         images: int | None = None,
         cpus: int | None = None,
@@ -147,7 +141,7 @@ class Record:
         """Write metrics into the run record, and compare them with the baseline.
 
         Args:
-            ranks: the images that were evaluated, and the ranks (N,) int64 of their right classes.
+            ranks: of the right classes of the images that accuracy was measured on, (N,) int64.
             unmeasured: metrics that this machine cannot measure, and why: they are excused.
             images, cpus, details: as in ``gate.Entry``.
         """
@@ -170,11 +164,13 @@ class Record:
             images=images,
             cpus=cpus,
             details=details,
-            ranks=None if ranks is None else self.collect(*ranks),
+            ranks=None
+            if ranks is None
+            else collect(session.network.labels.numpy(), session.evaluated.numpy(), ranks.numpy()),
         )
         notes = [f"excused: {name} is not measured: {why}" for name, why in excuses.items()]
         if ranks is not None:
-            notes += unseen(session, variant, len(ranks[0]))
+            notes += unseen(session, variant, len(ranks))
         findings: list[gate.Finding] = []
         if not settings.update_baseline:
             # In turn with a base, latency needs nothing else.
@@ -196,11 +192,6 @@ class Record:
         if lines:
             pytest.fail("\n".join(lines), pytrace=False)
 
-    def collect(self, images: Split, ranks: Tensor) -> Ranks:
-        """Ranks (N,) int64 of the right classes of images, as they are kept."""
-        whole = self.recorder.session.dataset.test
-        return collect(whole.digests(), images.digests(), ranks.numpy())
-
 
 def base_values(entry: gate.Entry, base: gate.Baseline | None) -> dict[str, float]:
     """What a base measured of the same benchmark, by metric."""
@@ -210,7 +201,7 @@ def base_values(entry: gate.Entry, base: gate.Baseline | None) -> dict[str, floa
 
 def unseen(session: BenchSession, variant: Variant, seen: int) -> list[str]:
     """The loss that an evaluation of a part of the images cannot detect, in a line."""
-    settings, whole = session.settings, len(session.dataset.test)
+    settings, whole = session.settings, len(session.network.labels)
     if seen == whole:
         return []
     least = least_visible(seen, settings.tolerances.level("top1", variant.name, variant.arithmetic))

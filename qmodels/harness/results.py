@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from qmodels import gate
+from qmodels.gate.run import FORMAT
 
 
 @dataclass
@@ -91,6 +92,7 @@ class Results:
     def as_record(self) -> dict[str, Any]:
         """The verdicts as a run's record holds them."""
         return {
+            "format": FORMAT,
             "findings": [astuple(finding) for finding in self.of_measured],
             "gone": [astuple(finding) for finding in self.gone],
             "failures": [astuple(failure) for failure in self.failures.values()],

@@ -1,4 +1,4 @@
-"""What benches of one run share: data set, checkpoint, artifacts, and fp32's logits."""
+"""What the benches of a network share: the network, its artifacts, and fp32's logits."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -9,13 +9,11 @@ from torch import Tensor, nn
 from qmodels import data, variants
 from qmodels.backends import dispatch
 from qmodels.backends.base import ForwardFn
-from qmodels.data import Dataset, Split
+from qmodels.data.dataset import stratified_positions
 from qmodels.harness.progress import Progress
 from qmodels.harness.settings import Settings
-from qmodels.network import Network, evaluation
+from qmodels.network import Network, evaluation, images
 from qmodels.system.errors import UserError
-from qmodels.training import networks, on_demand
-from qmodels.training.checkpoints import Checkpoint
 from qmodels.variants import Artifact, Variant
 
 
@@ -33,37 +31,23 @@ class BenchSession:
     fp32_logits: Tensor = field(default_factory=lambda: torch.empty(0))
 
     @cached_property
-    def dataset(self) -> Dataset:
-        """The data set that ``--qmodels-dataset`` names."""
-        return data.load(self.settings.dataset)
-
-    @cached_property
-    def checkpoint(self) -> Checkpoint:
-        """The trained weights: those that the header names, or trained now where that is quick."""
-        settings = self.settings
-        if settings.checkpoint is not None:
-            return settings.checkpoint
-        return on_demand.find_or_train(
-            self.dataset, settings.architecture, settings.width, console=self.progress.console
-        )
-
-    @cached_property
     def network(self) -> Network:
-        """The checkpoint with its data set."""
-        return networks.network(self.checkpoint, self.dataset)
+        """The network that the settings name, trained now where it has no weights yet."""
+        network = self.settings.network
+        if isinstance(network, Network):
+            return network
+        return network.train(self.progress.console)
 
     @cached_property
     def model(self) -> nn.Module:
         """The trained float network, in eval mode."""
-        model: nn.Module = self.network.load()
-        return model
+        return self.network.load()
 
     @cached_property
     def macs(self) -> int:
         """Multiply-accumulates of the network for one image."""
-        model = self.network.structure().eval()
-        image = data.example_images(1, self.dataset.test.images.shape[1:])
-        return sum(kernel.macs for kernel in dispatch.kernels(model, image))
+        image = data.example_images(1, self.network.input_shape)
+        return sum(kernel.macs for kernel in dispatch.kernels(self.model, image))
 
     @cached_property
     def fp32(self) -> ForwardFn:
@@ -71,10 +55,22 @@ class BenchSession:
         return self.build(variants.registry.REFERENCE).load()
 
     @cached_property
-    def images(self) -> Split:
-        """The test images that accuracy is measured on: all, or a stratified subset."""
-        count, test = self.settings.accuracy_images, self.dataset.test
-        return test if count is None else data.stratified_subset(test, min(count, len(test)))
+    def evaluated(self) -> Tensor:
+        """Positions (N,) int64 of the test images that accuracy is measured on."""
+        count, labels = self.settings.accuracy_images, self.network.labels
+        if count is None:
+            return torch.arange(len(labels))
+        return stratified_positions(labels, min(count, len(labels)))
+
+    @cached_property
+    def batch_size(self) -> int:
+        """Images of a batch of these."""
+        return images.batch_size(self.network.input_shape)
+
+    def predict(self, forward: ForwardFn) -> Tensor:
+        """Logits (N, classes) float32 of a model for the images that accuracy is measured on."""
+        chosen = images.Subset(self.network.test_images, self.evaluated.tolist())
+        return evaluation.predict(forward, chosen, batch_size=self.batch_size)
 
     def build(self, name: str) -> Artifact:
         """Build a variant, or find it in the cache. One that failed is not tried again.
@@ -98,7 +94,7 @@ class BenchSession:
         return artifact
 
     def reference_logits(self, variant: Variant, logits: Tensor) -> Tensor:
-        """fp32's logits (N, classes) float32 for ``images``.
+        """fp32's logits (N, classes) float32 for the images that accuracy is measured on.
 
         Args:
             logits: of the variant for these images; kept where the variant is fp32.
@@ -106,5 +102,5 @@ class BenchSession:
         if variant.name == variants.registry.REFERENCE:
             self.fp32_logits = logits
         elif not len(self.fp32_logits):
-            self.fp32_logits = evaluation.predict(self.fp32, self.dataset, self.images.images)
+            self.fp32_logits = self.predict(self.fp32)
         return self.fp32_logits

@@ -10,15 +10,12 @@ import pytest
 
 from qmodels import data, gate, network, variants
 from qmodels.base import checkouts
+from qmodels.network import Network
 from qmodels.system import defaults, machine
 from qmodels.system.errors import UserError
 from qmodels.system.worker import Checkout
-from qmodels.training import checkpoints
-from qmodels.training.checkpoints import Checkpoint
-
-# Wider networks take minutes for the whole test set on two cores.
-WHOLE_TEST_SET_WIDTH = 16
-IMAGES_OF_WIDE_NETWORKS = 2000
+from qmodels.training import checkpoints, networks
+from qmodels.training.networks import Untrained
 
 
 @dataclass(frozen=True)
@@ -26,7 +23,7 @@ class Settings:
     """What this run measures, from the command line.
 
     Attributes:
-        checkpoint: the weights; None where they have to be trained first.
+        network: what is quantized; it may have to be trained first.
         variants: that were asked for, all by default.
         left_out: whether variants were named, so that others were left out.
         max_drop: points of top-1 that the recommended variant may lose.
@@ -35,10 +32,7 @@ class Settings:
         baseline: the stored runs that fit, of this class or of the nearest ones.
     """
 
-    dataset: str
-    architecture: str
-    width: int
-    checkpoint: Checkpoint | None
+    network: Network | Untrained
     variants: tuple[str, ...]
     left_out: bool
     threads: int
@@ -52,14 +46,9 @@ class Settings:
     tolerances: gate.Tolerances
 
     @property
-    def network(self) -> str:
-        """The network's name."""
-        return defaults.network_name(self.dataset, self.architecture, self.width)
-
-    @property
     def baseline_path(self) -> Path:
         """Where a baseline of this machine's class is, or would be."""
-        return gate.baseline_path(self.baselines, machine.machine_class(), self.network)
+        return gate.baseline_path(self.baselines, machine.machine_class(), self.network.name)
 
 
 def read_settings(config: pytest.Config) -> Settings:
@@ -79,7 +68,7 @@ def read_settings(config: pytest.Config) -> Settings:
     record = option.benchmark_json
     if record and not Path(record).absolute().parent.is_dir():
         raise UserError(f"--benchmark-json {record}: its folder does not exist: make it")
-    checkpoint, dataset, architecture, width = chosen_network(option)
+    chosen = chosen_network(option)
     if option.qmodels_threads < 1:
         raise UserError(f"--qmodels-threads {option.qmodels_threads}: choose 1 or more")
     if not math.isfinite(option.qmodels_max_drop):
@@ -94,28 +83,24 @@ def read_settings(config: pytest.Config) -> Settings:
             f"--qmodels-base={option.qmodels_base}"
         )
     baselines = config.rootpath / "baselines"
-    name = defaults.network_name(dataset, architecture, width)
     return Settings(
-        dataset=dataset,
-        architecture=architecture,
-        width=width,
-        checkpoint=checkpoint,
+        network=chosen,
         variants=tuple(variant.name for variant in variants.select(option.qmodels_variants)),
         left_out=option.qmodels_variants is not None,
         threads=option.qmodels_threads,
         max_drop=option.qmodels_max_drop,
-        accuracy_images=accuracy_images(option.qmodels_accuracy_images, width),
+        accuracy_images=accuracy_images(option.qmodels_accuracy_images, chosen),
         base=base,
         update_baseline=option.qmodels_update_baseline,
         require_baseline=option.qmodels_require_baseline,
         baselines=baselines,
-        baseline=stored_run(baselines, name, checkpoint),
+        baseline=stored_run(baselines, chosen.name),
         tolerances=gate.read_tolerances(baselines, variants.all_variants()),
     )
 
 
-def chosen_network(option: Any) -> tuple[Checkpoint | None, str, str, int]:
-    """The weights, where they are known, the data set, the architecture and the width.
+def chosen_network(option: Any) -> Network | Untrained:
+    """The network that the options name.
 
     Raises:
         UserError: there are no such, or the named weights are of another network.
@@ -127,7 +112,8 @@ def chosen_network(option: Any) -> tuple[Checkpoint | None, str, str, int]:
             width = defaults.WIDTHS[dataset]
         architecture = option.qmodels_architecture or defaults.ARCHITECTURE
         network.check(architecture, width)
-        return checkpoints.find(architecture, width, dataset), dataset, architecture, width
+        usual = checkpoints.find(architecture, width, dataset)
+        return networks.network(usual) if usual else Untrained(dataset, architecture, width)
     named = checkpoints.resolve(option.qmodels_checkpoint)
     if named.quantization_aware:
         raise UserError(
@@ -143,32 +129,25 @@ def chosen_network(option: Any) -> tuple[Checkpoint | None, str, str, int]:
             raise UserError(
                 f"--qmodels-{name} {asked} is not that of {named.path.stem}, {has}: leave it out"
             )
-    return named, named.dataset, named.architecture, named.width
+    return networks.network(named)
 
 
-def stored_run(folder: Path, name: str, checkpoint: Checkpoint | None) -> gate.Baseline | None:
+def stored_run(folder: Path, network: str) -> gate.Baseline | None:
     """The stored runs of a network that fit this machine's processor and its GPU.
 
     Args:
         folder: of all baselines.
-        checkpoint: of the network; None where it has to be trained first.
     """
-    digests = None
-    if checkpoint:
-        sibling = checkpoints.find_quantization_aware(checkpoint)
-        digests = {weights.digest for weights in (checkpoint, sibling) if weights}
     classes = [machine.machine_class(), machine.gpu_class()]
-    return gate.find_baseline(folder, [name for name in classes if name], name, digests)
+    return gate.find_baseline(folder, [name for name in classes if name], network)
 
 
-def stored_by_base(
-    settings: Settings, checkpoint: Checkpoint | None
-) -> Mapping[gate.Key, gate.Entry] | None:
+def stored_by_base(settings: Settings) -> Mapping[gate.Key, gate.Entry] | None:
     """Stored entries of the base; None without a base, or where its files have another format."""
     if settings.base is None:
         return None
     try:
-        run = stored_run(settings.base.root / "baselines", settings.network, checkpoint)
+        run = stored_run(settings.base.root / "baselines", settings.network.name)
     except UserError:
         return None
     return run.entries if run else {}
@@ -188,10 +167,10 @@ def check_update(config: pytest.Config) -> None:
             )
 
 
-def accuracy_images(option: str | None, width: int) -> int | None:
+def accuracy_images(option: str | None, network: Network | Untrained) -> int | None:
     """How many test images to evaluate; None for all of them."""
     if option is None:
-        return None if width <= WHOLE_TEST_SET_WIDTH else IMAGES_OF_WIDE_NETWORKS
+        return network.accuracy_images
     if option == "all":
         return None
     if not option.isdigit() or int(option) < 1:

@@ -13,7 +13,7 @@ def write(terminal: pytest.TerminalReporter, settings: Settings, results: Result
     """Print the tables and the verdict; the last thing on the screen is the recommendation."""
     if not (results.measured or results.notes):
         return
-    terminal.section(f"qmodels: {settings.network}")
+    terminal.section(f"qmodels: {settings.network.name}")
     run = results.run
     if run.entries or run.failures:
         overview = report.overview_text(

@@ -4,23 +4,22 @@ import math
 
 from torch import Tensor
 
-from qmodels.data import Split
 from qmodels.measure.metric import Metric, make_metric
 from qmodels.network.evaluation import accuracy, ranks, sqnr_db
 
 Z95 = 1.959964
 
 
-def metrics(logits: Tensor, reference: Tensor, split: Split) -> dict[str, Metric]:
+def metrics(logits: Tensor, reference: Tensor, labels: Tensor) -> dict[str, Metric]:
     """Top-1 accuracy, top-5 error, and the drop of top-1 against the reference.
 
     Args:
         logits: of the variant, (N, classes) float32.
         reference: of fp32 for the same images.
-        split: those N images.
+        labels: of these images, (N,) int64.
     """
-    top1, top5_error = accuracy(logits, split)
-    drop, ci = paired_drop(logits, reference, split)
+    top1, top5_error = accuracy(logits, labels)
+    drop, ci = paired_drop(logits, reference, labels)
     return {
         "top1": make_metric("top1", top1),
         "top5_error": make_metric("top5_error", top5_error),
@@ -29,7 +28,7 @@ def metrics(logits: Tensor, reference: Tensor, split: Split) -> dict[str, Metric
 
 
 def paired_drop(
-    logits: Tensor, reference: Tensor, split: Split
+    logits: Tensor, reference: Tensor, labels: Tensor
 ) -> tuple[float, tuple[float, float]]:
     """Points of top-1 lost against the reference, with a 95 % confidence interval.
 
@@ -38,15 +37,15 @@ def paired_drop(
     differs. Source: Agresti and Min, "Simple improved confidence intervals for comparing matched
     proportions", 2005.
     """
-    correct = ranks(logits, split.labels) == 0
-    reference_correct = ranks(reference, split.labels) == 0
+    correct = ranks(logits, labels) == 0
+    reference_correct = ranks(reference, labels) == 0
     lost = int((reference_correct & ~correct).sum())
     won = int((correct & ~reference_correct).sum())
-    count = len(split) + 2
+    count = len(labels) + 2
     difference = (lost - won) / count
     variance = (lost + won + 1) / count - difference**2
     margin = Z95 * math.sqrt(variance / count)
-    return 100 * (lost - won) / len(split), (
+    return 100 * (lost - won) / len(labels), (
         100 * (difference - margin),
         100 * (difference + margin),
     )

@@ -55,7 +55,7 @@ class Arm:
     """One process of a comparison: its code, what it loads, and the command that serves.
 
     Attributes:
-        request: of protocol 1's ``load``, without ``threads``.
+        request: of protocol 2's ``load``, without ``threads``.
         command: a module and its arguments.
     """
 

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from qmodels.data import Dataset, Split
+from qmodels.network import images
+from qmodels.network.images import Images
 
-EVALUATION_BATCH = 250
 MOST_DB = 100.0
 
 
@@ -20,15 +20,11 @@ def not_finite(logits: Tensor) -> str | None:
 
 
 def predict(
-    forward: Callable[[Tensor], Tensor],
-    dataset: Dataset,
-    images: Tensor,
-    *,
-    batch_size: int = EVALUATION_BATCH,
+    forward: Callable[[Tensor], Tensor], pixels: Images, *, batch_size: int = images.MOST_IMAGES
 ) -> Tensor:
-    """Logits (N, classes) float32 of images (N, 3, 32, 32) uint8, in batches."""
+    """Logits (N, classes) float32 of N images, in batches."""
     with torch.inference_mode():
-        return torch.cat([forward(dataset.normalize(batch)) for batch in images.split(batch_size)])
+        return torch.cat([forward(batch) for batch in images.batches(pixels, batch_size)])
 
 
 def ranks(logits: Tensor, labels: Tensor) -> Tensor:
@@ -44,10 +40,10 @@ def ranks(logits: Tensor, labels: Tensor) -> Tensor:
     return torch.where(logits.isfinite().all(dim=1), rank, logits.shape[1])
 
 
-def accuracy(logits: Tensor, split: Split) -> tuple[float, float]:
-    """Top-1 accuracy and top-5 error in percent, of logits (N, classes) for a split of N images."""
-    rank = ranks(logits, split.labels)
-    count = len(split)
+def accuracy(logits: Tensor, labels: Tensor) -> tuple[float, float]:
+    """Top-1 accuracy and top-5 error in percent, of logits (N, classes) for labels (N,)."""
+    rank = ranks(logits, labels)
+    count = len(labels)
     return 100 * int((rank == 0).sum()) / count, 100 * int((rank >= 5).sum()) / count
 
 

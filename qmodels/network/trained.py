@@ -1,16 +1,26 @@
 """A trained network as a value, whoever defined it, and how another process gets the same one."""
 
+import hashlib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from importlib import import_module
 from typing import Any
 
+import torch
 from rich.console import Console
+from torch import Tensor, nn
 
-from qmodels.data import Dataset
+from qmodels.network import images
+from qmodels.network.images import Images
+from qmodels.system import store
 from qmodels.system.errors import UserError, first_line
+
+# Images that quantizers look at.
+CALIBRATION_IMAGES = 1000
+# Images that runtimes are compared with reference arithmetic on: of 3x224x224, 26.
+REFERENCE_IMAGES = 100
 
 
 @dataclass(frozen=True)
@@ -23,7 +33,7 @@ class Call:
     """
 
     function: str
-    arguments: Mapping[str, Any]
+    arguments: Mapping[str, Any] = field(default_factory=dict)
 
     def __call__(self) -> Any:
         """What the function returns.
@@ -32,6 +42,10 @@ class Call:
             UserError: it can't be imported.
         """
         return self.resolve()(**self.arguments)
+
+    def as_record(self) -> dict[str, Any]:
+        """The function and its arguments, by name, as run records hold them."""
+        return {"function": self.function, **self.arguments}
 
     def resolve(self) -> Callable[..., Any]:
         """The function.
@@ -50,33 +64,124 @@ class Call:
         return function
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Network:
-    """A trained classifier, and the images that it is calibrated and measured on.
+    """A trained network, and the images that it is calibrated and measured on.
+
+    Each of ``module``, ``calibration`` and ``test`` is a value, or a function without arguments
+    that returns it, which is called when the value is first needed.
 
     Attributes:
         name: baselines and artifacts are filed under it; letters, digits, ``.``, ``_``, ``-``.
-        sha256: digest of its weights.
-        dataset: calibration images, test images, labels and normalization.
-        load: gives the float modules in eval mode, which map images (N, C, H, W) float32,
-            normalized, to logits (N, classes) float32. An edit of its function's module builds
-            artifacts anew.
-        structure: gives the same modules with any weights.
-        reopen: gives this value again, in another process. A build there checks that it does.
+        module: in eval mode, from (N, C, H, W) float32 to logits (N, classes) float32. A function
+            has to give a new one at each call.
+        calibration: images as the module takes them, (C, H, W) float32 each: a tensor, an array,
+            or anything else with a length that is indexed by position. Of more than
+            ``CALIBRATION_IMAGES``, so many at equal distances are used.
+        test: images likewise, and their labels, (N,) integers.
         fine_tuned: gives the quantization-aware sibling, whose modules are fake-quantized. It is
             trained where that is quick, with progress on the console. None where there can be none.
+        structure: gives the module with any weights, where that is quicker than with its own.
+        accuracy_images: how many test images benches evaluate by default; None for all of them.
+        summary: what is known of it, in a line.
+        call: the function that gives this value in any process; ``open_network`` sets it.
     """
 
     name: str
-    sha256: str
-    dataset: Dataset
-    load: partial[Any]
-    structure: Call
-    reopen: Call
+    module: nn.Module | Callable[[], nn.Module]
+    calibration: Images | Callable[[], Images]
+    test: tuple[Images, Any] | Callable[[], tuple[Images, Any]]
     fine_tuned: Callable[[Console | None], "Network"] | None = None
+    structure: Call | None = None
+    accuracy_images: int | None = None
+    summary: str = ""
+    call: Call = Call("")
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[\w.-]+", self.name):
             raise UserError(
                 f"network name {self.name!r} is no file name: use letters, digits, '.', '_', '-'"
             )
+
+    def load(self) -> nn.Module:
+        """The float module. It must not be changed: a value is the same one at each call."""
+        return self.module if isinstance(self.module, nn.Module) else self.module()
+
+    @cached_property
+    def calibration_images(self) -> Tensor:
+        """The images that quantizers look at, (N, C, H, W) float32."""
+        value = self.calibration() if callable(self.calibration) else self.calibration
+        count = min(len(value), CALIBRATION_IMAGES)
+        return images.read(value, [index * len(value) // count for index in range(count)])
+
+    @cached_property
+    def test_images(self) -> Images:
+        """The test images, which ``images.read`` reads."""
+        return self.test_split[0]
+
+    @cached_property
+    def labels(self) -> Tensor:
+        """Their labels, (N,) int64."""
+        return torch.as_tensor(self.test_split[1]).long()
+
+    @cached_property
+    def test_split(self) -> tuple[Images, Any]:
+        """The test images and their labels, as ``test`` has them."""
+        return self.test() if callable(self.test) else self.test
+
+    @cached_property
+    def reference_images(self) -> Tensor:
+        """The first test images, (N, C, H, W) float32, which show what runtimes add to rounding."""
+        count = min(REFERENCE_IMAGES, len(self.test_images), images.batch_size(self.input_shape))
+        return images.read(self.test_images, range(count))
+
+    @cached_property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of an image: channels, height, width."""
+        return tuple(images.read(self.test_images, [0]).shape[1:])
+
+    @cached_property
+    def parts(self) -> frozenset[type[nn.Module]]:
+        """The classes of all modules in the module."""
+        return frozenset(type(part) for part in self.load().modules())
+
+    @cached_property
+    def sha256(self) -> str:
+        """Digest of the module: of its weights, and of what it says of its parts."""
+        module = self.load()
+        digest = hashlib.sha256(repr(module).encode())
+        for name, value in module.state_dict().items():
+            if isinstance(value, Tensor):
+                digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+                digest.update(value.detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+    @cached_property
+    def calibration_digest(self) -> str:
+        """SHA-256 of the images for calibration."""
+        return images_digest(self.calibration_images)
+
+    @cached_property
+    def reference_digest(self) -> str:
+        """SHA-256 of the images for comparisons with reference arithmetic."""
+        return images_digest(self.reference_images)
+
+
+def images_digest(pixels: Tensor) -> str:
+    """SHA-256 of images (N, C, H, W)."""
+    return store.digest_bytes(pixels.contiguous().numpy().tobytes())
+
+
+def open_network(function: str, **arguments: Any) -> Network:
+    """The network that a function gives, which knows the function.
+
+    Args:
+        function: its module and its name, as ``package.module:name``.
+        arguments: of it, as JSON can hold them.
+
+    Raises:
+        UserError: it can't be imported.
+    """
+    call = Call(function, arguments)
+    network: Network = call()
+    return replace(network, call=call)

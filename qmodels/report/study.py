@@ -248,13 +248,13 @@ def quantization_aware(run: Run) -> str:
 def differences(run: Run, weights: str | None) -> list[str]:
     """What differs in the set-up, a line each."""
     entry = next(iter(run.entries.values()))
-    versions, conditions = entry.provenance.versions, entry.conditions
+    versions = entry.provenance.versions
     images = {e.images for e in run.entries.values() if e.images}
     counts = " or ".join(f"{count:,}" for count in sorted(images)) or "no"
     return [
         "Network: ResNet-34 of width 64, CIFAR-100; pre-activation by its text, post-activation by "
         "the layers that it fuses. Here: "
-        f"{conditions['architecture']} of width {conditions['width']}, {conditions['dataset']}.",
+        f"{entry.key.network}.",
         "Training: 60 epochs, batches of 32, learning rate 0.1 throughout, on a GPU. Here: "
         f"{weights or 'another checkpoint, not known on this machine'}.",
         "Calibration: the training split. Here: 1,000 images of it.",

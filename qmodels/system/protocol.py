@@ -17,7 +17,7 @@ from qmodels.system.worker import Checkout, Worker
 
 # Goes up with any change of what one side reads of the other: requests, answers, the index of
 # checkpoints, the run record.
-PROTOCOL = 1
+PROTOCOL = 2
 COMMAND = ("qmodels", "serve")
 
 

@@ -14,6 +14,10 @@ from typing import Any, NamedTuple
 
 from qmodels.system import store
 
+OWN = __name__.partition(".")[0]
+# Folders of installed packages.
+INSTALLED = {"site-packages", "dist-packages"}
+
 
 class Import(NamedTuple):
     """A module, a name of it ("" for the module itself), and what the name is imported as."""
@@ -26,17 +30,23 @@ class Import(NamedTuple):
 def import_digests(functions: Iterable[Callable[..., Any]]) -> dict[str, str]:
     """SHA-256 of the files that define some functions and of all that these import, by module.
 
-    Only imports of the functions' own packages are followed.
+    Only imports of the functions' own packages are followed, and of installed ones none but those
+    of qmodels.
     """
     folders: dict[str, Path] = {}
-    roots = []
+    roots, alone = [], {}
     for name in sorted({function.__module__ for function in functions}):
         path = Path(getattr(sys.modules.get(name), "__file__", None) or "")
         if path.is_file():
             package = name if path.stem == "__init__" else name.rpartition(".")[0]
-            folders[name.partition(".")[0]] = path.parents[len(package.split(".")) * bool(package)]
-            roots.append(name)
-    return digest_imports(roots, folders)
+            folder = path.parents[len(package.split(".")) * bool(package)]
+            top = name.partition(".")[0]
+            if top != OWN and not INSTALLED.isdisjoint(folder.parts):
+                alone[name] = store.digest_file(path)
+            else:
+                folders[top] = folder
+                roots.append(name)
+    return digest_imports(roots, folders) | alone
 
 
 def digest_imports(roots: Iterable[str], folders: Mapping[str, Path]) -> dict[str, str]:

@@ -95,6 +95,21 @@ def find(architecture: str, width: int, dataset: str) -> Checkpoint | None:
     return None
 
 
+def usual(architecture: str, width: int, dataset: str) -> Checkpoint:
+    """The checkpoint of ``find``.
+
+    Raises:
+        UserError: there is none; names the command that trains it.
+    """
+    checkpoint = find(architecture, width, dataset)
+    if checkpoint is None:
+        raise UserError(
+            f"no trained {architecture} of width {width} for {dataset}: train it with "
+            f"`qmodels train --dataset {dataset} --architecture {architecture} --width {width}`"
+        )
+    return checkpoint
+
+
 def find_quantization_aware(parent: Checkpoint) -> Checkpoint | None:
     """The first checkpoint that was trained quantization-aware from another, or None.
 

@@ -268,6 +268,7 @@ def finish(job: Job, model: nn.Module, description: Checkpoint) -> Checkpoint:
     weights = checkpoints.from_storage(checkpoints.to_storage(model.state_dict()))
     stored = checkpoints.structure(description)
     stored.load_state_dict(weights)
-    logits = predict(stored, job.dataset, job.dataset.test.images)
-    top1, top5_error = accuracy(logits, job.dataset.test)
+    test = job.dataset.test
+    logits = predict(stored, job.dataset.normalized(test.images))
+    top1, top5_error = accuracy(logits, test.labels)
     return checkpoints.save(weights, replace(description, top1=top1, top5_error=top5_error))

@@ -1,24 +1,84 @@
 """Checkpoints as networks, which variants quantize."""
 
-from functools import partial
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
 
 from rich.console import Console
 
 from qmodels import data
 from qmodels.data import Dataset
 from qmodels.network import Call, Network
+from qmodels.network.images import Images
 from qmodels.system.defaults import network_name
 from qmodels.training import checkpoints
 from qmodels.training.checkpoints import Checkpoint
 
+# Wider networks take minutes for the whole test set on two cores.
+WHOLE_TEST_SET_WIDTH = 16
+IMAGES_OF_WIDE_NETWORKS = 2000
 
-def network(checkpoint: Checkpoint, dataset: Dataset) -> Network:
-    """A checkpoint with the data set that it was trained on."""
+
+@dataclass(frozen=True)
+class Untrained:
+    """A network of this package that has no checkpoint yet."""
+
+    dataset: str
+    architecture: str
+    width: int
+
+    @property
+    def name(self) -> str:
+        """As of the network that ``train`` gives."""
+        return network_name(self.dataset, self.architecture, self.width)
+
+    @property
+    def summary(self) -> str:
+        """What is known of it, in a line."""
+        return "checkpoint: none yet, will be trained"
+
+    @property
+    def accuracy_images(self) -> int | None:
+        """As of the network that ``train`` gives."""
+        return accuracy_images(self.width)
+
+    def train(self, console: Console | None) -> Network:
+        """The network, trained now where that is quick.
+
+        Raises:
+            UserError: training takes longer than a fixture may; names the command.
+        """
+        from qmodels.training import on_demand  # brings in torch's compiler, which takes seconds
+
+        dataset = load(self.dataset)
+        checkpoint = on_demand.find_or_train(
+            dataset, self.architecture, self.width, console=console
+        )
+        return network(checkpoint, dataset)
+
+
+load = cache(data.load)
+
+
+def network(checkpoint: Checkpoint, dataset: Dataset | None = None) -> Network:
+    """A checkpoint with the data set that it was trained on.
+
+    Args:
+        dataset: loaded when its images are first needed, by default.
+    """
+
+    def images() -> Dataset:
+        return dataset or load(checkpoint.dataset)
+
+    def test() -> tuple[Images, object]:
+        split = images().test
+        return images().normalized(split.images), split.labels
+
     return Network(
-        name=network_name(checkpoint.dataset, checkpoint.architecture, checkpoint.width),
-        sha256=checkpoint.sha256,
-        dataset=dataset,
-        load=partial(checkpoints.load_model, checkpoint),
+        name=name(checkpoint),
+        module=partial(checkpoints.load_model, checkpoint),
+        calibration=lambda: images().normalize(images().calibration.images),
+        test=test,
         structure=Call(
             "qmodels.network:build",
             {
@@ -27,22 +87,68 @@ def network(checkpoint: Checkpoint, dataset: Dataset) -> Network:
                 "classes": checkpoint.classes,
             },
         ),
-        reopen=Call("qmodels.training.networks:reopen", {"checkpoint": str(checkpoint.path)}),
         fine_tuned=partial(fine_tune, checkpoint, dataset),
+        accuracy_images=accuracy_images(checkpoint.width),
+        summary=f"checkpoint: {checkpoint.path.stem}, top-1 {checkpoint.top1:.2f} %",
+        call=call(checkpoint),
     )
 
 
-def reopen(checkpoint: str) -> Network:
-    """The network of a checkpoint's path.
+def call(checkpoint: Checkpoint) -> Call:
+    """What gives the network of a checkpoint in any process, and that of another state's code."""
+    described = {name: getattr(checkpoint, name) for name in ("dataset", "architecture", "width")}
+    usual = checkpoints.find(**described)
+    if usual is not None and usual.sha256 == checkpoint.sha256:
+        return Call("qmodels.training.networks:usual", described)
+    return Call("qmodels.training.networks:trained", {"checkpoint": shortest_name(checkpoint)})
+
+
+def accuracy_images(width: int) -> int | None:
+    """How many test images benches evaluate by default; None for all of them."""
+    return None if width <= WHOLE_TEST_SET_WIDTH else IMAGES_OF_WIDE_NETWORKS
+
+
+def name(checkpoint: Checkpoint) -> str:
+    """What baselines and artifacts are filed under.
+
+    The network of a data set, an architecture and a width is the one that benches use. Any other
+    has the name of its file.
+    """
+    usual = checkpoints.find(checkpoint.architecture, checkpoint.width, checkpoint.dataset)
+    if usual is not None and usual.sha256 not in (checkpoint.sha256, checkpoint.parent):
+        return checkpoint.path.stem
+    return network_name(checkpoint.dataset, checkpoint.architecture, checkpoint.width)
+
+
+def shortest_name(checkpoint: Checkpoint) -> str:
+    """A name that ``checkpoints.resolve`` finds a checkpoint by: without a folder, if that will do.
+
+    Paths have no place in what is published.
+    """
+    stem = checkpoint.path.stem
+    known = {each.sha256 for each in checkpoints.known() if each.path.stem == stem}
+    return stem if known == {checkpoint.sha256} else str(Path(checkpoint.path).resolve())
+
+
+def usual(dataset: str, architecture: str, width: int) -> Network:
+    """The network that benches use where no checkpoint is named.
+
+    Raises:
+        UserError: there is no checkpoint of it.
+    """
+    return network(checkpoints.usual(architecture, width, dataset))
+
+
+def trained(checkpoint: str) -> Network:
+    """The network of a checkpoint's name or path.
 
     Raises:
         UserError: there is no such checkpoint.
     """
-    described = checkpoints.resolve(checkpoint)
-    return network(described, data.load(described.dataset))
+    return network(checkpoints.resolve(checkpoint))
 
 
-def fine_tune(checkpoint: Checkpoint, dataset: Dataset, console: Console | None) -> Network:
+def fine_tune(checkpoint: Checkpoint, dataset: Dataset | None, console: Console | None) -> Network:
     """The quantization-aware sibling of a checkpoint.
 
     Raises:
@@ -50,4 +156,5 @@ def fine_tune(checkpoint: Checkpoint, dataset: Dataset, console: Console | None)
     """
     from qmodels.training import on_demand  # brings in torch's compiler, which takes seconds
 
-    return network(on_demand.find_or_fine_tune(checkpoint, dataset, console=console), dataset)
+    images = dataset or load(checkpoint.dataset)
+    return network(on_demand.find_or_fine_tune(checkpoint, images, console=console), dataset)

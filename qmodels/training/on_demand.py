@@ -5,7 +5,7 @@ from rich.console import Console
 
 from qmodels.data import Dataset
 from qmodels.system import defaults
-from qmodels.system.errors import Unavailable, UserError
+from qmodels.system.errors import Unavailable
 from qmodels.training import checkpoints
 from qmodels.training.checkpoints import Checkpoint
 from qmodels.training.job import Job
@@ -37,17 +37,10 @@ def find_or_train(
     Raises:
         UserError: there are none, and training takes longer than a fixture may; names the command.
     """
-    checkpoint = checkpoints.find(architecture, width, dataset.name)
-    if checkpoint is not None:
-        return checkpoint
-    if quick(dataset.name, width):
-        return train(
-            Job(dataset, architecture, width, recipe_for(dataset.name, width)), console=console
-        )
-    raise UserError(
-        f"no trained {architecture} of width {width} for {dataset.name}: train it with "
-        f"`qmodels train --dataset {dataset.name} --architecture {architecture} --width {width}`"
-    )
+    if checkpoints.find(architecture, width, dataset.name) is None and quick(dataset.name, width):
+        recipe = recipe_for(dataset.name, width)
+        return train(Job(dataset, architecture, width, recipe), console=console)
+    return checkpoints.usual(architecture, width, dataset.name)
 
 
 def find_or_fine_tune(

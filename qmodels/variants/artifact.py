@@ -62,12 +62,12 @@ class Artifact:
         return data.example_images(count, self.input_shape)
 
     def network(self) -> nn.Module:
-        """The float network's modules in eval mode, with random weights."""
-        network: nn.Module = Call(**self.inputs["structure"])().eval()
-        return network
+        """The float network's modules in eval mode, with any weights."""
+        built: Network | nn.Module = Call(**self.inputs["structure"])()
+        return (built.load() if isinstance(built, Network) else built).eval()
 
     def modules(self) -> nn.Module:
-        """Modules of its structure in eval mode, with random weights."""
+        """Modules of its structure in eval mode, with any weights."""
         return self.variant.modules(self.network())
 
     def load(self) -> ForwardFn:
@@ -170,8 +170,8 @@ def inputs(variant: Variant, network: Network) -> dict[str, Any]:
         "variant": variant.name,
         "module": variant.module,
         "engine": variant.engine,
-        "structure": asdict(network.structure),
-        "input_shape": list(network.dataset.test.images.shape[1:]),
+        "structure": asdict(network.structure or network.call),
+        "input_shape": list(network.input_shape),
         **build_worker.contents(variant, network),
         **conditions(variant),
         "sources": sources.import_digests(makers(variant, network)),
@@ -180,8 +180,9 @@ def inputs(variant: Variant, network: Network) -> dict[str, Any]:
 
 def makers(variant: Variant, network: Network) -> list[Callable[..., Any]]:
     """What makes an artifact; an edit of their code, or of what it imports, builds it anew."""
-    of_network = [network.load.func, network.structure.resolve()]
-    return [build_worker.build, variant.quantize, type(variant.backend), *of_network]
+    # The version of torch is among the conditions.
+    parts = [part for part in network.parts if part.__module__.partition(".")[0] != "torch"]
+    return [build_worker.build, variant.quantize, type(variant.backend), *parts]
 
 
 def build(variant: Variant, network: Network, *, console: Console | None = None) -> Artifact:
@@ -230,9 +231,7 @@ def quantize(variant: Variant, network: Network) -> Any:
     """What a variant's function returns, which ``build`` stores."""
     quantized = source(variant, network, None)
     with eager_quantization.suppress_deprecations():
-        return variant.quantize(
-            quantized.load(), **build_worker.arguments(variant, quantized.dataset)
-        )
+        return variant.quantize(quantized.load(), **build_worker.arguments(variant, quantized))
 
 
 def build_apart(variant: Variant, network: Network, folder: Path) -> None:
@@ -240,7 +239,7 @@ def build_apart(variant: Variant, network: Network, folder: Path) -> None:
     request = {
         "variant": variant.name,
         "module": variant.module,
-        "network": asdict(network.reopen),
+        "network": asdict(network.call),
         "contents": build_worker.contents(variant, network),
         "folder": str(folder),
     }

@@ -3,7 +3,6 @@
 The first request says what to build; the answer comes when it is stored.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,15 +12,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from qmodels import data
-from qmodels.data import Dataset
-from qmodels.network import Call, Network, eager_quantization
+from qmodels.network import Network, eager_quantization, open_network
 from qmodels.system import store, worker
 from qmodels.system.errors import Unavailable, UserError, describe_error
 from qmodels.variants import registry
 from qmodels.variants.registry import Variant
 
 REFERENCE_FILE = "reference.safetensors"
-REFERENCE_IMAGES = 100
 
 
 def build(variant: Variant, network: Network, folder: Path) -> None:
@@ -34,14 +31,13 @@ def build(variant: Variant, network: Network, folder: Path) -> None:
         Unavailable: the variant can't be made of this network.
         UserError: the weights are damaged, or quantizing or storing failed.
     """
-    model, dataset = network.load(), network.dataset
     try:
         with eager_quantization.suppress_deprecations():
-            quantized = variant.quantize(model, **arguments(variant, dataset))
+            quantized = variant.quantize(network.load(), **arguments(variant, network))
             variant.backend.save(quantized, folder)
             if variant.int8_share > 0:
                 with torch.inference_mode():
-                    logits = variant.backend.reference(quantized)(reference_images(dataset))
+                    logits = variant.backend.reference(quantized)(network.reference_images)
                 save_file({"logits": logits.contiguous()}, folder / REFERENCE_FILE)
     except Unavailable:
         raise
@@ -59,48 +55,27 @@ def build_failure(variant: Variant, reason: str, folder: Path) -> UserError:
     return UserError(f"{variant.name} can't be built ({reason}): {remedy}")
 
 
-def calibration_images(variant: Variant, dataset: Dataset) -> Tensor | None:
-    """The images (N, C, H, W) uint8 that a variant looks at, if it does."""
-    return dataset.calibration.images if "calibration" in variant.takes else None
-
-
 def contents(variant: Variant, network: Network) -> dict[str, str | None]:
-    """Digests of what a build reads of a network: its weights, and images."""
-    dataset = network.dataset
-    reference = dataset.test.first(REFERENCE_IMAGES).images if variant.int8_share > 0 else None
+    """Digests of what a build reads of a network: its weights, and images where it does."""
     return {
-        "checkpoint": network.sha256,
-        "calibration": images_digest(dataset, calibration_images(variant, dataset)),
-        "reference": images_digest(dataset, reference),
+        "weights": network.sha256,
+        "calibration": network.calibration_digest if "calibration" in variant.takes else None,
+        "reference": network.reference_digest if variant.int8_share > 0 else None,
     }
 
 
-def images_digest(dataset: Dataset, images: Tensor | None) -> str | None:
-    """SHA-256 of images (N, C, H, W) uint8 and of how they are normalized; None without any."""
-    if images is None:
-        return None
-    normalization = json.dumps([dataset.mean, dataset.std]).encode()
-    return store.digest_bytes(images.numpy().tobytes() + normalization)
-
-
-def arguments(variant: Variant, dataset: Dataset) -> dict[str, Tensor]:
+def arguments(variant: Variant, network: Network) -> dict[str, Tensor]:
     """What a variant takes beside the model, by name."""
     if "example" in variant.takes:
-        return {"example": data.example_images(2, dataset.test.images.shape[1:])}
-    images = calibration_images(variant, dataset)
-    return {} if images is None else {"calibration": dataset.normalize(images)}
-
-
-def reference_images(dataset: Dataset) -> Tensor:
-    """The images that runtimes are compared with reference arithmetic on, float32, normalized."""
-    return dataset.normalize(dataset.test.first(REFERENCE_IMAGES).images)
+        return {"example": data.example_images(2, network.input_shape)}
+    return {"calibration": network.calibration_images} if "calibration" in variant.takes else {}
 
 
 def answer(request: Mapping[str, Any]) -> dict[str, str]:
     """Build what is asked for.
 
     Args:
-        request: ``variant`` and the ``module`` that defines it, ``network``, as ``Network.reopen``
+        request: ``variant`` and the ``module`` that defines it, ``network``, as ``Network.call``
             is, its ``contents``, and the ``folder``.
 
     Returns:
@@ -108,12 +83,12 @@ def answer(request: Mapping[str, Any]) -> dict[str, str]:
     """
     variant = registry.find(request["variant"], request["module"])
     try:
-        network = Call(**request["network"])()
+        call = request["network"]
+        network = open_network(call["function"], **call["arguments"])
         if contents(variant, network) != request["contents"]:
-            function = request["network"]["function"]
             raise UserError(
-                f"{variant.name} can't be built: {function} returns other weights or images than "
-                f"{network.name} had: return the same"
+                f"{variant.name} can't be built: {call['function']} returns other weights or "
+                f"images than {network.name} had: return the same"
             )
         build(variant, network, Path(request["folder"]))
     except Unavailable as error:

@@ -3,17 +3,14 @@ import shutil
 import subprocess
 import sys
 import textwrap
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from torch import nn
 
 from qmodels.base import checkouts
+from qmodels.network import Network, open_network
 from qmodels.system.errors import UserError
 from qmodels.system.worker import THIS_CHECKOUT, Checkout
-from qmodels.training import checkpoints
-from qmodels.training.checkpoints import Checkpoint
 
 # Another state of this code, without torch: what it says at first, and benches that take no time.
 SERVE = """
@@ -29,7 +26,7 @@ SERVE = """
         answer = None
         if "protocol" in request:
             answer = {
-                "protocol": 1,
+                "protocol": 2,
                 "version": "0",
                 "root": str(Path(__file__).parents[1]),
                 "variants": ["fp32", "int8"],
@@ -111,7 +108,7 @@ def test_a_folder_is_taken_as_it_is_with_the_python_of_its_environment(
             "neither a folder nor a commit .*fatal: Needed a single revision",
         ),
         ("--output=/tmp/x", "neither a folder nor a commit"),
-        ("main~1", "base main~1 speaks no protocol 1 .*invalid choice.*: name a later commit"),
+        ("main~1", "base main~1 speaks no protocol 2 .*invalid choice.*: name a later commit"),
     ],
 )
 def test_what_is_no_base_is_refused_in_one_line(repository: Path, base: str, said: str) -> None:
@@ -139,8 +136,8 @@ def test_a_hook_of_another_repository_does_not_mislead_git(
 
 def test_another_protocol_is_refused_in_one_line(repository: Path) -> None:
     text = (repository / MAIN).read_text()
-    (repository / MAIN).write_text(text.replace('"protocol": 1', '"protocol": 2'))
-    with pytest.raises(UserError, match=r"speaks no protocol 1 \(it speaks protocol 2\)") as caught:
+    (repository / MAIN).write_text(text.replace('"protocol": 2', '"protocol": 3'))
+    with pytest.raises(UserError, match=r"speaks no protocol 2 \(it speaks protocol 3\)") as caught:
         checkouts.find(str(repository))
     assert "\n" not in str(caught.value)
 
@@ -156,23 +153,27 @@ def test_a_folder_without_the_package_is_not_this_code_again(
 
 
 def test_what_can_not_be_built_is_a_line_for_its_variant(
-    repository: Path, digits_checkpoint: Checkpoint
+    repository: Path, digits_network: Network
 ) -> None:
     base = checkouts.find(str(repository))
-    built = checkouts.build(base, digits_checkpoint, ["fp32", "int8", "unknown"])
+    built = checkouts.build(base, digits_network, ["fp32", "int8", "unknown"])
     assert built == checkouts.BuildResult({"fp32": "a"}, {"int8": "int8: no compiler"})
     (request,) = requests(repository, "build")
     assert request["variants"] == ["fp32", "int8"]  # type: ignore[index]
-    assert checkouts.build(base, digits_checkpoint, ["unknown"]) == checkouts.BuildResult({}, {})
+    assert request["network"] == {  # type: ignore[index]
+        "function": "qmodels.training.networks:usual",
+        "arguments": {"dataset": "digits", "architecture": "resnet34", "width": 8},
+    }
+    assert checkouts.build(base, digits_network, ["unknown"]) == checkouts.BuildResult({}, {})
 
 
 def test_a_base_is_measured_once(
-    repository: Path, digits_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+    repository: Path, digits_network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def measured(base: str, *names: str, threads: int = 1) -> list[str]:
         checkouts.hello.cache_clear()
         run = checkouts.measure(
-            checkouts.find(base), digits_checkpoint, names, threads=threads, accuracy_images=None
+            checkouts.find(base), digits_network, names, threads=threads, accuracy_images=None
         )
         return [key.variant for key in run.entries]
 
@@ -196,27 +197,22 @@ def test_a_base_is_measured_once(
     assert count() == 5
 
 
-def test_a_build_is_of_the_checkpoint_of_this_code(
-    digits_checkpoint: Checkpoint, digits_model: nn.Module, tmp_path: Path
-) -> None:
-    state = digits_model.state_dict()
-    state["head.fc.bias"] += 1
-    other = checkpoints.save(state, replace(digits_checkpoint, folder=tmp_path))
-    assert other.sha256 != digits_checkpoint.sha256
-    built = checkouts.build(THIS_CHECKOUT, other, ["fp32", "cuda-fp32"])
+def test_a_build_is_of_the_network_that_the_checkouts_function_gives() -> None:
+    network = open_network("tests.outside:network")
+    built = checkouts.build(THIS_CHECKOUT, network, ["fp32", "cuda-fp32"])
     manifest = json.loads(Path(built.folders["fp32"], "manifest.json").read_text())
-    assert manifest["inputs"]["checkpoint"] == other.sha256
+    assert manifest["inputs"]["weights"] == network.sha256
     assert set(built.folders) | set(built.failures) == {"fp32", "cuda-fp32"}
     assert all("\n" not in line for line in built.failures.values())
 
 
-def test_the_benches_of_a_checkout_are_run_without_latency(digits_checkpoint: Checkpoint) -> None:
+def test_the_benches_of_a_checkout_are_run_without_latency(digits_network: Network) -> None:
     run = checkouts.measure(
-        THIS_CHECKOUT, digits_checkpoint, ["fp32"], threads=1, accuracy_images="100"
+        THIS_CHECKOUT, digits_network, ["fp32"], threads=1, accuracy_images="100"
     )
     entries = {entry.name: entry for entry in run.entries.values()}
     assert {"bench_accuracy[fp32]", "bench_size[fp32]", "bench_kernels[fp32]"} <= set(entries)
     assert not any("latency" in name for name in entries)
     accuracy = entries["bench_accuracy[fp32]"]
     assert accuracy.metrics["top1"].value > 90
-    assert accuracy.conditions["checkpoint"] == digits_checkpoint.sha256[:16]
+    assert accuracy.weights == digits_network.sha256[:16]

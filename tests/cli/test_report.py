@@ -18,10 +18,12 @@ STORED = (
 
 
 def test_a_run_without_a_baseline_is_no_pass(write_run: WriteRun, qmodels: Qmodels) -> None:
-    result = qmodels(f"report {write_run('run.json', size_bytes=1e6)}")
+    path = write_run("run.json", size_bytes=1e6)
+    path.write_text(path.read_text().replace("digits-resnet34-w8", "birds"))
+    result = qmodels(f"report {path}")
     assert result.status == 3
     heading, _, *compared, _, table = result.out.splitlines()[:6]
-    assert heading == "## digits-resnet34-w8"
+    assert heading == "## birds"
     assert compared == [f"{machine.machine_class()}, torch 2.15.0,", "no baseline stored."]
     assert cells(table)[-1] == "verdict"
     assert "gate: " in result.out

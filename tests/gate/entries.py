@@ -18,10 +18,6 @@ KEY = Key("digits-resnet34-w8", "bench_size", "fp32", 1)
 HERE = {
     "engine": "eager",
     "runtime": None,
-    "architecture": "resnet34",
-    "width": 8,
-    "dataset": "digits",
-    "checkpoint": "f3d18e6f008e635e",
     "threads": 1,
     "batch_size": 1,
     "gpu": None,

@@ -27,23 +27,15 @@ AMX = "linux-x86_64-amx"
 
 
 @pytest.mark.parametrize(
-    ("checkpoint", "here", "expected"),
-    [
-        ("weights", CLASS, CLASS),
-        ("weights", "linux-x86_64-avx512_vnni", AMX),
-        ("weights", "linux-aarch64-i8mm", None),
-        ("others", CLASS, AMX),
-        (None, CLASS, CLASS),
-    ],
+    ("here", "expected"),
+    [(CLASS, CLASS), ("linux-x86_64-avx512_vnni", AMX), ("linux-aarch64-i8mm", None)],
 )
-def test_the_nearest_class_with_these_weights_is_found(
-    tmp_path: Path, checkpoint: str | None, here: str, expected: str | None
+def test_the_stored_run_of_the_nearest_class_is_found(
+    tmp_path: Path, here: str, expected: str | None
 ) -> None:
-    of_amx = [benchmark(FP32, machine_class=AMX)]
-    of_amx += [benchmark(INT8, machine_class=AMX, checkpoint="others")]
     gate.accept(tmp_path, run(benchmark(FP32)), whole=True)
-    gate.accept(tmp_path, run(*of_amx), whole=True)
-    baseline = gate.find_baseline(tmp_path, [here], NETWORK, checkpoint and {checkpoint})
+    gate.accept(tmp_path, run(benchmark(FP32, machine_class=AMX)), whole=True)
+    baseline = gate.find_baseline(tmp_path, [here], NETWORK)
     assert (baseline.path.parent.name if baseline else None) == expected
     if baseline:
         assert (here in baseline.partial_for) == (here != expected)
@@ -53,7 +45,7 @@ def test_a_partial_file_is_completed_from_that_of_the_nearest_class(tmp_path: Pa
     of_amx = [benchmark(name, machine_class=AMX) for name in (FP32, INT8)]
     gate.accept(tmp_path, run(*of_amx), whole=True)
     gate.accept(tmp_path, run(benchmark(INT8, 2.0)))
-    baseline = gate.find_baseline(tmp_path, [CLASS], NETWORK, {"weights"})
+    baseline = gate.find_baseline(tmp_path, [CLASS], NETWORK)
     assert baseline is not None
     assert baseline.path == stored(tmp_path)
     assert baseline.partial_for == {CLASS}
@@ -65,7 +57,7 @@ def test_a_partial_file_is_completed_from_that_of_the_nearest_class(tmp_path: Pa
     assert read(tmp_path).partial_for == {CLASS}
     gate.accept(tmp_path, run(benchmark(INT8, 3.0)), whole=True)
     assert read(tmp_path).partial_for == frozenset()
-    baseline = gate.find_baseline(tmp_path, [CLASS], NETWORK, {"weights"})
+    baseline = gate.find_baseline(tmp_path, [CLASS], NETWORK)
     assert baseline is not None
     assert list(baseline.entries) == [key(INT8)]
 
@@ -81,11 +73,11 @@ def test_a_gpu_without_a_stored_run_has_new_entries_and_a_processor_missing_ones
 ) -> None:
     on_gpu = benchmark("cuda-fp16", machine_class="cuda-sm90")
     gate.accept(tmp_path, run(benchmark(FP32)), whole=True)
-    processor = gate.find_baseline(tmp_path, [CLASS, "cuda-sm80"], NETWORK, None)
+    processor = gate.find_baseline(tmp_path, [CLASS, "cuda-sm80"], NETWORK)
     assert processor is not None
     assert processor.partial_for == {"cuda-sm80"}
     gate.accept(tmp_path, run(on_gpu), whole=True)
-    gpu = gate.find_baseline(tmp_path, ["linux-aarch64-i8mm", "cuda-sm90"], NETWORK, None)
+    gpu = gate.find_baseline(tmp_path, ["linux-aarch64-i8mm", "cuda-sm90"], NETWORK)
     assert gpu is not None
     assert [entry.variant for entry in gpu.entries.values()] == ["cuda-fp16"]
     assert gpu.partial_for == frozenset()

@@ -193,16 +193,15 @@ def test_what_another_class_does_not_have_is_new_there() -> None:
         assert finding.verdict == verdict
 
 
-def test_beside_a_base_other_packages_are_compared_and_other_weights_are_not() -> None:
+def test_other_weights_are_compared_and_beside_a_base_other_packages_too() -> None:
     older = replace(PROVENANCE, versions={"python": "3.11.7", "torch": "2.14.0"})
     now = entry(size_bytes=size(2))
     (finding,) = compare(
         now, holding(replace(entry(size_bytes=size(1)), provenance=older), from_base=True)
     )
     assert finding.verdict == "regressed"
-    others = replace(entry(size_bytes=size(1)), conditions={**HERE, "checkpoint": "others"})
-    (finding,) = compare(now, holding(others, from_base=True))
-    assert finding.verdict == "missing"
+    (finding,) = compare(now, holding(replace(entry(size_bytes=size(1)), weights="others")))
+    assert finding.verdict == "regressed"
 
 
 @pytest.mark.parametrize(

@@ -19,12 +19,12 @@ from tests.gate.records import (
 )
 
 
-@pytest.mark.parametrize("other", [2, 4])
+@pytest.mark.parametrize("other", [3, 5])
 def test_another_format_is_refused_in_one_line(other: int, tmp_path: Path) -> None:
     gate.accept(tmp_path, run(benchmark(FP32)))
     path = stored(tmp_path)
-    path.write_text(path.read_text().replace('"format": 3', f'"format": {other}'))
-    with pytest.raises(UserError, match=f"has format {other}, and this qmodels reads 3: use"):
+    path.write_text(path.read_text().replace('"format": 4', f'"format": {other}'))
+    with pytest.raises(UserError, match=f"has format {other}, and this qmodels reads 4: use"):
         gate.read_baseline(path)
 
 
@@ -45,7 +45,7 @@ WHOLE = json.dumps(record(benchmark(FP32)))
         WHOLE.replace('"value": 1.0', '"value": NaN'),
         WHOLE.replace('"value": 1.0', '"value": -Infinity'),
         WHOLE.replace('"batch_size": 1', '"batch_size": "one"'),
-        WHOLE.replace('"machine_info"', '"qmodels": {}, "machine_info"'),
+        WHOLE.replace('"machine_info"', '"qmodels": {"format": 4}, "machine_info"'),
         WHOLE.replace('"machine_info"', '"qmodels": 3, "machine_info"'),
         WHOLE.replace('"metrics"', '"numbers"'),
         WHOLE.replace('"profile"', '"kernels": 3, "profile"'),
@@ -60,9 +60,9 @@ WHOLE = json.dumps(record(benchmark(FP32)))
         WHOLE.replace('"lower"', '"lower", "ci_level": "high"'),
         WHOLE.replace('"data": [1.0', '"data": ["short"'),
         WHOLE.replace('"variant": "fp32"', '"variant": "\\ud800"'),
-        '{"format": 3}',
-        '{"format": 3, "machine_class": "c", "provenance": {}, "entries": {"a": {}}}',
-        '{"format": 3, "machine_class": "c", "provenance": {}, "entries": 3}',
+        '{"format": 4}',
+        '{"format": 4, "machine_class": "c", "provenance": {}, "entries": {"a": {}}}',
+        '{"format": 4, "machine_class": "c", "provenance": {}, "entries": 3}',
     ],
 )
 def test_a_damaged_baseline_is_refused_in_one_line(tmp_path: Path, content: str) -> None:

@@ -73,7 +73,7 @@ def test_a_stored_loss_is_accepted_unless_the_stored_run_of_the_base_cannot_be_r
     accepted = stored.run(*given)
     assert accepted.status == 0, accepted.printed
     for path in (base / "baselines").glob("*/*-w8.json"):
-        edit(path, '"format": 3', '"format": 4')
+        edit(path, '"format": 4', '"format": 5')
     unreadable = stored.run(*given)
     assert_red(unreadable, "bench_size[planted] regressed: size_bytes", "base")
 

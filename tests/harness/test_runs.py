@@ -56,7 +56,7 @@ def test_a_record_names_the_commit_and_becomes_a_report(
     assert written["commit_info"]["id"] == head
     (entry, *_) = gate.read_run(record).entries.values()
     assert entry.provenance.commit == head[:12]
-    named = {"variant", "engine", "architecture", "width", "dataset", "machine_class", "threads"}
+    named = {"variant", "engine", "weights", "source", "machine_class", "threads"}
     assert named | {"batch_size", "metrics"} <= set(written["benchmarks"][0]["extra_info"])
     capsys.readouterr()
     cli.main(["report", str(record), "--baseline", str(stored.baseline)])

@@ -4,12 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from qmodels.data import Split
 from qmodels.measure import accuracy
-
-
-def split(labels: list[int]) -> Split:
-    return Split(torch.zeros(len(labels), 3, 32, 32, dtype=torch.uint8), torch.tensor(labels))
 
 
 def predicting(labels: list[int]) -> Tensor:
@@ -20,7 +15,7 @@ def test_a_drop_counts_images_lost_less_images_won() -> None:
     truth = [0] * 100
     reference = predicting([0] * 80 + [1] * 20)
     variant = predicting([1] * 5 + [0] * 75 + [0] * 2 + [1] * 18)
-    metrics = accuracy.metrics(variant, reference, split(truth))
+    metrics = accuracy.metrics(variant, reference, torch.tensor(truth))
     assert metrics["top1"].value == pytest.approx(77)
     assert metrics["top1_drop"].value == pytest.approx(3)
     low, high = metrics["top1_drop"].ci or (0, 0)
@@ -31,7 +26,7 @@ def test_a_drop_counts_images_lost_less_images_won() -> None:
 def test_many_more_lost_than_won_is_seen() -> None:
     truth = [0] * 1000
     reference, variant = predicting([0] * 1000), predicting([1] * 30 + [0] * 970)
-    low, high = accuracy.metrics(variant, reference, split(truth))["top1_drop"].ci or (0, 0)
+    low, high = accuracy.metrics(variant, reference, torch.tensor(truth))["top1_drop"].ci or (0, 0)
     assert 1.5 < low < 3.0 < high < 4.5
 
 
@@ -39,7 +34,7 @@ def test_many_more_lost_than_won_is_seen() -> None:
 def test_the_interval_holds_the_estimate_and_turns_with_the_sides(
     answers: list[tuple[int, int]],
 ) -> None:
-    truth = split([0] * len(answers))
+    truth = torch.zeros(len(answers), dtype=torch.int64)
     now, before = (predicting(list(side)) for side in zip(*answers, strict=True))
     drop, (low, high) = accuracy.paired_drop(now, before, truth)
     mirrored, (mirrored_low, mirrored_high) = accuracy.paired_drop(before, now, truth)

@@ -38,12 +38,12 @@ def test_every_layer_has_its_noise(
 
 @pytest.mark.parametrize("name", ["onnx-int8", "openvino-int8", "pt2e-int8"])
 def test_a_relu_that_is_not_declared_as_fused_is_no_noise(name: str) -> None:
-    network, variant = outside.network(), variants.all_variants()[name]
+    network, variant = outside.opened(), variants.all_variants()[name]
     reason = variant.unavailable_reason()
     if reason:
         pytest.skip(reason)
     artifact = variants.build(variant, network)
-    images = network.dataset.normalize(network.dataset.test.images[:20])
+    images = network.test_images[:20]
     noises = layers.noise(
         artifact, network.load(), images, quantize=lambda: variants.quantize(variant, network)
     )

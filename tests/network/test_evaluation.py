@@ -1,15 +1,14 @@
 import pytest
 import torch
 
-from qmodels.data import Dataset, Split
+from qmodels.data import Dataset
 from qmodels.network import evaluation
 
 
 def test_accuracy_counts_what_is_defined() -> None:
     labels = torch.tensor([0, 1, 2, 6])
     logits = torch.tensor([[9.0, 8, 7, 6, 5, 4, 3]] * 4)
-    split = Split(torch.zeros(4, 3, 32, 32, dtype=torch.uint8), labels)
-    assert evaluation.accuracy(logits, split) == (25.0, 25.0)
+    assert evaluation.accuracy(logits, labels) == (25.0, 25.0)
 
 
 def test_of_equal_logits_the_first_class_wins_wherever_it_is_counted() -> None:
@@ -34,7 +33,7 @@ def test_an_image_with_a_logit_that_is_not_finite_is_wrong_and_counted(value: fl
 def test_predictions_do_not_depend_on_how_images_are_batched(
     digits: Dataset, digits_model: torch.nn.Module
 ) -> None:
-    images = digits.test.images[:30]
-    whole = evaluation.predict(digits_model, digits, images)
-    parts = evaluation.predict(digits_model, digits, images, batch_size=7)
+    images = digits.normalized(digits.test.images[:30])
+    whole = evaluation.predict(digits_model, images)
+    parts = evaluation.predict(digits_model, images, batch_size=7)
     torch.testing.assert_close(whole, parts, rtol=1e-4, atol=1e-4)

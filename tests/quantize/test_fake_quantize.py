@@ -77,9 +77,8 @@ def test_the_converted_model_agrees_with_the_fake_quantized_one(
 ) -> None:
     """Not to the bit: one rounds float sums, the other integer ones, and a few fall elsewhere."""
     converted = fake_quantize.convert(tuned, ENGINE)
-    expected, got = (
-        evaluation.predict(model, digits, digits.test.images) for model in (tuned, converted)
-    )
+    images = digits.normalized(digits.test.images)
+    expected, got = (evaluation.predict(model, images) for model in (tuned, converted))
     assert sqnr(expected, got) > 36
     assert float((expected.argmax(dim=1) == got.argmax(dim=1)).float().mean()) > 0.995
     kinds = {type(m).__module__ for m in converted.modules() if "Conv" in type(m).__name__}

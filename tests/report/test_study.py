@@ -10,7 +10,7 @@ from qmodels.gate import Run
 from qmodels.measure.metric import make_metric
 from qmodels.report import study
 
-CONDITIONS = {"architecture": "resnet34", "width": 64, "dataset": "cifar100", "threads": 2}
+CONDITIONS = {"threads": 2}
 PROVENANCE = {
     "date": "",
     "commit": "",

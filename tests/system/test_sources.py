@@ -103,7 +103,6 @@ def test_an_edit_of_a_runtime_or_a_family_builds_what_is_of_it(
     "file",
     [
         "data/dataset.py",
-        "training/checkpoints.py",
         "network/resnet.py",
         "variants/build_worker.py",
         "variants/registry.py",

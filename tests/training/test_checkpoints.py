@@ -223,8 +223,8 @@ def test_shipped_checkpoints_are_whole_and_compact(checkpoint: Checkpoint) -> No
 def test_the_shipped_digits_score_what_the_index_says(digits_checkpoint: Checkpoint) -> None:
     digits = data.load("digits")
     model = checkpoints.load_model(digits_checkpoint)
-    logits = evaluation.predict(model, digits, digits.test.images)
-    top1, top5_error = evaluation.accuracy(logits, digits.test)
+    logits = evaluation.predict(model, digits.normalized(digits.test.images))
+    top1, top5_error = evaluation.accuracy(logits, digits.test.labels)
     one_image = 100 / len(digits.test)
     assert top1 == pytest.approx(digits_checkpoint.top1, abs=1.01 * one_image)
     assert top5_error == pytest.approx(digits_checkpoint.top5_error, abs=1.01 * one_image)
@@ -237,7 +237,7 @@ def test_the_shipped_cifar100_network_scores_at_least_65() -> None:
     cifar100 = data.load("cifar100")
     model = checkpoints.load_model(shipped)
     top1, _ = evaluation.accuracy(
-        evaluation.predict(model, cifar100, cifar100.test.images), cifar100.test
+        evaluation.predict(model, cifar100.normalized(cifar100.test.images)), cifar100.test.labels
     )
     assert top1 == pytest.approx(shipped.top1, abs=0.05)
     assert top1 >= 65

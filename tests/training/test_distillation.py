@@ -33,7 +33,7 @@ def test_distilling_brings_a_network_nearer_to_its_teacher(
     teacher = checkpoints.load_model(digits_checkpoint)
     images = few.test.images
     few = few.with_train(few.train.first(100))
-    expected = evaluation.predict(teacher, few, images)
+    expected = evaluation.predict(teacher, few.normalized(images))
     distances = []
     for name in ("distill", "fine-tune"):
         recipe = replace(FINE_TUNING[name].with_epochs(3), batch_size=25)
@@ -47,7 +47,7 @@ def test_distilling_brings_a_network_nearer_to_its_teacher(
                 quantization_aware=True,
             )
         )
-        logits = evaluation.predict(checkpoints.load_model(trained), few, images)
+        logits = evaluation.predict(checkpoints.load_model(trained), few.normalized(images))
         distances.append(float(loop.distillation_loss(logits, expected, 4.0)))
     assert distances[0] < distances[1]
 
@@ -69,7 +69,7 @@ def mistaken(digits_checkpoint: Checkpoint) -> Checkpoint:
 def predicted(checkpoint: Checkpoint, digits: Dataset) -> Tensor:
     """The classes of all test images."""
     model = checkpoints.load_model(checkpoint)
-    return evaluation.predict(model, digits, digits.test.images).argmax(1)
+    return evaluation.predict(model, digits.normalized(digits.test.images)).argmax(1)
 
 
 WORKERS = Workers(0, 1, torch.device("cpu"))

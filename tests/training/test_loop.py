@@ -32,8 +32,8 @@ def test_training_learns_records_and_cleans_up(few: Dataset, own_cache: Path) ->
     assert trained == checkpoints.resolve(trained.path.stem)
     assert (trained.recipe, trained.seed) == (recipe, 0)
     assert trained.top1 > 60
-    logits = evaluation.predict(checkpoints.load_model(trained), few, few.test.images)
-    assert evaluation.accuracy(logits, few.test) == (trained.top1, trained.top5_error)
+    logits = evaluation.predict(checkpoints.load_model(trained), few.normalized(few.test.images))
+    assert evaluation.accuracy(logits, few.test.labels) == (trained.top1, trained.top5_error)
     log = next((own_cache / "training").glob("*.log")).read_text().splitlines()
     assert len(log) == 7
     assert "epoch 6/6" in log[5]

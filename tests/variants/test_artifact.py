@@ -48,13 +48,11 @@ def test_a_variant_that_saturates_is_caught(digits_checkpoint: Checkpoint, tmp_p
         from qmodels.variants import Artifact, build_worker
 
         folder = Path({str(tmp_path)!r})
-        network = networks.reopen({str(digits_checkpoint.path)!r})
-        digits = network.dataset
-        digits = dataclasses.replace(digits, calibration=digits.calibration.first(300))
-        network = dataclasses.replace(network, dataset=digits)
+        network = networks.trained({str(digits_checkpoint.path)!r})
+        network = dataclasses.replace(network, calibration=network.calibration_images[:300])
         variant = variants.all_variants()["static-int8-onednn"]
         artifact = Artifact(variant, folder)
-        images = build_worker.reference_images(digits)
+        images = network.reference_images
 
         def doubt():
             build_worker.build(variant, network, folder)

@@ -20,7 +20,7 @@ def answer(name: str, network: Network, folder: Path) -> dict[str, str]:
         {
             "variant": name,
             "module": __name__,
-            "network": dataclasses.asdict(network.reopen),
+            "network": dataclasses.asdict(network.call),
             "contents": build_worker.contents(variant, network),
             "folder": str(folder),
         }

@@ -20,7 +20,7 @@ from qmodels.quantize import fake_quantize
 from qmodels.system import machine
 from qmodels.training import checkpoints, on_demand
 from qmodels.training.checkpoints import Checkpoint
-from qmodels.variants import Artifact, build_worker
+from qmodels.variants import Artifact
 
 # The others take as long to build: what is theirs alone is tested on small networks in
 # tests/backends, and the benches build them whole.
@@ -44,7 +44,7 @@ def test_every_runtime_is_right_and_proves_its_kernels(
     whole: int,
 ) -> None:
     artifact = build(name)
-    forward, images = artifact.load(), build_worker.reference_images(digits)
+    forward, images = artifact.load(), digits.normalize(digits.test.first(100).images)
     with torch.inference_mode():
         logits, fp32 = forward(images), digits_model(images)
         assert logits.dtype == torch.float32
@@ -59,7 +59,7 @@ def test_every_runtime_is_right_and_proves_its_kernels(
     assert shown.int8_fraction == artifact.variant.int8_share
     assert evaluation.sqnr_db(logits, fp32) > 15
     accuracy, _ = evaluation.accuracy(
-        evaluation.predict(forward, digits, digits.test.images), digits.test
+        evaluation.predict(forward, digits.normalized(digits.test.images)), digits.test.labels
     )
     assert accuracy > digits_checkpoint.top1 - 2
 
@@ -70,7 +70,7 @@ def test_the_trained_ranges_reach_the_exported_graph(
     pytest.importorskip("torchao")
     source = checkpoints.load_model(on_demand.find_or_fine_tune(digits_checkpoint, digits))
     ranges = fake_quantize.ranges(source)
-    images = build_worker.reference_images(digits)
+    images = digits.normalize(digits.test.first(100).images)
     exported = variants.all_variants()["pt2e-qat-int8"].quantize(source, images[:2])
     nodes = [node for node in exported.many.graph.nodes if "quantize_per" in str(node.target)]
     scales = {node.args[1] for node in nodes if "quantize_per_tensor" in str(node.target)}
@@ -87,10 +87,10 @@ import sys
 import torch
 from pathlib import Path
 from qmodels import data, variants
-from qmodels.variants import Artifact, build_worker
+from qmodels.variants import Artifact
 
 torch.set_num_threads(1)
-images = build_worker.reference_images(data.load("digits"))
+images = data.load("digits").normalize(data.load("digits").test.images[:100])
 for argument in sys.argv[2:]:
     name, folder = argument.split("=")
     forward = Artifact(variants.all_variants()[name], Path(folder)).load()
@@ -126,7 +126,7 @@ def test_no_engine_changes_what_another_computes(
 
 def test_bfloat16_stays_close_to_float32(digits: Dataset, digits_model: nn.Module) -> None:
     exported = InPrecision(fuse(digits_model), torch.bfloat16).eval()
-    images = build_worker.reference_images(digits)
+    images = digits.normalize(digits.test.first(100).images)
     with torch.inference_mode():
         logits = exported(images)
         assert logits.dtype == torch.float32

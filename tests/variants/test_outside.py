@@ -16,15 +16,15 @@ from tests import outside
     ("name", "int8"), [("fp32", 0.0), ("fx-int8", 1.0), ("onnx-int8", 1.0), ("openvino-int8", 1.0)]
 )
 def test_a_network_of_another_package_is_built_loaded_and_right(name: str, int8: float) -> None:
-    network, variant = outside.network(), variants.all_variants()[name]
+    network, variant = outside.opened(), variants.all_variants()[name]
     reason = variant.unavailable_reason()
     if reason:
         pytest.skip(reason)
     artifact = open_artifact(variants.build(variant, network).folder)
     assert artifact.input_shape == (1, 20, 24)
-    forward, test = artifact.load(), network.dataset.test
-    logits = evaluation.predict(forward, network.dataset, test.images)
-    assert evaluation.accuracy(logits, test)[0] == 100
+    forward = artifact.load()
+    logits = evaluation.predict(forward, network.test_images)
+    assert evaluation.accuracy(logits, network.labels)[0] == 100
     with torch.inference_mode():
         ran = variant.backend.kernels(forward, artifact, artifact.example(1))
     macs = sum(kernel.macs for kernel in ran)
@@ -33,12 +33,11 @@ def test_a_network_of_another_package_is_built_loaded_and_right(name: str, int8:
 
 
 def test_another_process_refuses_a_network_with_other_images() -> None:
-    network, variant = outside.network(), variants.all_variants()["onnx-int8"]
+    network, variant = outside.opened(), variants.all_variants()["onnx-int8"]
     if variant.unavailable_reason():
         pytest.skip(str(variant.unavailable_reason()))
-    dataset = replace(network.dataset, calibration=outside.images(30))
     with pytest.raises(UserError, match="outside:network returns other weights or images than"):
-        variants.build(variant, replace(network, dataset=dataset))
+        variants.build(variant, replace(network, calibration=outside.images(30)[0]))
 
 
 @pytest.mark.parametrize("function", ["no_such_module:network", "tests.outside:nothing", ""])
@@ -56,7 +55,7 @@ def test_a_name_that_is_no_file_is_one_line() -> None:
 
 
 def test_what_a_network_lacks_is_one_line() -> None:
-    network, known = outside.network(), variants.all_variants()
+    network, known = outside.opened(), variants.all_variants()
     with pytest.raises(Unavailable, match="sides has no quantization-aware sibling: choose"):
         variants.build(known["qat-int8"], network)
     with pytest.raises(

@@ -38,11 +38,11 @@ from qmodels.backends import registry
 from qmodels.training import networks
 from qmodels.variants import artifact
 
-network = networks.reopen(sys.argv[1])
+network = networks.trained(sys.argv[1])
 variant = variants.all_variants()["half-weights"]
 built = variants.build(variant, network)
 opened = artifact.open_artifact(built.folder)
-forward, images = opened.load(), network.dataset.normalize(network.dataset.test.images[:24])
+forward, images = opened.load(), network.reference_images[:24]
 with torch.inference_mode():
     expected = network.load()(images)
     difference = float((forward(images) - expected).abs().max() / expected.abs().max())

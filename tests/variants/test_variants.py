@@ -10,8 +10,7 @@ from qmodels import variants
 from qmodels.backends import dispatch
 from qmodels.data import Dataset
 from qmodels.measure import kernels, memory
-from qmodels.network import eager_quantization, evaluation, resnet
-from qmodels.training import checkpoints, on_demand
+from qmodels.network import Network, eager_quantization, evaluation, resnet
 from qmodels.training.checkpoints import Checkpoint
 from qmodels.variants import Artifact, build_worker, weight_only
 
@@ -45,16 +44,11 @@ def test_the_reference_comes_first_then_variants_by_backend_and_those_of_gpus_ar
 def test_load_gives_the_outputs_of_what_was_saved_bit_for_bit(
     name: str,
     build: Callable[[str], Artifact],
-    digits: Dataset,
-    digits_checkpoint: Checkpoint,
+    digits_network: Network,
     images: Tensor,
 ) -> None:
     artifact = build(name)
-    source = digits_checkpoint
-    if artifact.variant.quantization_aware:
-        source = on_demand.find_or_fine_tune(source, digits)
-    arguments = build_worker.arguments(artifact.variant, digits)
-    quantized = artifact.variant.quantize(checkpoints.load_model(source), **arguments)
+    quantized = variants.quantize(artifact.variant, digits_network)
     quantized = eager_quantization.on_engine(artifact.variant.engine, quantized)
     with torch.inference_mode():
         for batch in (images, images[:1]):
@@ -92,8 +86,8 @@ def test_an_image_gets_the_same_logits_alone_and_in_a_batch(
 def test_accuracy_is_that_of_fp32_within_two_points(
     name: str, build: Callable[[str], Artifact], digits: Dataset, digits_checkpoint: Checkpoint
 ) -> None:
-    logits = evaluation.predict(build(name).load(), digits, digits.test.images)
-    assert evaluation.accuracy(logits, digits.test)[0] > digits_checkpoint.top1 - 2
+    logits = evaluation.predict(build(name).load(), digits.normalized(digits.test.images))
+    assert evaluation.accuracy(logits, digits.test.labels)[0] > digits_checkpoint.top1 - 2
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -108,10 +102,10 @@ def test_a_profile_shows_the_kernels(name: str, build: Callable[[str], Artifact]
 
 @pytest.mark.parametrize("name", INT8)
 def test_int8_variants_are_what_they_claim(
-    name: str, build: Callable[[str], Artifact], digits: Dataset, digits_model: nn.Module
+    name: str, build: Callable[[str], Artifact], digits_network: Network, digits_model: nn.Module
 ) -> None:
     artifact = build(name)
-    forward, images = artifact.load(), build_worker.reference_images(digits)
+    forward, images = artifact.load(), digits_network.reference_images
     whole = sum(kernel.macs for kernel in dispatch.kernels(digits_model, images[:1]))
     ran = artifact.variant.backend.kernels(forward, artifact, images[:1])
     with torch.inference_mode():

@@ -116,7 +116,6 @@ def variants(
         flipped: images by variant.
     """
     headings, *rows = overview(run, findings, run.failures)
-    networks = float_networks()
     verdicts = {(finding.key, finding.metric): finding.verdict for finding in findings}
     described: list[Variant] = []
     specs: dict[str, Spec] = {}
@@ -137,7 +136,7 @@ def variants(
                 layers=[layer for entry in entries for layer in entry.details.layers],
                 tables=[table for entry in entries for table in tables(entry.details)],
                 charts=list(own),
-                code=loading_code(entries[0], networks) if entries else "",
+                code=loading_code(entries[0]) if entries else "",
                 flipped=flipped.get(name),
             )
         )
@@ -213,34 +212,16 @@ def change(now: float, before: float, metric: Metric) -> str:
     return f"{100 * (now / before - 1):+.2f} %" if before else ""
 
 
-def float_networks() -> dict[str, tuple[str, str]]:
-    """The name and the data set of known float networks, by the digests of their weights.
-
-    The digest of fake-quantized weights leads to the network that these were trained from.
-    """
-    from qmodels.training import checkpoints  # torch takes seconds, and the rest needs none
-
-    known = checkpoints.known()
-    by_sha256 = {checkpoint.sha256: checkpoint for checkpoint in known}
-    named = {}
-    for checkpoint in known:
-        parent = by_sha256.get(checkpoint.parent or "")
-        source = parent if checkpoint.quantization_aware else checkpoint
-        if source:
-            named[checkpoint.digest] = source.path.stem, source.dataset
-    return named
-
-
-def loading_code(entry: Entry, networks: Mapping[str, tuple[str, str]]) -> str:
-    """Five lines that load a variant as it was measured; empty where its weights aren't known."""
-    name, dataset = networks.get(str(entry.conditions["checkpoint"]), ("", ""))
-    if not name:
+def loading_code(entry: Entry) -> str:
+    """The lines that load a variant as it was measured; empty where no function gives it."""
+    if not entry.source:
         return ""
+    function, *arguments = entry.source.items()
+    given = [repr(function[1]), *(f"{name}={value!r}" for name, value in arguments)]
     return (
-        "from qmodels import data, variants\n"
-        "from qmodels.training import checkpoints, networks\n"
-        f"checkpoint = checkpoints.resolve({name!r})\n"
-        f"network = networks.network(checkpoint, data.load({dataset!r}))\n"
+        "from qmodels import variants\n"
+        "from qmodels.network import open_network\n"
+        f"network = open_network({', '.join(given)})\n"
         f"forward = variants.build(variants.select({entry.variant!r})[0], network).load()\n"
     )
 

@@ -10,11 +10,15 @@ from qmodels import data
 from qmodels.gate import Run
 from qmodels.gate.ranks import Ranks, collect
 from qmodels.measure.metric import Metric, make_metric
-from qmodels.training import checkpoints
 
 HOSTILE = "<script>alert(1)</script> [x](https://evil.example) @everyone"
 LOST, WON = 5, 3
-DIGEST = next(c.digest for c in checkpoints.known() if c.dataset == "digits" and not c.parent)
+SOURCE = {
+    "function": "qmodels.training.networks:usual",
+    "dataset": "digits",
+    "architecture": "resnet34",
+    "width": 8,
+}
 
 
 def digits_ranks(lost: int = 0, won: int = 0) -> Ranks:
@@ -23,7 +27,7 @@ def digits_ranks(lost: int = 0, won: int = 0) -> Ranks:
     ranks = np.zeros(len(test), np.int64)
     ranks[won:20] = 1
     ranks[20 : 20 + lost] = 3
-    return collect(test.digests(), test.digests(), ranks)
+    return collect(test.labels.numpy(), np.arange(len(test)), ranks)
 
 
 def benchmark(
@@ -37,12 +41,10 @@ def benchmark(
         "variant": variant,
         "batch_size": batch_size,
         "engine": "x86",
-        "dataset": "digits",
-        "architecture": "resnet34",
-        "width": 8,
         "arithmetic": "float32" if variant == "fp32" else "int8",
         "machine_class": "linux-x86_64-avx2",
-        "checkpoint": DIGEST,
+        "weights": "0" * 16,
+        "source": SOURCE,
         "images": 596,
         "metrics": {key: metric.as_record() for key, metric in metrics.items()},
         **extra,
