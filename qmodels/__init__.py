@@ -2,6 +2,10 @@
 
 import os
 import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from qmodels.network import Network, open_network
 
 __version__ = "0.1.0"
 
@@ -9,3 +13,14 @@ __version__ = "0.1.0"
 # is set before they are imported.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+
+__all__ = ["Network", "open_network"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is public when it is first asked for: torch takes seconds."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from qmodels import network
+
+    return getattr(network, name)

@@ -66,7 +66,9 @@ def find(base: str) -> Checkout:
     else:
         checkout = Checkout(revision(base), Path(sys.executable))
     try:
-        hello(checkout)
+        root = hello(checkout).root
+        if Path(root) != checkout.root.resolve():
+            raise UserError(f"there is no package qmodels; its Python finds that of {root}")
     except UserError as error:
         raise UserError(
             f"base {base} speaks no protocol {PROTOCOL} ({error}): "

@@ -14,7 +14,7 @@ def header(settings: Settings) -> list[str]:
     lines = [
         f"qmodels: {settings.network.name}, {machine.machine_class()}, "
         f"{settings.threads} thread{'s'[: settings.threads > 1]}",
-        settings.network.summary,
+        str(settings.network),
         *compared_with(settings),
     ]
     return report.wrap(lines).splitlines()

@@ -18,7 +18,6 @@ from qmodels.harness.session import BenchSession
 from qmodels.measure import ceiling
 from qmodels.measure.latency import Arm
 from qmodels.system.errors import UserError
-from qmodels.system.worker import THIS_CHECKOUT
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ class Latencies:
         cases = [case for case in self.entries if case[0] in folders]
         paired = [case for case in cases if case[0] in base_folders]
         alone = [case for case in cases if case[0] not in base_folders]  # new ones have no base
-        head = Arm(THIS_CHECKOUT, {"artifacts": folders})
+        head = Arm(None, {"artifacts": folders})
         timings: dict[Case, Timings] = {}
         if settings.base and paired:
             base = Arm(settings.base, {"artifacts": base_folders})

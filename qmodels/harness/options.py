@@ -11,6 +11,15 @@ def add_options(parser: pytest.Parser) -> None:
     """Register the options."""
     group = parser.getgroup("qmodels", "qmodels: what quantizing a network costs and buys")
     group.addoption(
+        "--qmodels-network",
+        metavar="MODULE:FUNCTION",
+        help="the network that this function returns, instead of those of the ini-file",
+    )
+    parser.addini(
+        "qmodels_networks", "functions that return networks to measure", type="args", default=[]
+    )
+    parser.addini("qmodels_baselines", "folder of stored runs", default="baselines")
+    group.addoption(
         "--qmodels-dataset",
         metavar="|".join(defaults.WIDTHS),
         help=f"{defaults.DATASET} by default; both come with the package",

@@ -12,7 +12,7 @@ from qmodels.backends.base import ForwardFn
 from qmodels.data.dataset import stratified_positions
 from qmodels.harness.progress import Progress
 from qmodels.harness.settings import Settings
-from qmodels.network import Network, evaluation, images
+from qmodels.network import Network, checks, evaluation, images
 from qmodels.system.errors import UserError
 from qmodels.variants import Artifact, Variant
 
@@ -32,11 +32,16 @@ class BenchSession:
 
     @cached_property
     def network(self) -> Network:
-        """The network that the settings name, trained now where it has no weights yet."""
+        """The network that the settings name, trained now where it has no weights yet.
+
+        Raises:
+            UserError: it can't be measured.
+        """
         network = self.settings.network
-        if isinstance(network, Network):
-            return network
-        return network.train(self.progress.console)
+        if not isinstance(network, Network):
+            network = network.train(self.progress.console)
+        checks.check(network)
+        return network
 
     @cached_property
     def model(self) -> nn.Module:

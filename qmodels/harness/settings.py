@@ -1,6 +1,7 @@
 """What a run of the benches measures: the command line's options, checked."""
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from qmodels import data, gate, network, variants
 from qmodels.base import checkouts
-from qmodels.network import Network
+from qmodels.network import Network, open_network
 from qmodels.system import defaults, machine
 from qmodels.system.errors import UserError
 from qmodels.system.worker import Checkout
@@ -68,7 +69,7 @@ def read_settings(config: pytest.Config) -> Settings:
     record = option.benchmark_json
     if record and not Path(record).absolute().parent.is_dir():
         raise UserError(f"--benchmark-json {record}: its folder does not exist: make it")
-    chosen = chosen_network(option)
+    chosen = chosen_network(config)
     if option.qmodels_threads < 1:
         raise UserError(f"--qmodels-threads {option.qmodels_threads}: choose 1 or more")
     if not math.isfinite(option.qmodels_max_drop):
@@ -82,7 +83,7 @@ def read_settings(config: pytest.Config) -> Settings:
             f"--qmodels-base {option.qmodels_base}: pytest took it for its own folder too: write "
             f"--qmodels-base={option.qmodels_base}"
         )
-    baselines = config.rootpath / "baselines"
+    baselines = config.rootpath / config.getini("qmodels_baselines")
     return Settings(
         network=chosen,
         variants=tuple(variant.name for variant in variants.select(option.qmodels_variants)),
@@ -99,8 +100,37 @@ def read_settings(config: pytest.Config) -> Settings:
     )
 
 
-def chosen_network(option: Any) -> Network | Untrained:
-    """The network that the options name.
+def chosen_network(config: pytest.Config) -> Network | Untrained:
+    """The network that the options name, else that of the ini-file, else the packaged one.
+
+    Raises:
+        UserError: there is no such network, or more than one.
+    """
+    option = config.option
+    packaged = [
+        f"--qmodels-{name}"
+        for name in ("dataset", "architecture", "width", "checkpoint")
+        if getattr(option, f"qmodels_{name}") is not None
+    ]
+    functions = config.getini("qmodels_networks")
+    if option.qmodels_network is not None:
+        functions = [option.qmodels_network]
+        if packaged:
+            raise UserError(f"{packaged[0]} is of packaged networks: leave out --qmodels-network")
+    if packaged or not functions:
+        return packaged_network(option)
+    if len(functions) > 1:
+        raise UserError(
+            f"qmodels_networks has {len(functions)} functions: choose one with --qmodels-network"
+        )
+    # The last place that is looked at: pytest adds the folders of tests when it collects them.
+    if str(config.rootpath) not in sys.path:
+        sys.path.append(str(config.rootpath))
+    return open_network(functions[0])
+
+
+def packaged_network(option: Any) -> Network | Untrained:
+    """The network of this package that the options name.
 
     Raises:
         UserError: there are no such, or the named weights are of another network.

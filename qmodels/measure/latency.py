@@ -55,11 +55,12 @@ class Arm:
     """One process of a comparison: its code, what it loads, and the command that serves.
 
     Attributes:
+        checkout: that of this process where it is None.
         request: of protocol 2's ``load``, without ``threads``.
         command: a module and its arguments.
     """
 
-    checkout: Checkout
+    checkout: Checkout | None
     request: Mapping[str, Any]
     command: tuple[str, ...] = protocol.COMMAND
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from qmodels.network import images
 from qmodels.network.images import Images
 from qmodels.system import store
-from qmodels.system.errors import UserError, first_line
+from qmodels.system.errors import UserError, describe_error, first_line
 
 # Images that quantizers look at.
 CALIBRATION_IMAGES = 1000
@@ -39,9 +39,18 @@ class Call:
         """What the function returns.
 
         Raises:
-            UserError: it can't be imported.
+            UserError: it can't be imported or called, or it failed.
         """
-        return self.resolve()(**self.arguments)
+        function = self.resolve()
+        try:
+            return function(**self.arguments)
+        except UserError:
+            raise
+        except Exception as error:  # whatever a user's function raises
+            raise UserError(
+                f"network function {self.function} failed ({describe_error(error)}): "
+                "it is called without arguments, and returns a qmodels.Network"
+            ) from None
 
     def as_record(self) -> dict[str, Any]:
         """The function and its arguments, by name, as run records hold them."""
@@ -56,10 +65,10 @@ class Call:
         module, _, name = self.function.partition(":")
         try:
             function: Callable[..., Any] = getattr(import_module(module), name)
-        except (ImportError, AttributeError, ValueError) as error:
+        except Exception as error:  # whatever a user's module raises
             raise UserError(
-                f"network function {self.function} can't be imported ({first_line(error)}): "
-                "define it in an installed package"
+                f"network function {self.function!r} can't be imported ({first_line(error)}): "
+                "write module:function, of a module on sys.path"
             ) from None
         return function
 
@@ -103,9 +112,14 @@ class Network:
                 f"network name {self.name!r} is no file name: use letters, digits, '.', '_', '-'"
             )
 
+    def __str__(self) -> str:
+        return self.summary or f"network: {self.call.function}"
+
     def load(self) -> nn.Module:
         """The float module. It must not be changed: a value is the same one at each call."""
-        return self.module if isinstance(self.module, nn.Module) else self.module()
+        if isinstance(self.module, nn.Module) or not callable(self.module):
+            return self.module
+        return self.module()
 
     @cached_property
     def calibration_images(self) -> Tensor:
@@ -180,8 +194,11 @@ def open_network(function: str, **arguments: Any) -> Network:
         arguments: of it, as JSON can hold them.
 
     Raises:
-        UserError: it can't be imported.
+        UserError: it can't be imported or called, failed, or gives no network.
     """
     call = Call(function, arguments)
-    network: Network = call()
+    network = call()
+    if not isinstance(network, Network):
+        given = type(network).__name__
+        raise UserError(f"network function {function} returns a {given}: return a qmodels.Network")
     return replace(network, call=call)

@@ -8,7 +8,6 @@ answers.
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from qmodels.system import worker
@@ -27,11 +26,13 @@ class Hello:
 
     Attributes:
         version: of its package.
+        root: the folder that holds its package.
         variants: names of all that it knows, whether they run here or not.
         conditions: what its numbers depend on beside its code: machine class, versions.
     """
 
     version: str
+    root: str
     variants: tuple[str, ...]
     conditions: Mapping[str, Any]
 
@@ -40,20 +41,19 @@ def greet(process: Worker) -> Hello:
     """Begin a connection.
 
     Raises:
-        UserError: the other side speaks another protocol or none, or is not of its checkout.
+        UserError: the other side speaks another protocol or none.
     """
     answer = process.request({"protocol": PROTOCOL})
     number = answer.get("protocol") if isinstance(answer, dict) else None
     if number != PROTOCOL:
         raise UserError(f"it speaks protocol {number}")
-    if Path(answer["root"]) != process.checkout.root.resolve():
-        raise UserError(f"there is no package qmodels; its Python finds that of {answer['root']}")
-    return Hello(answer["version"], tuple(answer["variants"]), answer["conditions"])
+    variants = tuple(answer["variants"])
+    return Hello(answer["version"], answer["root"], variants, answer["conditions"])
 
 
 @contextmanager
 def connect(
-    checkout: Checkout,
+    checkout: Checkout | None,
     *,
     command: tuple[str, ...] = COMMAND,
     environment: Mapping[str, str] | None = None,
@@ -61,6 +61,7 @@ def connect(
     """Talk with a checkout while the block lasts.
 
     Args:
+        checkout: that of this process where it is None.
         command: the module that answers, and its arguments.
         environment: as for ``worker.start``.
 

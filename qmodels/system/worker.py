@@ -8,8 +8,10 @@ process is ended with all that it started, and the error names the limit.
 import json
 import os
 import signal
+import site
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -44,14 +46,21 @@ class WorkerError(UserError):
 
 @dataclass(frozen=True)
 class Checkout:
-    """Code to run: the folder that holds the package ``qmodels``, and the Python that runs it."""
+    """Code to run, and the Python that runs it.
+
+    Attributes:
+        root: the folder that it lies in, and that it runs in.
+        paths: folders to import from, beside those of its Python; ``root`` alone by default.
+    """
 
     root: Path
     python: Path
+    paths: tuple[str, ...] = ()
 
     def environment(self) -> dict[str, str]:
-        """Variables with which its Python imports the package from there, installed or not."""
-        path = os.pathsep.join([str(self.root), os.environ.get("PYTHONPATH", "")])
+        """Variables with which its Python imports from there what is not installed."""
+        paths = self.paths or (str(self.root),)
+        path = os.pathsep.join(filter(None, [*paths, os.environ.get("PYTHONPATH")]))
         # Its working directory is another one than that of this process.
         configured = {name: os.environ[name] for name in FOLDERS if os.environ.get(name)}
         folders = {name: str(Path(value).absolute()) for name, value in configured.items()}
@@ -59,6 +68,15 @@ class Checkout:
 
 
 THIS_CHECKOUT = Checkout(Path(__file__).parents[2], Path(sys.executable))
+
+
+def here() -> Checkout:
+    """What this process runs: its working directory, its Python, and all that it imports from."""
+    own = {*sysconfig.get_paths().values(), site.getusersitepackages()}
+    own |= {str(Path(folder) / "lib-dynload") for folder in own}
+    paths = [str(Path(path).absolute()) for path in sys.path if Path(path).is_dir()]
+    added = [path for path in dict.fromkeys(paths) if path not in own]
+    return Checkout(Path.cwd(), Path(sys.executable), tuple(added))
 
 
 @dataclass(frozen=True)
@@ -125,12 +143,13 @@ class Worker:
 
 @contextmanager
 def start(
-    *command: str, checkout: Checkout = THIS_CHECKOUT, environment: Mapping[str, str] | None = None
+    *command: str, checkout: Checkout | None = None, environment: Mapping[str, str] | None = None
 ) -> Iterator[Worker]:
     """Run ``python -m command`` while the block lasts, with a temporary directory of its own.
 
     Args:
         command: a module and its arguments.
+        checkout: its code; that of this process by default.
         environment: variables that the process has beside those of the checkout.
 
     Raises:
@@ -149,8 +168,10 @@ def start(
             raise UserError(
                 f"no temporary file can be made ({error}): free the disk or set TMPDIR"
             ) from None
+        checkout = checkout or here()
         process = subprocess.Popen(
-            [checkout.python, "-m", *command],
+            # Without -P a file in its working directory would hide a module of that name.
+            [checkout.python, "-P", "-m", *command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,

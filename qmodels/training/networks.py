@@ -32,9 +32,7 @@ class Untrained:
         """As of the network that ``train`` gives."""
         return network_name(self.dataset, self.architecture, self.width)
 
-    @property
-    def summary(self) -> str:
-        """What is known of it, in a line."""
+    def __str__(self) -> str:
         return "checkpoint: none yet, will be trained"
 
     @property

@@ -47,7 +47,7 @@ class Variant:
             store weights alone. By default ``quantize``, where that takes no images.
         quantization_aware: whether ``quantize`` takes the fake-quantized model of the checkpoint's
             quantization-aware sibling instead of the float one.
-        kernels: operators that a profile of one forward must show.
+        kernels: operators of which a profile of one forward must show one.
         requires: modules that must be importable, those of the backend first.
         extra: the extra that installs them, of qmodels or of the package that defines the variant.
         unfit: why this machine can't run the variant, though it can run its backend.

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from qmodels import variants
-from qmodels.network import Call, evaluation
+from qmodels.network import evaluation
 from qmodels.system.errors import Unavailable, UserError
 from qmodels.variants.artifact import open_artifact
 from tests import outside
@@ -38,20 +38,6 @@ def test_another_process_refuses_a_network_with_other_images() -> None:
         pytest.skip(str(variant.unavailable_reason()))
     with pytest.raises(UserError, match="outside:network returns other weights or images than"):
         variants.build(variant, replace(network, calibration=outside.images(30)[0]))
-
-
-@pytest.mark.parametrize("function", ["no_such_module:network", "tests.outside:nothing", ""])
-def test_a_function_that_is_nowhere_is_one_line(function: str) -> None:
-    with pytest.raises(
-        UserError, match="can't be imported .*: define it in an installed"
-    ) as caught:
-        Call(function, {})()
-    assert "\n" not in str(caught.value)
-
-
-def test_a_name_that_is_no_file_is_one_line() -> None:
-    with pytest.raises(UserError, match="network name 'a/b' is no file name: use letters"):
-        replace(outside.network(), name="a/b")
 
 
 def test_what_a_network_lacks_is_one_line() -> None:

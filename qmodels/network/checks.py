@@ -1,0 +1,103 @@
+"""What a network has to be, checked before anything is built of it."""
+
+import torch
+from torch import Tensor, nn
+
+from qmodels.network import images
+from qmodels.network.evaluation import not_finite
+from qmodels.network.trained import Network
+from qmodels.system.errors import UserError, describe_error
+
+TRIED = 2  # images of the forward that is tried
+
+
+def check(network: Network) -> None:
+    """Raise UserError, in a line with the remedy, where a network can not be measured.
+
+    Reads the images for calibration, and runs a forward of two test images.
+    """
+    module = network.load()
+    if not isinstance(module, nn.Module):
+        raise fault(network, f"its module is a {type(module).__name__}", "give an nn.Module")
+    if module.training:
+        raise fault(network, "its module is in training mode", "call eval() on it")
+    check_images(network)
+    pixels = images.read(network.test_images, range(min(TRIED, len(network.test_images))))
+    try:
+        with torch.inference_mode():
+            logits = module(pixels)
+    except Exception as error:  # whatever a user's module raises
+        given = ", ".join(map(str, pixels.shape))
+        raise fault(
+            network,
+            f"its module fails on images ({given}) float32 ({describe_error(error)})",
+            "give images as the module takes them",
+        ) from None
+    if not isinstance(logits, Tensor):
+        raise fault(network, f"its module returns a {type(logits).__name__}", "return one tensor")
+    if logits.dim() != 2 or len(logits) != len(pixels):
+        given = ", ".join(map(str, logits.shape))
+        raise fault(
+            network,
+            f"its module returns ({given}) for {len(pixels)} images",
+            "return logits (N, classes)",
+        )
+    broken = not_finite(logits)
+    if broken:
+        raise fault(network, broken, "look for NaN in its weights and images")
+    check_labels(network, logits.shape[1])
+    check_again(network)
+
+
+def check_images(network: Network) -> None:
+    """Refuse images that no module takes, or that differ between calibration and test."""
+    for name, pixels in (
+        ("calibration", network.calibration_images),
+        ("test", images.read(network.test_images, range(min(1, len(network.test_images))))),
+    ):
+        if not len(pixels):
+            raise fault(network, f"it has no {name} images", "give at least one")
+        if pixels.dtype != torch.float32:
+            raise fault(
+                network,
+                f"its {name} images are {str(pixels.dtype).removeprefix('torch.')}",
+                "give float32, as the module takes them",
+            )
+    calibrated, tested = network.calibration_images.shape[1:], network.input_shape
+    if calibrated != tested:
+        raise fault(
+            network,
+            f"its test images are {tuple(tested)} and those for calibration {tuple(calibrated)}",
+            "give both the same shape",
+        )
+
+
+def check_labels(network: Network, classes: int) -> None:
+    """Refuse labels of another number than images, or of no class."""
+    labels, count = network.labels, len(network.test_images)
+    if labels.dim() != 1 or len(labels) != count:
+        given = " x ".join(map(str, labels.shape))
+        raise fault(network, f"it has {given} labels for {count} test images", "give one an image")
+    lowest, highest = int(labels.min()), int(labels.max())
+    if lowest < 0 or highest >= classes:
+        raise fault(
+            network,
+            f"its labels go from {lowest} to {highest}, and its module knows {classes} classes",
+            f"give labels from 0 to {classes - 1}",
+        )
+
+
+def check_again(network: Network) -> None:
+    """Refuse a function that gives another network at each call, as untrained weights are."""
+    again: Network = network.call()
+    if (again.name, again.sha256) != (network.name, network.sha256):
+        raise fault(
+            network,
+            f"{network.call.function} gives another network at each call",
+            "load weights from a file, or set a seed",
+        )
+
+
+def fault(network: Network, reason: str, remedy: str) -> UserError:
+    """The line that refuses a network."""
+    return UserError(f"network {network.name}: {reason}: {remedy}")

@@ -1,0 +1,93 @@
+"""A user's own network, in a user's own repository."""
+
+import pytest
+
+from qmodels import gate
+from qmodels.system import machine
+from tests.harness.conftest import Repository
+from tests.harness.planting import UPDATE, Result, assert_red, edit
+
+QUANTIZED = """
+import torch
+from qmodels import Network
+from tests import outside
+
+def network():
+    pixels, labels = outside.images(120)
+    module = outside.trained()
+    pass
+    return Network("birds", module, outside.images(60)[0], (pixels, labels))
+
+def others():
+    return Network("others", outside.trained(), outside.images(60)[0], outside.images(80))
+"""
+INI = """
+[tool.pytest.ini_options]
+qmodels_networks = ["quantized:network"]
+qmodels_baselines = "stored"
+"""
+
+
+@pytest.fixture
+def birds(repository: Repository) -> Repository:
+    """A repository with a network of its own."""
+    (repository.folder / "quantized.py").write_text(QUANTIZED)
+    (repository.folder / "pyproject.toml").write_text(INI)
+    return repository
+
+
+def run(birds: Repository, *arguments: str) -> Result:
+    chosen = "--qmodels-variants=fp32,fx-int8"
+    return birds.pytest("--pyargs", "qmodels.benches", "-p", "short", chosen, *arguments)
+
+
+def test_a_network_is_measured_stored_and_gated_where_its_owner_keeps_it(birds: Repository) -> None:
+    # A process of its own serves what memory is measured of, and imports the function.
+    some = ("-k", "accuracy or size or memory and fp32")
+    stored = run(birds, *some, UPDATE)
+    assert stored.status == 0, stored.printed
+    path = gate.baseline_path(birds.folder / "stored", machine.machine_class(), "birds")
+    entries = gate.read_run(path).entries
+    assert {key.network for key in entries} == {"birds"}
+    assert {dict(entry.source)["function"] for entry in entries.values()} == {"quantized:network"}
+    again = run(birds, *some)
+    assert again.status == 0, again.printed
+    assert "network: quantized:network" in again.printed
+    assert "0 regressed, 0 improved, 0 undecided, 0 new, 0 missing" in again.printed
+    # Other weights are judged: here half of the answers are wrong.
+    edit(birds.folder / "quantized.py", "    pass", "    module.classify.bias[1] += 100")
+    assert_red(run(birds, *some), "bench_accuracy[fp32] regressed: top1")
+
+
+def test_a_network_is_named_or_left_out_by_an_option(birds: Repository) -> None:
+    named = run(birds, "-k", "size", "--qmodels-network=quantized:others")
+    assert named.status == 0, named.printed
+    assert "qmodels: others, " in named.printed
+    packaged = run(birds, "-k", "size", "--qmodels-dataset=digits")
+    assert packaged.status == 0, packaged.printed
+    assert "qmodels: digits-resnet34-w8, " in packaged.printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--qmodels-network=quantised:network"], "function 'quantised:network' can't be imported"),
+        (["--qmodels-network=quantized:network", "--qmodels-width=8"], "width is of packaged"),
+        (["-o", "qmodels_networks=a:b c:d"], "has 2 functions: choose one with --qmodels-network"),
+    ],
+)
+def test_a_network_that_is_not_there_is_one_line(
+    birds: Repository, arguments: list[str], said: str
+) -> None:
+    result = run(birds, *arguments)
+    assert result.status == pytest.ExitCode.USAGE_ERROR
+    assert said in result.printed
+    assert "Traceback" not in result.printed
+
+
+def test_a_network_that_cannot_be_measured_ends_the_session_in_one_line(birds: Repository) -> None:
+    edit(birds.folder / "quantized.py", "    pass", "    module.train()")
+    result = run(birds, "-k", "size")
+    assert result.status == 2
+    assert result.printed.count("network birds: its module is in training mode: call eval()") == 1
+    assert "Traceback" not in result.printed
