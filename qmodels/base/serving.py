@@ -73,9 +73,12 @@ def measure(request: Mapping[str, Any]) -> None:
     Raises:
         UserError: the benches left no record.
     """
+    call = Call(**request["network"])
     options = {
         "--benchmark-json": request["file"],
-        **{f"--qmodels-{name}": value for name, value in request["network"]["arguments"].items()},
+        # Functions of this package have arguments named as the options that choose their network.
+        **{f"--qmodels-{name}": value for name, value in call.arguments.items()},
+        "--qmodels-network": None if call.arguments else call.function,
         "--qmodels-variants": ",".join(request["variants"]),
         "--qmodels-threads": request["threads"],
         "--qmodels-accuracy-images": request["accuracy_images"],

@@ -12,14 +12,13 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 
+from qmodels.data.dataset import CALIBRATION_IMAGES
 from qmodels.network import images
 from qmodels.network.images import Images
 from qmodels.system import store
 from qmodels.system.errors import UserError, describe_error, first_line
 
-# Images that quantizers look at.
-CALIBRATION_IMAGES = 1000
-# Images that runtimes are compared with reference arithmetic on: of 3x224x224, 26.
+# Images that runtimes are compared with reference arithmetic on: of 3x224x224, 27.
 REFERENCE_IMAGES = 100
 
 

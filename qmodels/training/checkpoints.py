@@ -62,11 +62,6 @@ class Checkpoint:
         """Where the weights are."""
         return self.folder / self.file
 
-    @property
-    def digest(self) -> str:
-        """The first digits of the file's digest, as records and headers show it."""
-        return self.sha256[:16]
-
 
 def shipped_dirs() -> tuple[Path, ...]:
     """The checkpoints that come with the package, and those that only a checkout has: wide ones."""

@@ -19,7 +19,7 @@ DEFAULT = eager.BACKEND.on(default_engine())
 @variant(
     backend=FBGEMM,
     summary="linear weights as float16, computed in float32",
-    kernels=("quantized::linear_dynamic_fp16", "aten::conv2d"),
+    kernels={nn.Linear: ("quantized::linear_dynamic_fp16",), nn.Conv2d: ("aten::conv2d",)},
 )
 def dynamic_fp16(model: nn.Module) -> nn.Module:
     """Linear layers with float16 weights."""
@@ -29,7 +29,7 @@ def dynamic_fp16(model: nn.Module) -> nn.Module:
 @variant(
     backend=DEFAULT,
     summary="linear weights as int8, activations quantized batch by batch",
-    kernels=("quantized::linear_dynamic", "aten::conv2d"),
+    kernels={nn.Linear: ("quantized::linear_dynamic",), nn.Conv2d: ("aten::conv2d",)},
 )
 def dynamic_int8(model: nn.Module) -> nn.Module:
     """Linear layers with int8 weights."""

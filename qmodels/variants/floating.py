@@ -9,7 +9,7 @@ from qmodels.variants.registry import variant
 @variant(
     backend=eager.BACKEND,
     summary="the trained model, unchanged",
-    kernels=("aten::conv2d", "aten::batch_norm"),
+    kernels={nn.Conv2d: ("aten::conv2d",), nn.BatchNorm2d: ("aten::batch_norm",)},
 )
 def fp32(model: nn.Module) -> nn.Module:
     """The model itself."""

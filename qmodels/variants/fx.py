@@ -37,7 +37,7 @@ class Addition(nn.Module):
     summary="static-int8 on oneDNN, residual sums fused into convolutions",
     arithmetic="int8",
     int8_share=1.0,
-    kernels=("quantized::conv2d_relu", "quantized::linear"),
+    kernels=KERNELS,
 )
 def static_int8_onednn(model: nn.Module, calibration: Tensor) -> torch.jit.ScriptModule:
     """Convolution, residual sum and ReLU are one kernel, which is always faster than two.

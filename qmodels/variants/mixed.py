@@ -7,7 +7,7 @@ from qmodels.network import fusion
 from qmodels.quantize import sensitivity
 from qmodels.variants import fx
 from qmodels.variants.registry import variant
-from qmodels.variants.static import KERNELS, SCRIPT, freeze
+from qmodels.variants.static import CONVOLUTIONS, SCRIPT, freeze
 
 # Of top-1, in points, that what is quantized may be expected to lose: see
 # ``sensitivity.expected_drop``.
@@ -19,7 +19,7 @@ MOST_POINTS = 0.02
     summary=f"fx-int8, with what would lose more than {MOST_POINTS} points left in float",
     arithmetic="int8",
     int8_share=0.5,
-    kernels=KERNELS[:2],
+    kernels=CONVOLUTIONS,
 )
 def mixed_int8(model: nn.Module, calibration: Tensor) -> torch.jit.ScriptModule:
     """Rank the layers, keep the first ones in float, quantize the others."""

@@ -6,8 +6,8 @@ Another package adds one by an entry point in the group ``qmodels.variants``, wh
 """
 
 import sys
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Set
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -47,7 +47,8 @@ class Variant:
             store weights alone. By default ``quantize``, where that takes no images.
         quantization_aware: whether ``quantize`` takes the fake-quantized model of the checkpoint's
             quantization-aware sibling instead of the float one.
-        kernels: operators of which a profile of one forward must show one.
+        kernels: operators by classes of layers. Of a network with such layers, a profile of one
+            forward must show one of the operators.
         requires: modules that must be importable, those of the backend first.
         extra: the extra that installs them, of qmodels or of the package that defines the variant.
         unfit: why this machine can't run the variant, though it can run its backend.
@@ -60,7 +61,7 @@ class Variant:
     int8_share: float = 0.0
     structure: Callable[[nn.Module], nn.Module] | None = None
     quantization_aware: bool = False
-    kernels: tuple[str, ...] = ()
+    kernels: Mapping[type[nn.Module], tuple[str, ...]] = field(default_factory=dict)
     requires: tuple[str, ...] = ()
     extra: str | None = None
     unfit: Callable[[], Obstacle | None] | None = None
@@ -89,6 +90,15 @@ class Variant:
     def on_gpu(self) -> bool:
         """Whether a GPU executes it."""
         return self.backend.processor == "gpu"
+
+    def absent_kernels(self, ran: Set[str], parts: Iterable[type[nn.Module]]) -> list[str]:
+        """The ``kernels`` of which none ran, for a network with these classes of modules."""
+        present = tuple(parts)
+        return [
+            " or ".join(kernels)
+            for layer, kernels in self.kernels.items()
+            if any(issubclass(part, layer) for part in present) and ran.isdisjoint(kernels)
+        ]
 
     def modules(self, model: nn.Module) -> nn.Module:
         """Modules of the variant's structure, from a float model of any weights."""

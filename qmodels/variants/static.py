@@ -6,6 +6,7 @@ convolutional networks for efficient inference", 2018).
 """
 
 import copy
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,13 @@ from qmodels.variants.registry import variant
 
 EAGER = eager.BACKEND.on(default_engine())
 SCRIPT = torchscript.BACKEND.on(default_engine())
-KERNELS = ("quantized::conv2d_relu", "quantized::conv2d", "quantized::linear")
+CONVOLUTIONS: Mapping[type[nn.Module], tuple[str, ...]] = {
+    nn.Conv2d: ("quantized::conv2d_relu", "quantized::conv2d")
+}
+KERNELS: Mapping[type[nn.Module], tuple[str, ...]] = {
+    **CONVOLUTIONS,
+    nn.Linear: ("quantized::linear",),
+}
 
 
 def structure(model: nn.Module) -> nn.Module:

@@ -25,7 +25,7 @@ SHRINKING = [1 - 0.05 * step for step in range(13)]
     backend=packed.BACKEND,
     summary="weights in four bits on disk, float32 when it runs",
     structure=fuse,
-    kernels=("aten::conv2d",),
+    kernels={nn.Conv2d: ("aten::conv2d",)},
 )
 def weight_int4(model: nn.Module, calibration: Tensor) -> Rounded:
     """Round all weights, each layer for its inputs in the float network."""

@@ -206,6 +206,12 @@ def test_a_build_is_of_the_network_that_the_checkouts_function_gives() -> None:
     assert all("\n" not in line for line in built.failures.values())
 
 
+def test_the_benches_of_a_checkout_measure_the_network_that_is_asked_for() -> None:
+    network = open_network("tests.outside:network")
+    run = checkouts.measure(THIS_CHECKOUT, network, ["fp32"], threads=1, accuracy_images=None)
+    assert {key.network for key in run.entries} == {"sides"}
+
+
 def test_the_benches_of_a_checkout_are_run_without_latency(digits_network: Network) -> None:
     run = checkouts.measure(
         THIS_CHECKOUT, digits_network, ["fp32"], threads=1, accuracy_images="100"

@@ -16,6 +16,7 @@ from tests.harness.planting import (
     FATTER,
     GONE,
     NOISY,
+    PLAIN,
     UNBUILDABLE,
     UPDATE,
     assert_red,
@@ -107,6 +108,14 @@ def test_a_latency_in_doubt_is_undecided(stored: Repository) -> None:
     assert_red(strict, "bench_latency[planted-b8] undecided: latency_ratio", "1 undecided")
     assert lenient.status == 0
     assert "bench_latency[planted-b8] undecided: latency_ratio" in lenient.printed
+
+
+def test_a_layer_that_fell_back_to_float_fails_memory(stored: Repository) -> None:
+    """The others of the variant's kernels ran."""
+    claimed = '{torch.nn.Linear: ("quantized::linear",), torch.nn.Conv2d: ("aten::conv2d",)}'
+    stored.plant(PLAIN.replace("unfit=unfit", f"unfit=unfit, kernels={claimed}"))
+    result = stored.run("-k", "memory and planted")
+    assert_red(result, "planted did not run quantized::linear: it may have fallen back to float")
 
 
 def test_a_broken_runtime_costs_its_latencies_alone(stored: Repository) -> None:
