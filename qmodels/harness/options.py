@@ -13,7 +13,7 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption(
         "--qmodels-network",
         metavar="MODULE:FUNCTION",
-        help="the network that this function returns, instead of those that qmodels_networks names",
+        help="measure the network that this function returns, not qmodels_networks",
     )
     parser.addini(
         "qmodels_networks", "functions that return networks to measure", type="args", default=[]

@@ -16,6 +16,21 @@ def check(network: Network) -> None:
 
     Reads the images for calibration, and runs a forward of two test images.
     """
+    try:
+        check_parts(network)
+    except UserError:
+        raise
+    except Exception as error:  # whatever a user's functions and data sets raise
+        raise fault(
+            network,
+            f"its module or its images can't be read ({describe_error(error)})",
+            "give a module, images, and test images with their labels",
+        ) from None
+    check_again(network)
+
+
+def check_parts(network: Network) -> None:
+    """Refuse a module, images or labels that don't fit together."""
     module = network.load()
     if not isinstance(module, nn.Module):
         raise fault(network, f"its module is a {type(module).__name__}", "give an nn.Module")
@@ -46,11 +61,13 @@ def check(network: Network) -> None:
     if broken:
         raise fault(network, broken, "look for NaN in its weights and images")
     check_labels(network, logits.shape[1])
-    check_again(network)
 
 
 def check_images(network: Network) -> None:
     """Refuse images that no module takes, or that differ between calibration and test."""
+    split = network.test_split
+    if not isinstance(split, tuple) or len(split) != 2:
+        raise fault(network, f"its test split is a {type(split).__name__}", "give (images, labels)")
     for name, pixels in (
         ("calibration", network.calibration_images),
         ("test", images.read(network.test_images, range(min(1, len(network.test_images))))),

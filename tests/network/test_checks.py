@@ -33,6 +33,10 @@ class Returning(nn.Module):
         raise ValueError("no such layer\nand a page of it")
 
 
+def missing() -> Any:
+    raise OSError(2, "No such file or directory", "weights.pt")
+
+
 def untrained() -> Network:
     return Network("untrained", outside.Sides().eval(), CALIBRATION, (IMAGES, LABELS))
 
@@ -50,6 +54,11 @@ def test_a_network_that_can_be_measured_passes() -> None:
         ({"module": Returning("image")}, r"returns \(2, 1, 20, 24\) for 2 images: return logits"),
         ({"module": Returning("nan")}, "2 of 2 images have logits that are not finite: look for"),
         ({"module": Returning("error")}, r"fails on images .* \(ValueError: no such layer\): give"),
+        ({"module": missing}, r"can't be read \(FileNotFoundError: .*weights.pt'\): give a module"),
+        ({"calibration": None}, r"can't be read \(TypeError: .*\): give a module, images"),
+        ({"test": missing}, r"can't be read \(FileNotFoundError: .*weights.pt'\): give a module"),
+        ({"test": IMAGES}, r"its test split is a Tensor: give \(images, labels\)"),
+        ({"test": (IMAGES, ["bird"] * 120)}, "can't be read .*: give a module, images"),
         ({"calibration": CALIBRATION[:0]}, "no calibration images: give at least one"),
         ({"calibration": CALIBRATION.double()}, "its calibration images are float64: give float32"),
         ({"calibration": CALIBRATION[:, :, :8]}, r"\(1, 20, 24\) and those for calibration \(1, 8"),
@@ -76,10 +85,6 @@ def no_network() -> list[str]:
     return []
 
 
-def fails() -> Network:
-    raise OSError(2, "No such file or directory", "weights.pt")
-
-
 @pytest.mark.parametrize(
     ("function", "said"),
     [
@@ -87,7 +92,7 @@ def fails() -> Network:
         (f"{__name__}:nothing", "can't be imported .*: write module:function"),
         ("", "network function '' can't be imported .*: write module:function"),
         (f"{__name__}:needs_arguments", "failed .*missing 1 required .*without arguments"),
-        (f"{__name__}:fails", r"failed \(FileNotFoundError: .*weights.pt'\): it is called"),
+        (f"{__name__}:missing", r"failed \(FileNotFoundError: .*weights.pt'\): it is called"),
         (f"{__name__}:no_network", "returns a list: return a qmodels.Network"),
     ],
 )
