@@ -28,7 +28,7 @@ from pathlib import Path
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from qmodels.base import checkouts
+from qmodels.system.repository import git
 
 ROOT = Path(__file__).parents[1]
 # The page whose commands take longest comes first, beside which the others run.
@@ -103,7 +103,7 @@ def mark_of(token: Token | None) -> tuple[str, str] | None:
 
 def copy_repository(folder: Path) -> None:
     """Copy what git would track, with the tools where the README's first command puts them."""
-    listed = checkouts.git("ls-files", "-co", "--exclude-standard").decode()
+    listed = git("ls-files", "-co", "--exclude-standard", folder=ROOT).decode()
     for file in listed.splitlines():
         target = folder / file
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,1 +1,1 @@
-"""The base: another state of this code, which builds and measures beside this one."""
+"""The base: another state of the code under test, which builds and measures beside it."""

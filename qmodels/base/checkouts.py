@@ -1,31 +1,28 @@
-"""Find another state of this code, and have it build and measure beside this one.
+"""Find another state of the code under test, and have it build and measure beside this one.
 
-Only its command `qmodels serve` is used, none of its files; see ``system.protocol``.
+It may be another revision, the same code in another environment, or both. Only the command
+`qmodels serve` of that environment is used; see ``system.protocol``.
 """
 
-import io
+import os
+import shutil
 import sys
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from qmodels import __version__, benches
 from qmodels.gate import Run, read_run
 from qmodels.network import Network
-from qmodels.system import repository, store
+from qmodels.system import packages, sources, store, worker
 from qmodels.system.errors import UserError
 from qmodels.system.protocol import PROTOCOL, Hello, connect
-from qmodels.system.repository import GitError
-from qmodels.system.worker import THIS_CHECKOUT, Checkout
+from qmodels.system.repository import GitError, git
+from qmodels.system.worker import Checkout
 
-# What a revision's benches need, and its stored runs.
-PARTS = ("qmodels", "benches", "conftest.py", "pyproject.toml", "baselines")
-# What deterministic metrics come from.
-SOURCES = (
-    *("qmodels", "benches", "conftest.py", "pyproject.toml", "baselines/tolerances.toml"),
-    "baselines/checkpoints/index.json",
-)
 RECORD = "run.json"
 # For all variants of a wide network. What takes longer hangs.
 BUILD_SECONDS, MEASURE_SECONDS = 4 * 3600.0, 12 * 3600.0
@@ -40,150 +37,259 @@ class NotKept(Exception):
 
 
 @dataclass(frozen=True)
+class Base:
+    """Another state of the code under test.
+
+    Attributes:
+        code: the folder that corresponds to ``root``, and the Python that runs it.
+        root: of the code under test: the folder of a user's repository, or that of qmodels.
+        commit: that its files are of; None where some of them are not committed.
+        hello: what it says of itself.
+    """
+
+    code: Checkout
+    root: Path
+    commit: str | None
+    hello: Hello
+
+    def counterpart(self, path: Path) -> Path:
+        """Where the base has what lies here at a path."""
+        return Path(os.path.normpath(self.code.root / os.path.relpath(path, self.root)))
+
+
+@dataclass(frozen=True)
 class BuildResult:
     """By variant, folders of artifacts, and the lines of failures.
 
-    Variants that the checkout does not know are in neither.
+    Variants that the base does not know are in neither.
     """
 
     folders: dict[str, str]
     failures: dict[str, str]
 
 
-def find(base: str) -> Checkout:
-    """The checkout that a folder or a git revision names.
+def find(name: str | None, python: str | None, root: Path, module: str) -> Base:
+    """The base that a folder or a git revision names, and the Python that is to run it.
 
-    A folder runs with the Python of its own tox environment where it has one, a revision with this
-    Python.
+    Args:
+        name: None for the code under test itself.
+        python: a command. By default that of the folder's own tox environment where it has one,
+            else this Python.
+        root: of the code under test.
+        module: that gives the network.
 
     Raises:
-        UserError: it is neither, or does not speak this code's protocol.
+        UserError: there is no such code or no such Python, or it does not speak this code's
+            protocol.
     """
-    folder = Path(base)
-    if folder.is_dir():
-        own = folder.resolve() / ".tox" / "benches" / "bin" / "python"
-        checkout = Checkout(folder.resolve(), own if own.exists() else Path(sys.executable))
-    else:
-        checkout = Checkout(revision(base), Path(sys.executable))
+    root = root.resolve()
+    top = top_of(root)
+    folder, commit = locate(name, root, top)
+    command = interpreter(folder, python)
+    code = Checkout(folder, command, import_paths(folder, command, root, top))
+    remedy = "name a later commit, or leave out --qmodels-base"
+    if python is not None:
+        remedy = f"install {packages.DISTRIBUTION} {__version__} for {python}"
     try:
-        root = hello(checkout).root
-        if Path(root) != checkout.root.resolve():
-            raise UserError(f"there is no package qmodels; its Python finds that of {root}")
+        base = Base(code, root, commit, hello(code, module))
     except UserError as error:
         raise UserError(
-            f"base {base} speaks no protocol {PROTOCOL} ({error}): "
-            "name a later commit, or leave out --qmodels-base"
+            f"base {name or python} speaks no protocol {PROTOCOL} ({error}): {remedy}"
         ) from None
-    return checkout
+    here = Path(packages.file_of(module) or "")
+    # An environment may lie in the folder too.
+    is_of_repository = here.is_relative_to(top) and sources.INSTALLED.isdisjoint(here.parts)
+    if is_of_repository and base.hello.file != str(base.counterpart(here).resolve()):
+        raise UserError(
+            f"base {name or python} has no {base.counterpart(here)}, and its Python finds module "
+            f"{module} {f'at {base.hello.file}' if base.hello.file else 'nowhere'}: {remedy}"
+        )
+    return base
 
 
-def revision(name: str) -> Path:
-    """A folder with the code of a git revision, from the cache where it was made before.
+def locate(name: str | None, root: Path, top: Path) -> tuple[Path, str | None]:
+    """The folder that a base has for ``root``, and the commit that its files are of.
 
     Raises:
-        UserError: there is no such revision, or git failed.
+        UserError: there is no such revision, git failed, or the revision has no such folder.
     """
+    if name is None or Path(name).is_dir():
+        folder = root if name is None else Path(name).resolve()
+        return folder, commit_of(folder)
     try:
-        commit = git("rev-parse", "--verify", "--end-of-options", f"{name}^{{commit}}")
+        commit = git("rev-parse", "--verify", "--end-of-options", f"{name}^{{commit}}", folder=root)
     except GitError as error:
         raise UserError(
             f"base {name!r} is neither a folder nor a commit ({error}): "
             "name one, as in --qmodels-base origin/main"
         ) from None
     sha = commit.decode().strip()
+    folder = revision(sha, top) / root.relative_to(top)
+    if not folder.is_dir():
+        raise UserError(f"base {name} has no folder {root.relative_to(top)}: name a later commit")
+    return folder, sha
+
+
+def revision(sha: str, top: Path) -> Path:
+    """A folder with all files of a commit, from the cache where it was made before.
+
+    Args:
+        top: of the repository.
+    """
 
     def write(folder: Path) -> None:
-        present = [part for part in PARTS if git("ls-tree", sha, "--", part)]
-        with tarfile.open(fileobj=io.BytesIO(git("archive", sha, "--", *present))) as archive:
-            archive.extractall(folder, filter="data")
+        with TemporaryDirectory(prefix="qmodels-") as scratch:
+            file = Path(scratch) / "revision.tar"
+            git("archive", "--format=tar", f"--output={file}", sha, folder=top)
+            with tarfile.open(file) as archive:
+                archive.extractall(folder, filter="data")
 
-    inputs = {"commit": sha, "parts": PARTS}
-    return store.get_or_build("checkout", inputs, write, root=store.cache_dir("checkouts"))
+    return store.get_or_build(
+        "checkout", {"commit": sha, "files": "all"}, write, root=store.cache_dir("checkouts")
+    )
 
 
-def git(*arguments: str) -> bytes:
-    """The output of a git command in this checkout; see ``repository.git``."""
-    return repository.git(*arguments, folder=THIS_CHECKOUT.root)
+def top_of(root: Path) -> Path:
+    """The top of the repository that a folder is in; the folder itself where it is in none."""
+    try:
+        return Path(git("rev-parse", "--show-toplevel", folder=root).decode().rstrip("\n"))
+    except UserError:
+        return root
+
+
+def commit_of(folder: Path) -> str | None:
+    """The commit that the files of a folder are of; None where there is none."""
+    try:
+        if git("status", "--porcelain", folder=folder):
+            return None
+        return git("rev-parse", "HEAD", folder=folder).decode().strip()
+    except UserError:
+        return None
+
+
+def interpreter(folder: Path, python: str | None) -> Path:
+    """The Python that runs a base.
+
+    Raises:
+        UserError: there is no such command.
+    """
+    if python is None:
+        own = folder / ".tox" / "benches" / "bin" / "python"
+        return own if own.exists() else Path(sys.executable)
+    command = shutil.which(python)
+    if command is None:
+        raise UserError(
+            f"--qmodels-base-python {python}: there is no such command: name the Python of an "
+            "environment that has pytest-qmodels"
+        )
+    return Path(command).absolute()
+
+
+def import_paths(folder: Path, python: Path, root: Path, top: Path) -> tuple[str, ...]:
+    """The folders that a base imports from: those of this process, where the base has them.
+
+    Of those outside the repository, another Python gets what PYTHONPATH names.
+
+    Args:
+        folder: of the base, for ``root``.
+        top: of the repository here.
+    """
+    paths = [str(folder)]
+    for path in worker.here().paths:
+        if Path(path).resolve().is_relative_to(top):
+            paths.append(os.path.normpath(folder / os.path.relpath(Path(path).resolve(), root)))
+        elif python == Path(sys.executable) or path in worker.python_path():
+            paths.append(path)
+    return tuple(dict.fromkeys(paths))
 
 
 @cache
-def hello(checkout: Checkout) -> Hello:
-    """What a checkout says of itself; it is asked once.
+def hello(code: Checkout, module: str) -> Hello:
+    """What a base says of itself; it is asked once.
 
     Raises:
         UserError: it does not speak this code's protocol.
     """
-    with connect(checkout) as (_, greeting):
+    with connect(code, module=module) as (_, greeting):
         return greeting
 
 
-def variants(checkout: Checkout) -> tuple[str, ...]:
-    """Names of the variants that a checkout knows, whether they run here or not."""
-    return hello(checkout).variants
-
-
-def build(checkout: Checkout, network: Network, names: Sequence[str]) -> BuildResult:
-    """Quantize the network that a function gives in a checkout.
+def build(base: Base, network: Network, names: Sequence[str]) -> BuildResult:
+    """Quantize the network that a function gives in a base.
 
     Args:
         names: of variants; those that it does not know are left out.
 
     Raises:
-        UserError: the checkout's process failed; of a variant, that is a line of the result.
+        UserError: the base's process failed; of a variant, that is a line of the result.
     """
-    known = [name for name in names if name in variants(checkout)]
+    known = [name for name in names if name in base.hello.variants]
     if not known:
         return BuildResult({}, {})
     request = {"request": "build", "network": asdict(network.call), "variants": known}
-    with connect(checkout) as (process, _):
+    with connect(base.code) as (process, _):
         return BuildResult(**process.request(request, limit=BUILD_SECONDS))
 
 
 def measure(
-    checkout: Checkout,
+    base: Base,
     network: Network,
     names: Sequence[str],
+    files: Iterable[Path],
     *,
     threads: int,
     accuracy_images: str | None,
 ) -> Run:
-    """The run of a checkout's own benches, without latency; measured once, then cached.
+    """The run of a base's own benches, without latency.
 
-    A run with a failed bench is not kept, because the cause may be this machine.
+    Of a commit it is measured once, then cached. A run with a failed bench is not kept, because
+    the cause may be this machine.
 
     Args:
         names: of variants; those that it does not know are left out.
+        files: of benches here; those that it does not have are left out.
         accuracy_images: as in ``--qmodels-accuracy-images``; None for the default.
 
     Raises:
         UserError: its benches measured nothing.
     """
-    known = [name for name in names if name in variants(checkout)]
-    if not known:
+    known = [name for name in names if name in base.hello.variants]
+    arguments = bench_arguments(base, files)
+    if not known or not arguments:
         return Run(None, {})
-    options = {"variants": known, "threads": threads, "accuracy_images": accuracy_images}
-    inputs = {
-        "source": source_digest(checkout.root),
+    request = {
         "network": asdict(network.call),
-        # Of weights in the cache, the two have the same.
-        "weights": network.sha256,
-        "conditions": hello(checkout).conditions,
-        **options,
+        "benches": arguments,
+        "variants": known,
+        "threads": threads,
+        "accuracy_images": accuracy_images,
     }
 
+    def run_in(folder: Path) -> Run:
+        with connect(base.code) as (process, _):
+            process.request(
+                {"request": "measure", "file": str(folder / RECORD), **request},
+                limit=MEASURE_SECONDS,
+            )
+        return read_run(folder / RECORD)
+
     def write(folder: Path) -> None:
-        request = {
-            "request": "measure",
-            "network": asdict(network.call),
-            "file": str(folder / RECORD),
-            **options,
-        }
-        with connect(checkout) as (process, _):
-            process.request(request, limit=MEASURE_SECONDS)
-        run = read_run(folder / RECORD)
+        run = run_in(folder)
         if run.failures:
             raise NotKept(run)
 
+    if base.commit is None:
+        with TemporaryDirectory(prefix="qmodels-") as scratch:
+            return run_in(Path(scratch))
+    inputs = {
+        "commit": base.commit,
+        "version": base.hello.version,
+        "conditions": base.hello.conditions,
+        # Of weights and images that are not in the repository, the two have the same.
+        "weights": network.sha256,
+        "images": [network.calibration_digest, network.reference_digest],
+        **request,
+    }
     try:
         folder = store.get_or_build("base", inputs, write, root=store.cache_dir("bases"))
     except NotKept as failed:
@@ -191,12 +297,14 @@ def measure(
     return read_run(folder / RECORD)
 
 
-def source_digest(root: Path) -> str:
-    """Digest of the files, committed or not, that a checkout's metrics come from."""
-    digests = {}
-    for source in SOURCES:
-        path = root / source
-        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-            if file.is_file() and "__pycache__" not in file.parts:
-                digests[file.relative_to(root).as_posix()] = store.digest_file(file)
-    return store.digest_value(digests)
+def bench_arguments(base: Base, files: Iterable[Path]) -> list[str]:
+    """What pytest is told to run in a base: its own packaged benches, and files that it has."""
+    packaged = Path(benches.__file__).resolve().parent
+    arguments = []
+    for file in dict.fromkeys(files):
+        own = base.counterpart(file.resolve())
+        if file.resolve().parent == packaged:
+            arguments.append(benches.__name__)
+        elif own.is_file():
+            arguments.append(os.path.relpath(own, base.code.root))
+    return list(dict.fromkeys(arguments))

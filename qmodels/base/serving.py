@@ -1,12 +1,13 @@
 """`qmodels serve`: what this code does for another state of itself, and for itself.
 
-Requests and answers are those of protocol 2, which older and newer states of the code speak too:
+Requests and answers are those of protocol 3, which older and newer states of the code speak too:
 see ``system.protocol``.
 """
 
 import os
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,28 +18,32 @@ from qmodels.network import Call, open_network
 from qmodels.system import forked, machine, packages, worker
 from qmodels.system.errors import UserError, failure_line
 from qmodels.system.protocol import PROTOCOL
-from qmodels.system.worker import THIS_CHECKOUT
 
 HELLO_SECONDS = 600.0
 BENCHES_SECONDS = 12 * 3600.0  # of all variants of a wide network
 
 
-def hello() -> dict[str, Any]:
-    """What this side is: see ``protocol.Hello``; ``root`` is the folder that holds its package."""
-    known = variants.all_variants()
-    modules = sorted({module for variant in known.values() for module in variant.requires})
+def hello(module: str) -> dict[str, Any]:
+    """What this side is: see ``protocol.Hello``."""
     return {
         "protocol": PROTOCOL,
         "version": __version__,
-        "root": str(THIS_CHECKOUT.root.resolve()),
-        "variants": list(known),
+        "file": packages.file_of(module),
+        "variants": list(variants.all_variants()),
         "conditions": {
             "machine_class": machine.machine_class(),
-            "versions": machine.versions() | packages.versions(modules),
+            "versions": versions(),
             # Variables that hide instructions from a kernel library.
             "isa": {name: value for name, value in os.environ.items() if name.endswith("_ISA")},
         },
     }
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, of torch, and of all that variants require."""
+    known = variants.all_variants().values()
+    modules = sorted({module for variant in known for module in variant.requires})
+    return machine.versions() | packages.versions(modules)
 
 
 def build(request: Mapping[str, Any]) -> dict[str, dict[str, str]]:
@@ -63,12 +68,12 @@ def build(request: Mapping[str, Any]) -> dict[str, dict[str, str]]:
 
 
 def measure(request: Mapping[str, Any]) -> None:
-    """Run the benches of this code, except those of latency; what fails is in the record.
+    """Run benches of this code, except those of latency; what fails is in the record.
 
     Args:
-        request: ``network``, as ``Network.call`` is; ``variants``, names; ``threads``, a number;
-            ``accuracy_images``, as in the option of that name, or None; ``file``, the path that
-            the run record is written to.
+        request: ``benches``, files, or a module that holds them; ``network``, as ``Network.call``
+            is; ``variants``, names; ``threads``, a number; ``accuracy_images``, as in the option of
+            that name, or None; ``file``, the path that the run record is written to.
 
     Raises:
         UserError: the benches left no record.
@@ -86,15 +91,16 @@ def measure(request: Mapping[str, Any]) -> None:
     # The pytest that asks, if it is one, has variables that are not for this one.
     environment = {
         name: value
-        for name, value in THIS_CHECKOUT.environment().items()
+        for name, value in os.environ.items()
         if name != "CI" and not name.startswith("PYTEST_")
     }
     finished = worker.run(
-        *(sys.executable, "-m", "pytest", "benches", "-k", "not latency"),
+        *(sys.executable, "-P", "-m", "pytest", "--pyargs", *request["benches"]),
+        *("-k", "not latency"),
         *("-p", "no:cacheprovider"),  # writes nothing into the checkout
+        *("-o", f"qmodels_baselines={Path(request['file']).parent}"),  # compares with nothing
         *(f"{name}={value}" for name, value in options.items() if value is not None),
         limit=BENCHES_SECONDS,
-        folder=THIS_CHECKOUT.root,
         environment=environment,
     )
     if not Path(request["file"]).exists():
@@ -120,7 +126,8 @@ def main(load: Callable[[Mapping[str, Any]], Mapping[str, Loader]] = latency_wor
         if "protocol" in request:
             # It imports every backend. Processes of models are forked from this one, and each is
             # to have its own backend alone.
-            return forked.call("hello", hello, limit=HELLO_SECONDS)
+            greeting = partial(hello, request["module"])
+            return forked.call("hello", greeting, limit=HELLO_SECONDS)
         return requests[request["request"]](request)
 
     worker.serve(answer)

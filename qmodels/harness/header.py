@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from qmodels import gate, report, variants
+from qmodels.base import serving
+from qmodels.base.checkouts import Base
 from qmodels.harness.settings import Settings
 from qmodels.system import machine
 
@@ -27,7 +29,10 @@ def compared_with(settings: Settings) -> list[str]:
         path = gate.shown(settings.baseline_path)
         return [f"baseline: this run will be stored as {path}, and compared with nothing"]
     if settings.base:
-        return [f"baseline: measured on this machine with the code in {settings.base.root}"]
+        return [
+            f"baseline: measured on this machine with the code in {settings.base.code.root}",
+            *other_versions(settings.base),
+        ]
     if baseline is None:
         name = settings.network.name
         return [f"baseline: none: no stored run of {name} fits {machine.machine_class()}"]
@@ -43,6 +48,16 @@ def compared_with(settings: Settings) -> list[str]:
             if stored and variant.obstacle() is None:
                 pairs += [(as_measured_here(variant, entry, settings), entry) for entry in stored]
     return lines + gate.coverage(pairs, settings.tolerances).lines()
+
+
+def other_versions(base: Base) -> list[str]:
+    """What the base's environment has in other versions than this one, in a line."""
+    here, there = serving.versions(), base.hello.conditions["versions"]
+    changed = [name for name in here.keys() & there.keys() if here[name] != there[name]]
+    if not changed:
+        return []
+    changes = [f"{name} from {there[name]} to {here[name]}" for name in sorted(changed)]
+    return [f"upgrade: {', '.join(changes)}"]
 
 
 def as_measured_here(

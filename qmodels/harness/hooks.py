@@ -50,8 +50,10 @@ class Harness:
         self.results = Results()
         self.progress = Progress()
         self.session = BenchSession(self.settings, self.progress)
-        self.recorder = Recorder(self.session, self.results, config, self.exit_on_user_error)
         self.benches: list[pytest.Function] = []
+        self.recorder = Recorder(
+            self.session, self.results, self.benches, config, self.exit_on_user_error
+        )
         self.line: Line | None = None
         self.alone = False
 
@@ -88,7 +90,7 @@ class Harness:
         """Note what the command line chose; have pytest-benchmark print what was asked for."""
         chosen = set(session.items)
         self.collected = Collected.of(self.benches, chosen, session)
-        self.benches = [bench for bench in self.benches if bench in chosen]
+        self.benches[:] = [bench for bench in self.benches if bench in chosen]
         others = chosen.difference(self.benches)
         self.alone = not any("benchmark" in getattr(item, "fixturenames", ()) for item in others)
         if self.alone and not shows_times(self.config.option):

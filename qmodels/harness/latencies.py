@@ -58,7 +58,7 @@ class Latencies:
         head = Arm(None, {"artifacts": folders})
         timings: dict[Case, Timings] = {}
         if settings.base and paired:
-            base = Arm(settings.base, {"artifacts": base_folders})
+            base = Arm(settings.base.code, {"artifacts": base_folders})
             timings |= self.run(paired, head, base)
         if alone:
             timings |= self.run(alone, head, None)

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from qmodels import gate, variants
-from qmodels.base import checkouts
 from qmodels.harness.settings import Settings, stored_by_base
 from qmodels.system import machine
 
@@ -123,7 +122,7 @@ def removed_variants(settings: Settings) -> list[str]:
     """
     if settings.base is None or settings.left_out:
         return []
-    gone = set(checkouts.variants(settings.base)) - set(variants.all_variants())
+    gone = set(settings.base.hello.variants) - set(variants.all_variants())
     before = stored_by_base(settings) if gone else None
     now = settings.baseline
     if now is not None:

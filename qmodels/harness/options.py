@@ -52,6 +52,11 @@ def add_options(parser: pytest.Parser) -> None:
         help="compare with this code, run in turn with it, instead of the stored run",
     )
     group.addoption(
+        "--qmodels-base-python",
+        metavar="PYTHON",
+        help="run the base in this environment: the same code, unless --qmodels-base names another",
+    )
+    group.addoption(
         "--qmodels-max-drop",
         type=float,
         default=defaults.MAX_DROP,

@@ -1,6 +1,6 @@
 """The record of a benchmark: what was measured, under what, by whom, and the verdict."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -24,10 +24,15 @@ from qmodels.variants import Variant
 
 @dataclass
 class Recorder:
-    """Describes benchmarks, and compares them with the baseline."""
+    """Describes benchmarks, and compares them with the baseline.
+
+    Attributes:
+        benches: that are to run.
+    """
 
     session: BenchSession
     results: Results
+    benches: Sequence[pytest.Function]
     config: pytest.Config
     exit_on_user_error: Callable[[], AbstractContextManager[None]]
 
@@ -99,13 +104,14 @@ class Recorder:
                 settings.base,
                 self.session.network,
                 settings.variants,
+                [bench.path for bench in self.benches],
                 threads=settings.threads,
                 accuracy_images=self.config.option.qmodels_accuracy_images,
             )
         # Not of a file that people know: it lies in the cache.
         entries = {key: replace(entry, file=None) for key, entry in run.entries.items()}
         failures = {failure.name: failure.reason for failure in run.failures}
-        return gate.Baseline(settings.base.root, entries, from_base=True, failures=failures)
+        return gate.Baseline(settings.base.code.root, entries, from_base=True, failures=failures)
 
     @cached_property
     def accepted(self) -> gate.StoredChanges | None:

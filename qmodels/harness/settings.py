@@ -1,6 +1,7 @@
 """What a run of the benches measures: the command line's options, checked."""
 
 import math
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,10 +12,11 @@ import pytest
 
 from qmodels import data, gate, network, variants
 from qmodels.base import checkouts
+from qmodels.base.checkouts import Base
 from qmodels.network import Network, open_network
 from qmodels.system import defaults, machine
 from qmodels.system.errors import UserError
-from qmodels.system.worker import Checkout
+from qmodels.system.worker import THIS_CHECKOUT
 from qmodels.training import checkpoints, networks
 from qmodels.training.networks import Untrained
 
@@ -28,8 +30,9 @@ class Settings:
         variants: that were asked for, all by default.
         left_out: whether variants were named, so that others were left out.
         max_drop: points of top-1 that the recommended variant may lose.
-        base: the code that this one is compared with, in turn.
-        baselines: the folder of all stored runs.
+        base: another state of the code under test, which this one is compared with.
+        root: pytest's root directory.
+        baselines: the folder of all stored runs, in it.
         baseline: the stored runs that fit, of this class or of the nearest ones.
     """
 
@@ -39,9 +42,10 @@ class Settings:
     threads: int
     max_drop: float
     accuracy_images: int | None
-    base: Checkout | None
+    base: Base | None
     update_baseline: bool
     require_baseline: bool
+    root: Path
     baselines: Path
     baseline: gate.Baseline | None
     tolerances: gate.Tolerances
@@ -76,13 +80,6 @@ def read_settings(config: pytest.Config) -> Settings:
         raise UserError(f"--qmodels-max-drop {option.qmodels_max_drop}: choose a number of points")
     if option.qmodels_update_baseline:
         check_update(config)
-    base = checkouts.find(option.qmodels_base) if option.qmodels_base else None
-    root = config.rootpath.resolve()
-    if base and base.root == root and root not in (here := Path.cwd().resolve(), *here.parents):
-        raise UserError(
-            f"--qmodels-base {option.qmodels_base}: pytest took it for its own folder too: write "
-            f"--qmodels-base={option.qmodels_base}"
-        )
     baselines = config.rootpath / config.getini("qmodels_baselines")
     return Settings(
         network=chosen,
@@ -91,13 +88,35 @@ def read_settings(config: pytest.Config) -> Settings:
         threads=option.qmodels_threads,
         max_drop=option.qmodels_max_drop,
         accuracy_images=accuracy_images(option.qmodels_accuracy_images, chosen),
-        base=base,
+        base=find_base(config, chosen),
         update_baseline=option.qmodels_update_baseline,
         require_baseline=option.qmodels_require_baseline,
+        root=config.rootpath,
         baselines=baselines,
         baseline=stored_run(baselines, chosen.name),
         tolerances=gate.read_tolerances(baselines, variants.all_variants()),
     )
+
+
+def find_base(config: pytest.Config, network: Network | Untrained) -> Base | None:
+    """The base that the options name: of qmodels, or of the repository that gives the network.
+
+    Raises:
+        UserError: there is no such base.
+    """
+    name, python = config.option.qmodels_base, config.option.qmodels_base_python
+    if name is None and python is None:
+        return None
+    root = config.rootpath.resolve()
+    folder = Path(name or root).resolve()
+    if name and folder == root and root not in (here := Path.cwd().resolve(), *here.parents):
+        raise UserError(
+            f"--qmodels-base {name}: pytest took it for its own folder too: write "
+            f"--qmodels-base={name}"
+        )
+    module = network.call.function.partition(":")[0]
+    is_packaged = module.partition(".")[0] == __name__.partition(".")[0]
+    return checkouts.find(name, python, THIS_CHECKOUT.root if is_packaged else root, module)
 
 
 def chosen_network(config: pytest.Config) -> Network | Untrained:
@@ -177,7 +196,8 @@ def stored_by_base(settings: Settings) -> Mapping[gate.Key, gate.Entry] | None:
     if settings.base is None:
         return None
     try:
-        run = stored_run(settings.base.root / "baselines", settings.network.name)
+        folder = settings.base.code.root / os.path.relpath(settings.baselines, settings.root)
+        run = stored_run(folder, settings.network.name)
     except UserError:
         return None
     return run.entries if run else {}
@@ -188,6 +208,7 @@ def check_update(config: pytest.Config) -> None:
     option = config.option
     for given, name in (
         (option.qmodels_base, "--qmodels-base"),
+        (option.qmodels_base_python, "--qmodels-base-python"),
         (option.qmodels_accuracy_images not in (None, "all"), "--qmodels-accuracy-images"),
         (option.benchmark_disable, "--benchmark-disable"),
     ):

@@ -56,7 +56,7 @@ class Arm:
 
     Attributes:
         checkout: that of this process where it is None.
-        request: of protocol 2's ``load``, without ``threads``.
+        request: of protocol 3's ``load``, without ``threads``.
         command: a module and its arguments.
     """
 

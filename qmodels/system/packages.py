@@ -35,6 +35,18 @@ def installation(module: str) -> list[str]:
     return [version_of(module) or "unknown", when]
 
 
+def file_of(module: str) -> str | None:
+    """The file of a module, which is not imported, but for its packages; None where there is none.
+
+    Links are followed.
+    """
+    try:
+        spec = find_spec(module)
+    except ImportError:  # of a package of it
+        return None
+    return str(Path(spec.origin).resolve()) if spec and spec.origin else None
+
+
 def version_of(package: str) -> str | None:
     """The version of a package, None where it is not installed.
 

@@ -16,7 +16,7 @@ from qmodels.system.worker import Checkout, Worker
 
 # Goes up with any change of what one side reads of the other: requests, answers, the index of
 # checkpoints, the run record.
-PROTOCOL = 2
+PROTOCOL = 3
 COMMAND = ("qmodels", "serve")
 
 
@@ -26,29 +26,32 @@ class Hello:
 
     Attributes:
         version: of its package.
-        root: the folder that holds its package.
+        file: the module that was asked for; None where it has none of that name.
         variants: names of all that it knows, whether they run here or not.
         conditions: what its numbers depend on beside its code: machine class, versions.
     """
 
     version: str
-    root: str
+    file: str | None
     variants: tuple[str, ...]
     conditions: Mapping[str, Any]
 
 
-def greet(process: Worker) -> Hello:
+def greet(process: Worker, module: str) -> Hello:
     """Begin a connection.
+
+    Args:
+        module: one whose file the other side is to name.
 
     Raises:
         UserError: the other side speaks another protocol or none.
     """
-    answer = process.request({"protocol": PROTOCOL})
+    answer = process.request({"protocol": PROTOCOL, "module": module})
     number = answer.get("protocol") if isinstance(answer, dict) else None
     if number != PROTOCOL:
         raise UserError(f"it speaks protocol {number}")
     variants = tuple(answer["variants"])
-    return Hello(answer["version"], answer["root"], variants, answer["conditions"])
+    return Hello(answer["version"], answer["file"], variants, answer["conditions"])
 
 
 @contextmanager
@@ -56,6 +59,7 @@ def connect(
     checkout: Checkout | None,
     *,
     command: tuple[str, ...] = COMMAND,
+    module: str = __name__,
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[tuple[Worker, Hello]]:
     """Talk with a checkout while the block lasts.
@@ -63,6 +67,7 @@ def connect(
     Args:
         checkout: that of this process where it is None.
         command: the module that answers, and its arguments.
+        module: as for ``greet``.
         environment: as for ``worker.start``.
 
     Yields:
@@ -72,4 +77,4 @@ def connect(
         UserError: as for ``greet``.
     """
     with worker.start(*command, checkout=checkout, environment=environment) as process:
-        yield process, greet(process)
+        yield process, greet(process, module)

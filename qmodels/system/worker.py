@@ -50,7 +50,8 @@ class Checkout:
 
     Attributes:
         root: the folder that it lies in, and that it runs in.
-        paths: folders to import from, beside those of its Python; ``root`` alone by default.
+        paths: folders to import from, beside those of its Python. By default ``root``, then those
+            of PYTHONPATH.
     """
 
     root: Path
@@ -59,12 +60,11 @@ class Checkout:
 
     def environment(self) -> dict[str, str]:
         """Variables with which its Python imports from there what is not installed."""
-        paths = self.paths or (str(self.root),)
-        path = os.pathsep.join(filter(None, [*paths, os.environ.get("PYTHONPATH")]))
+        paths = self.paths or (str(self.root), *python_path())
         # Its working directory is another one than that of this process.
         configured = {name: os.environ[name] for name in FOLDERS if os.environ.get(name)}
         folders = {name: str(Path(value).absolute()) for name, value in configured.items()}
-        return {**os.environ, **folders, "PYTHONPATH": path}
+        return {**os.environ, **folders, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 THIS_CHECKOUT = Checkout(Path(__file__).parents[2], Path(sys.executable))
@@ -77,6 +77,11 @@ def here() -> Checkout:
     paths = [str(Path(path).absolute()) for path in sys.path if Path(path).is_dir()]
     added = [path for path in dict.fromkeys(paths) if path not in own]
     return Checkout(Path.cwd(), Path(sys.executable), tuple(added))
+
+
+def python_path() -> list[str]:
+    """The folders that PYTHONPATH names."""
+    return [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,12 @@ class Untrained:
         """As of the network that ``train`` gives."""
         return network_name(self.dataset, self.architecture, self.width)
 
+    @property
+    def call(self) -> Call:
+        """As of the network that ``train`` gives."""
+        described = {"dataset": self.dataset, "architecture": self.architecture}
+        return Call("qmodels.training.networks:usual", {**described, "width": self.width})
+
     def __str__(self) -> str:
         return "checkpoint: none yet, will be trained"
 

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from qmodels import benches
 from qmodels.base import checkouts
+from qmodels.base.checkouts import Base
 from qmodels.network import Network, open_network
 from qmodels.system.errors import UserError
-from qmodels.system.worker import THIS_CHECKOUT, Checkout
+from qmodels.system.worker import THIS_CHECKOUT
 
 # Another state of this code, without torch: what it says at first, and benches that take no time.
 SERVE = """
@@ -26,9 +28,9 @@ SERVE = """
         answer = None
         if "protocol" in request:
             answer = {
-                "protocol": 2,
+                "protocol": 3,
                 "version": "0",
-                "root": str(Path(__file__).parents[1]),
+                "file": os.environ.get("FILE", f"{os.getcwd()}/{request['module']}.py"),
                 "variants": ["fp32", "int8"],
                 "conditions": {"machine_class": os.environ.get("CLASS", "here")},
             }
@@ -44,6 +46,7 @@ SERVE = """
         print(json.dumps(answer), flush=True)
 """
 MAIN = Path("qmodels", "__main__.py")
+BENCHES = sorted(Path(benches.__file__).parent.glob("bench_*.py"))
 
 
 def git(folder: Path, *arguments: str) -> None:
@@ -56,7 +59,6 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A repository with a commit that answers and an older one that does not."""
     folder = tmp_path / "repository"
     folder.mkdir()
-    monkeypatch.setattr(checkouts, "THIS_CHECKOUT", Checkout(folder, Path(sys.executable)))
     monkeypatch.setenv("ASKED", str(tmp_path / "asked"))
     (tmp_path / "asked").touch()
     git(folder, "init", "-b", "main")
@@ -74,6 +76,17 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+def find(name: str | None, repository: Path, python: str | None = None) -> Base:
+    """The base of a name, for the code in a repository."""
+    checkouts.hello.cache_clear()
+    return checkouts.find(name, python, repository, "quantized")
+
+
+def this_code() -> Base:
+    """This checkout as its own base."""
+    return checkouts.find(None, None, THIS_CHECKOUT.root, "qmodels.training.networks")
+
+
 def requests(repository: Path, name: str) -> list[object]:
     """The requests of a name that were made so far."""
     asked = (repository.parent / "asked").read_text().splitlines()
@@ -82,22 +95,72 @@ def requests(repository: Path, name: str) -> list[object]:
 
 def test_a_revision_is_laid_out_as_it_was_committed(repository: Path) -> None:
     (repository / "qmodels" / "__init__.py").write_text("not committed")
-    checkout = checkouts.find("main")
-    assert (checkout.root / "qmodels" / "__init__.py").read_text() == ""
-    assert (checkout.root / "baselines" / "avx2" / "digits.json").is_file()
-    assert checkout.python == Path(sys.executable)
-    assert checkouts.find("main") == checkout, "from the cache"
+    base = find("main", repository)
+    assert base.counterpart(repository / "qmodels" / "__init__.py").read_text() == ""
+    assert (base.code.root / "baselines" / "avx2" / "digits.json").is_file()
+    assert base.code.python == Path(sys.executable)
+    assert find("main", repository) == base, "from the cache"
+
+
+def test_a_revision_is_of_the_whole_repository(repository: Path) -> None:
+    """Of a project in a folder of a larger repository, what is beside it is imported too."""
+    inner = repository / "project"
+    inner.mkdir()
+    (inner / "a.txt").write_text("a")
+    with pytest.raises(UserError, match="^base main has no folder project: name a later commit$"):
+        find("main", inner)
+    git(repository, "add", ".")
+    git(repository, "commit", "-m", "a folder")
+    base = find("main", inner)
+    assert (base.code.root / "a.txt").is_file()
+    assert base.counterpart(repository / MAIN).is_file()
+    assert base.commit is not None
 
 
 def test_a_folder_is_taken_as_it_is_with_the_python_of_its_environment(
     repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert checkouts.find(str(repository)) == Checkout(repository, Path(sys.executable))
+    base = find(str(repository), repository)
+    assert (base.code.root, base.code.python) == (repository, Path(sys.executable))
     own = repository / ".tox" / "benches" / "bin" / "python"
     own.parent.mkdir(parents=True)
     own.symlink_to(sys.executable)
     monkeypatch.chdir(repository.parent)
-    assert checkouts.find("repository").python == own
+    assert find("repository", repository).code.python == own
+
+
+def test_another_python_runs_the_same_code(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What this one imports from outside the repository is not for it."""
+    ours = repository.parent / "ours"
+    ours.mkdir()
+    monkeypatch.syspath_prepend(ours)
+    other = repository.parent / "python"
+    other.symlink_to(sys.executable)
+    base = find(None, repository, str(other))
+    assert (base.code.root, base.code.python) == (repository, other)
+    assert str(ours) not in base.code.paths
+    assert str(ours) in find(None, repository).code.paths
+    with pytest.raises(UserError, match="base-python nowhere: there is no such command") as caught:
+        find(None, repository, "nowhere")
+    assert "\n" not in str(caught.value)
+
+
+def test_the_module_of_the_network_is_that_of_the_base(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else both sides would measure the same code."""
+    (repository / "quantized.py").write_text("")
+    monkeypatch.syspath_prepend(repository)
+    with pytest.raises(UserError, match="has no .*quantized.py, and .* nowhere: name a later"):
+        find(str(repository.parent), repository)
+    git(repository, "add", ".")
+    git(repository, "commit", "-m", "a network")
+    assert find("main", repository).code.root != repository
+    monkeypatch.setenv("FILE", "/elsewhere/quantized.py")
+    with pytest.raises(UserError, match="finds module quantized at /elsewhere/quantized.py:"):
+        find("main", repository)
 
 
 @pytest.mark.parametrize(
@@ -108,22 +171,22 @@ def test_a_folder_is_taken_as_it_is_with_the_python_of_its_environment(
             "neither a folder nor a commit .*fatal: Needed a single revision",
         ),
         ("--output=/tmp/x", "neither a folder nor a commit"),
-        ("main~1", "base main~1 speaks no protocol 2 .*invalid choice.*: name a later commit"),
+        ("main~1", "base main~1 speaks no protocol 3 .*invalid choice.*: name a later commit"),
     ],
 )
 def test_what_is_no_base_is_refused_in_one_line(repository: Path, base: str, said: str) -> None:
     with pytest.raises(UserError, match=said) as caught:
-        checkouts.find(base)
+        find(base, repository)
     assert "\n" not in str(caught.value)
 
 
 def test_the_reason_of_git_is_told(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.rmtree(repository / ".git")
     with pytest.raises(UserError, match="fatal: not a git repository"):
-        checkouts.find("main")
+        find("main", repository)
     monkeypatch.setenv("PATH", "")
     with pytest.raises(UserError, match=r"^git can't be run \(.*\): install it$"):
-        checkouts.find("main")
+        find("main", repository)
 
 
 def test_a_hook_of_another_repository_does_not_mislead_git(
@@ -131,31 +194,21 @@ def test_a_hook_of_another_repository_does_not_mislead_git(
 ) -> None:
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "nowhere"))
     monkeypatch.setenv("GIT_INDEX_FILE", str(tmp_path / "nowhere" / "index"))
-    assert checkouts.find("main").root.is_dir()
+    assert find("main", repository).code.root.is_dir()
 
 
 def test_another_protocol_is_refused_in_one_line(repository: Path) -> None:
     text = (repository / MAIN).read_text()
-    (repository / MAIN).write_text(text.replace('"protocol": 2', '"protocol": 3'))
-    with pytest.raises(UserError, match=r"speaks no protocol 2 \(it speaks protocol 3\)") as caught:
-        checkouts.find(str(repository))
-    assert "\n" not in str(caught.value)
-
-
-def test_a_folder_without_the_package_is_not_this_code_again(
-    repository: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its Python finds the package that is installed, or that PYTHONPATH leads to."""
-    monkeypatch.setenv("PYTHONPATH", str(repository))
-    with pytest.raises(UserError, match="there is no package qmodels") as caught:
-        checkouts.find(str(repository.parent))
+    (repository / MAIN).write_text(text.replace('"protocol": 3', '"protocol": 4'))
+    with pytest.raises(UserError, match=r"speaks no protocol 3 \(it speaks protocol 4\)") as caught:
+        find(str(repository), repository)
     assert "\n" not in str(caught.value)
 
 
 def test_what_can_not_be_built_is_a_line_for_its_variant(
     repository: Path, digits_network: Network
 ) -> None:
-    base = checkouts.find(str(repository))
+    base = find(str(repository), repository)
     built = checkouts.build(base, digits_network, ["fp32", "int8", "unknown"])
     assert built == checkouts.BuildResult({"fp32": "a"}, {"int8": "int8: no compiler"})
     (request,) = requests(repository, "build")
@@ -171,9 +224,13 @@ def test_a_base_is_measured_once(
     repository: Path, digits_network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def measured(base: str, *names: str, threads: int = 1) -> list[str]:
-        checkouts.hello.cache_clear()
         run = checkouts.measure(
-            checkouts.find(base), digits_network, names, threads=threads, accuracy_images=None
+            find(base, repository),
+            digits_network,
+            names,
+            BENCHES,
+            threads=threads,
+            accuracy_images=None,
         )
         return [key.variant for key in run.entries]
 
@@ -182,7 +239,7 @@ def test_a_base_is_measured_once(
 
     assert measured("main", "fp32", "unknown") == ["fp32"]
     assert measured("main", "fp32") == ["fp32"]
-    assert count() == 1, "a folder with the same code is no other"
+    assert count() == 1, "it is in the cache"
     assert measured(str(repository), "fp32") == ["fp32"]
     assert count() == 1, "a folder with the same code is no other"
     assert measured("main", "unknown") == []
@@ -192,14 +249,25 @@ def test_a_base_is_measured_once(
     monkeypatch.setenv("CLASS", "another")
     measured("main", "fp32")
     monkeypatch.delenv("CLASS")
+    assert count() == 4
     (repository / "qmodels" / "resnet.py").write_text("edited, not committed")
     measured(str(repository), "fp32")
-    assert count() == 5
+    measured(str(repository), "fp32")
+    assert count() == 6, "what changes without a commit is not kept"
+
+
+def test_a_base_runs_the_benches_that_it_has(repository: Path, digits_network: Network) -> None:
+    base = find(str(repository), repository)
+    (repository / "test_a.py").touch()
+    files = [*BENCHES, repository / "test_a.py", repository / "test_b.py"]
+    checkouts.measure(base, digits_network, ["fp32"], files, threads=1, accuracy_images=None)
+    (request,) = requests(repository, "measure")
+    assert request["benches"] == ["qmodels.benches", "test_a.py"]  # type: ignore[index]
 
 
 def test_a_build_is_of_the_network_that_the_checkouts_function_gives() -> None:
     network = open_network("tests.outside:network")
-    built = checkouts.build(THIS_CHECKOUT, network, ["fp32", "cuda-fp32"])
+    built = checkouts.build(this_code(), network, ["fp32", "cuda-fp32"])
     manifest = json.loads(Path(built.folders["fp32"], "manifest.json").read_text())
     assert manifest["inputs"]["weights"] == network.sha256
     assert set(built.folders) | set(built.failures) == {"fp32", "cuda-fp32"}
@@ -208,13 +276,15 @@ def test_a_build_is_of_the_network_that_the_checkouts_function_gives() -> None:
 
 def test_the_benches_of_a_checkout_measure_the_network_that_is_asked_for() -> None:
     network = open_network("tests.outside:network")
-    run = checkouts.measure(THIS_CHECKOUT, network, ["fp32"], threads=1, accuracy_images=None)
+    run = checkouts.measure(
+        this_code(), network, ["fp32"], BENCHES, threads=1, accuracy_images=None
+    )
     assert {key.network for key in run.entries} == {"sides"}
 
 
 def test_the_benches_of_a_checkout_are_run_without_latency(digits_network: Network) -> None:
     run = checkouts.measure(
-        THIS_CHECKOUT, digits_network, ["fp32"], threads=1, accuracy_images="100"
+        this_code(), digits_network, ["fp32"], BENCHES, threads=1, accuracy_images="100"
     )
     entries = {entry.name: entry for entry in run.entries.values()}
     assert {"bench_accuracy[fp32]", "bench_size[fp32]", "bench_kernels[fp32]"} <= set(entries)
