@@ -6,7 +6,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from qmodels.harness.records import Record
 from qmodels.harness.session import BenchSession
 from qmodels.measure import accuracy
-from qmodels.network.evaluation import not_finite, ranks
+from qmodels.network.evaluation import Evaluation
 from qmodels.variants import Artifact, Variant
 
 
@@ -18,23 +18,24 @@ def bench_accuracy(
     qmodels_artifact: Artifact,
     qmodels_record: Record,
 ) -> None:
-    """top1, top5_error, top1_drop; against fp32 without labels, sqnr_db and top1_agreement."""
+    """top1, top5_error, top1_drop; against fp32 without labels, sqnr_db and top1_agreement.
+
+    Of a network with a score instead: score, score_drop, sqnr_db.
+    """
     session = qmodels_session
-    logits = benchmark.pedantic(  # type: ignore[no-untyped-call]
-        session.predict, args=(qmodels_artifact.load(),)
+    evaluated: Evaluation = benchmark.pedantic(  # type: ignore[no-untyped-call]
+        session.evaluate, args=(qmodels_artifact.load(),)
     )
-    broken = not_finite(logits)
-    if broken:
-        pytest.fail(f"{qmodels_variant.name}: {broken}", pytrace=False)
-    reference = session.reference_logits(qmodels_variant, logits)
-    labels = session.network.labels[session.evaluated]
-    metrics = accuracy.metrics(logits, reference, labels)
+    if evaluated.broken:
+        pytest.fail(f"{qmodels_variant.name}: {evaluated.broken}", pytrace=False)
+    reference = session.reference(qmodels_variant, evaluated)
+    metrics = accuracy.metrics(evaluated, reference)
     if qmodels_variant.name != "fp32":
-        metrics |= accuracy.fidelity(logits, reference)
+        metrics |= accuracy.fidelity(evaluated, reference)
     qmodels_record(
         metrics,
         batch_size=session.batch_size,
         threads="all",
-        images=len(labels),
-        ranks=ranks(logits, labels),
+        images=len(session.evaluated),
+        evaluated=evaluated,
     )

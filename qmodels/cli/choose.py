@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=MAX_DROP,
         metavar="POINTS",
-        help="of top-1 that may be lost against fp32 (default: %(default)s)",
+        help="of top-1, or percent of a score, that may be lost (default: %(default)s)",
     )
     parser.add_argument(
         "--prefer",

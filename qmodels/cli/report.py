@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=defaults.MAX_DROP,
         metavar="POINTS",
-        help="of top-1 that the variant which the page recommends may lose (default: %(default)s)",
+        help="of top-1, or percent of a score, that may be lost (default: %(default)s)",
     )
     instead.add_argument(
         "--svg",

@@ -185,7 +185,7 @@ def write(
         UserError: a file can't be written.
     """
     ordered = sorted(entries, key=lambda entry: entry.name)
-    ranks = {entry.name: entry.ranks.as_record() for entry in ordered if entry.ranks}
+    ranks = {entry.name: entry.by_image.as_record() for entry in ordered if entry.by_image}
     makers = {short_name(entry.provenance): entry.provenance for entry in ordered}
     record = {
         "format": FORMAT,

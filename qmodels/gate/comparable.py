@@ -97,7 +97,7 @@ def incompatibility(now: Entry, before: Entry, *, from_base: bool = False) -> st
     )
     if then != here and not from_base:
         return f"torch {then}, and this run has {here}, so it is stale: {PINNED}"
-    if now.ranks and before.ranks and now.ranks.images != before.ranks.images:
+    if now.images_digest and before.images_digest not in (None, now.images_digest):
         return "other test images: restore them"
     return None
 

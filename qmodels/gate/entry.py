@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from qmodels.gate.details import NO_DETAILS, Details
 from qmodels.gate.ranks import Ranks
+from qmodels.gate.scores import Scores
 from qmodels.measure.metric import Metric
 from qmodels.system.errors import UserError
 
@@ -107,6 +108,7 @@ class Entry:
         unmeasured: metrics that could not be measured on this machine, and why.
         images: the number of images that accuracy was measured on.
         ranks: of the right class for each image, where accuracy was measured.
+        scores: instead of them, of a network that has a score.
         kernel_library: what executes on the machine class; the same name means the same counts.
         portable: whether the files are the same on every machine class, but for numbers in them.
         int8_saturates: whether int8 products overflow on this machine, where that is known.
@@ -130,6 +132,7 @@ class Entry:
     unmeasured: Mapping[str, str] = field(default_factory=dict)
     images: int | None = None
     ranks: Ranks | None = None
+    scores: Scores | None = None
     kernel_library: str | None = None
     portable: bool = True
     int8_saturates: bool | None = None
@@ -148,6 +151,16 @@ class Entry:
     def engine(self) -> str:
         """The engine that executed the variant."""
         return str(self.conditions["engine"])
+
+    @property
+    def by_image(self) -> Ranks | Scores | None:
+        """Accuracy image by image, where it was measured."""
+        return self.ranks or self.scores
+
+    @property
+    def images_digest(self) -> str | None:
+        """Digest of the test split that accuracy was measured on."""
+        return self.by_image.images if self.by_image else None
 
     def about(self) -> dict[str, Any]:
         """What was measured, and under what, as all records hold it."""
@@ -174,8 +187,8 @@ class Entry:
             "metrics": {name: metric.as_record() for name, metric in self.metrics.items()},
             **self.details.as_record(),
         }
-        if self.ranks is not None:
-            info["ranks"] = self.ranks.as_record()
+        if self.by_image is not None:
+            info["ranks"] = self.by_image.as_record()
         if self.base is not None:
             info["base"] = dict(self.base)
         return info
@@ -197,7 +210,8 @@ def entry(benchmark: Mapping[str, Any], *, file: str | None = None) -> Entry:
     """
     try:
         extra_info = benchmark["extra_info"]
-        ranks = extra_info.get("ranks")
+        by_image = extra_info.get("ranks")
+        kept = None if by_image is None else read_by_image(by_image)
         return Entry(
             key=Key(
                 str(extra_info["network"]),
@@ -218,7 +232,8 @@ def entry(benchmark: Mapping[str, Any], *, file: str | None = None) -> Entry:
             source=dict(extra_info.get("source") or {}),
             unmeasured=dict(extra_info.get("unmeasured", {})),
             images=optional(int, extra_info.get("images")),
-            ranks=None if ranks is None else Ranks.from_record(ranks),
+            ranks=kept if isinstance(kept, Ranks) else None,
+            scores=kept if isinstance(kept, Scores) else None,
             kernel_library=extra_info.get("kernel_library"),
             portable=bool(extra_info.get("portable", True)),
             int8_saturates=extra_info.get("int8_saturates"),
@@ -238,6 +253,15 @@ def entry(benchmark: Mapping[str, Any], *, file: str | None = None) -> Entry:
         raise MalformedEntry(f"an entry lacks {error}") from None
     except (UserError, TypeError, ValueError, AttributeError) as error:
         raise MalformedEntry(str(error)) from None
+
+
+def read_by_image(record: Mapping[str, Any]) -> Ranks | Scores:
+    """Read accuracy image by image.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    return Scores.from_record(record) if "scores" in record else Ranks.from_record(record)
 
 
 def scalar(value: Any) -> Any:

@@ -69,10 +69,20 @@ class Flips:
     lost: int
     won: int
 
+    def __str__(self) -> str:
+        return (
+            f"{self.lost} images lost and {self.won} won of {self.images}, p = {self.p_value:.2g}"
+        )
+
     @property
-    def points(self) -> float:
+    def loss(self) -> float:
         """Percentage points of accuracy lost."""
         return 100 * (self.lost - self.won) / self.images
+
+    @property
+    def reverse(self) -> "Flips":
+        """What the earlier run lost against the later."""
+        return Flips(self.images, self.won, self.lost)
 
     @property
     def p_value(self) -> float:

@@ -7,13 +7,15 @@ class; or a base's run on this machine. How much may change depends on which: se
 import math
 from collections.abc import Mapping
 
-from qmodels.gate import ranks, sequential
+from qmodels.gate import ranks, scores, sequential
 from qmodels.gate.baseline import Baseline
 from qmodels.gate.changes import LATENCIES, StoredChanges, worsening
 from qmodels.gate.comparable import incompatibility, limit, origin_of
 from qmodels.gate.entry import Entry
 from qmodels.gate.finding import Finding, Verdict
 from qmodels.gate.intervals import rank_sum_interval, signed_rank_interval
+from qmodels.gate.ranks import Flips
+from qmodels.gate.scores import Differences
 from qmodels.gate.sequential import Samples
 from qmodels.gate.tolerances import Tolerances
 from qmodels.measure.metric import Metric
@@ -105,14 +107,12 @@ def judge(
     metric, stored = now.metrics[name], before.metrics[name]
     unit = "points" if metric.unit == "%" else metric.unit
     verdict: Verdict
-    if name in ranks.WRONG_FROM and now.ranks and before.ranks:
-        flips = ranks.flips(now.ranks, before.ranks, name)
+    change = change_by_image(name, now, before)
+    if change is not None:
+        slack = stored.slack(tolerance)
         level = tolerances.level(name, now.variant, now.arithmetic)
-        verdict = by_images(flips, tolerance + accepted, level)
-        rule = (
-            f"tolerance {readable(tolerance, unit)}; {flips.lost} images lost and {flips.won} won "
-            f"of {flips.images}, p = {flips.p_value:.2g}"
-        )
+        verdict = by_images(change, slack + accepted, level)
+        rule = f"tolerance {readable(slack, unit)}; {change}"
     elif metric.samples and stored.samples:
         verdict = by_samples(metric, stored, tolerance)
         rule = (
@@ -129,9 +129,18 @@ def judge(
     if accepted:
         rule += f", {readable(accepted, unit)} more accepted in baselines/"
     values = (readable(value, metric.unit) for value in (stored.value, metric.value))
-    change = "{} from {} to {} ({})".format(name, *values, rule)
+    moved = "{} from {} to {} ({})".format(name, *values, rule)
     context = f"Compared with {before.file or 'the base'}, {origin}{advice(verdict)}"
-    return Finding(now.key, now.name, name, verdict, change, context)
+    return Finding(now.key, now.name, name, verdict, moved, context)
+
+
+def change_by_image(name: str, now: Entry, before: Entry) -> Flips | Differences | None:
+    """What a metric of accuracy lost, image by image; None of other metrics."""
+    if name == "score" and now.scores and before.scores:
+        return scores.differences(now.scores, before.scores)
+    if name in ranks.WRONG_FROM and now.ranks and before.ranks:
+        return ranks.flips(now.ranks, before.ranks, name)
+    return None
 
 
 def advice(verdict: Verdict, acceptance: str = ACCEPT) -> str:
@@ -153,12 +162,16 @@ def by_value(now: Metric, before: Metric, slack: float) -> Verdict:
     return "improved" if worse < -slack else "ok"
 
 
-def by_images(flips: ranks.Flips, tolerance: float, alpha: float) -> Verdict:
-    """Regressed where the loss is the tolerance or more, and its p-value at most ``alpha``."""
-    if flips.points >= tolerance and flips.p_value <= alpha:
+def by_images(change: Flips | Differences, tolerance: float, alpha: float) -> Verdict:
+    """Regressed where the loss is the tolerance or more, and its p-value at most ``alpha``.
+
+    Args:
+        tolerance: in points of top-1, or in the unit of the score.
+    """
+    if change.loss >= tolerance and change.p_value <= alpha:
         return "regressed"
-    won = ranks.Flips(flips.images, flips.won, flips.lost)
-    return "improved" if won.points >= tolerance and won.p_value <= alpha else "ok"
+    gain = change.reverse
+    return "improved" if gain.loss >= tolerance and gain.p_value <= alpha else "ok"
 
 
 def by_samples(now: Metric, before: Metric, tolerance: float) -> Verdict:
@@ -195,6 +208,8 @@ def readable(value: float, unit: str) -> str:
         if abs(value) >= 1e6:
             return f"{value / 1e6:.3f} MB"
         return f"{value / 1e3:.1f} kB"
+    if not unit:
+        return f"{value:.4g}"
     if unit == "calls":
         return f"{value:.0f} call{'s'[: value != 1]}"
     if unit.startswith(("x ", "of ")):

@@ -61,7 +61,7 @@ def add_options(parser: pytest.Parser) -> None:
         type=float,
         default=defaults.MAX_DROP,
         metavar="POINTS",
-        help="of top-1 that the recommended variant may lose; %(default)s by default",
+        help="of top-1, or percent of a score, that may be lost; %(default)s by default",
     )
     group.addoption(
         "--qmodels-times",

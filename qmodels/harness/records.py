@@ -9,15 +9,16 @@ from typing import Any
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
-from torch import Tensor
 
 from qmodels import gate
 from qmodels.base import checkouts
-from qmodels.gate.ranks import collect, least_visible
+from qmodels.gate import ranks, scores
 from qmodels.harness.results import Results
 from qmodels.harness.session import BenchSession
 from qmodels.harness.settings import Settings, stored_by_base
 from qmodels.measure.metric import Metric
+from qmodels.network import evaluation
+from qmodels.network.evaluation import Evaluation, Predictions, Scored
 from qmodels.system import machine, repository
 from qmodels.variants import Variant
 
@@ -138,7 +139,7 @@ class Record:
         *,
         batch_size: int,
         threads: int | str,
-        ranks: Tensor | None = None,
+        evaluated: Evaluation | None = None,
         unmeasured: Mapping[str, str] | None = None,
         images: int | None = None,
         cpus: int | None = None,
@@ -147,7 +148,7 @@ class Record:
         """Write metrics into the run record, and compare them with the baseline.
 
         Args:
-            ranks: of the right classes of the images that accuracy was measured on, (N,) int64.
+            evaluated: what accuracy was measured of.
             unmeasured: metrics that this machine cannot measure, and why: they are excused.
             images, cpus, details: as in ``gate.Entry``.
         """
@@ -170,13 +171,11 @@ class Record:
             images=images,
             cpus=cpus,
             details=details,
-            ranks=None
-            if ranks is None
-            else collect(session.network.labels.numpy(), session.evaluated.numpy(), ranks.numpy()),
+            **by_image(session, evaluated),
         )
         notes = [f"excused: {name} is not measured: {why}" for name, why in excuses.items()]
-        if ranks is not None:
-            notes += unseen(session, variant, len(ranks))
+        if evaluated is not None:
+            notes += unseen(session, variant)
         findings: list[gate.Finding] = []
         if not settings.update_baseline:
             # In turn with a base, latency needs nothing else.
@@ -205,12 +204,31 @@ def base_values(entry: gate.Entry, base: gate.Baseline | None) -> dict[str, floa
     return {name: metric.value for name, metric in before.metrics.items()} if before else {}
 
 
-def unseen(session: BenchSession, variant: Variant, seen: int) -> list[str]:
+def by_image(session: BenchSession, evaluated: Evaluation | None) -> dict[str, Any]:
+    """Accuracy image by image, as attributes of an entry."""
+    network, positions = session.network, session.evaluated.numpy()
+    if isinstance(evaluated, Predictions):
+        right = evaluation.ranks(evaluated.logits, evaluated.labels)
+        return {"ranks": ranks.collect(network.labels.numpy(), positions, right.numpy())}
+    if isinstance(evaluated, Scored):
+        kept = scores.collect(
+            network.targets_digest, len(network.targets), positions, evaluated.scores.numpy()
+        )
+        return {"scores": kept}
+    return {}
+
+
+def unseen(session: BenchSession, variant: Variant) -> list[str]:
     """The loss that an evaluation of a part of the images cannot detect, in a line."""
-    settings, whole = session.settings, len(session.network.labels)
+    settings = session.settings
+    seen, whole = len(session.evaluated), len(session.network.test_images)
     if seen == whole:
         return []
-    least = least_visible(seen, settings.tolerances.level("top1", variant.name, variant.arithmetic))
+    if session.network.score is not None:
+        return [f"score of {seen} of {whole} images"]
+    least = ranks.least_visible(
+        seen, settings.tolerances.level("top1", variant.name, variant.arithmetic)
+    )
     return [
         f"accuracy on {seen} of {whole} images: a loss of less than {least:.2f} points cannot be "
         "detected"

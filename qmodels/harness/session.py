@@ -13,6 +13,7 @@ from qmodels.data.dataset import stratified_positions
 from qmodels.harness.progress import Progress
 from qmodels.harness.settings import Settings
 from qmodels.network import Network, checks, evaluation, images
+from qmodels.network.evaluation import Evaluation
 from qmodels.system.errors import UserError
 from qmodels.variants import Artifact, Variant
 
@@ -28,7 +29,7 @@ class BenchSession:
     settings: Settings
     progress: Progress = field(default_factory=Progress)
     built: dict[str, Artifact | UserError] = field(default_factory=dict)
-    fp32_logits: Tensor = field(default_factory=lambda: torch.empty(0))
+    fp32_evaluation: Evaluation | None = None
 
     @cached_property
     def network(self) -> Network:
@@ -62,20 +63,22 @@ class BenchSession:
     @cached_property
     def evaluated(self) -> Tensor:
         """Positions (N,) int64 of the test images that accuracy is measured on."""
-        count, labels = self.settings.accuracy_images, self.network.labels
-        if count is None:
-            return torch.arange(len(labels))
-        return stratified_positions(labels, min(count, len(labels)))
+        whole = len(self.network.test_images)
+        count = min(self.settings.accuracy_images or whole, whole)
+        if count == whole:
+            return torch.arange(whole)
+        if self.network.score is None:
+            return stratified_positions(self.network.labels, count)
+        return torch.arange(count) * whole // count
 
     @cached_property
     def batch_size(self) -> int:
         """Images of a batch of these."""
         return images.batch_size(self.network.input_shape)
 
-    def predict(self, forward: ForwardFn) -> Tensor:
-        """Logits (N, classes) float32 of a model for the images that accuracy is measured on."""
-        chosen = images.Subset(self.network.test_images, self.evaluated.tolist())
-        return evaluation.predict(forward, chosen, batch_size=self.batch_size)
+    def evaluate(self, forward: ForwardFn) -> Evaluation:
+        """What a model gets right of the images that accuracy is measured on."""
+        return evaluation.evaluate(self.network, forward, self.evaluated.tolist())
 
     def build(self, name: str) -> Artifact:
         """Build a variant, or find it in the cache. One that failed is not tried again.
@@ -98,14 +101,14 @@ class BenchSession:
             raise artifact
         return artifact
 
-    def reference_logits(self, variant: Variant, logits: Tensor) -> Tensor:
-        """fp32's logits (N, classes) float32 for the images that accuracy is measured on.
+    def reference(self, variant: Variant, evaluated: Evaluation) -> Evaluation:
+        """What fp32 gets right of the images that accuracy is measured on.
 
         Args:
-            logits: of the variant for these images; kept where the variant is fp32.
+            evaluated: of the variant, for these images; kept where the variant is fp32.
         """
         if variant.name == variants.registry.REFERENCE:
-            self.fp32_logits = logits
-        elif not len(self.fp32_logits):
-            self.fp32_logits = self.predict(self.fp32)
-        return self.fp32_logits
+            self.fp32_evaluation = evaluated
+        elif self.fp32_evaluation is None:
+            self.fp32_evaluation = self.evaluate(self.fp32)
+        return self.fp32_evaluation

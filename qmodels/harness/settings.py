@@ -107,16 +107,17 @@ def find_base(config: pytest.Config, network: Network | Untrained) -> Base | Non
     name, python = config.option.qmodels_base, config.option.qmodels_base_python
     if name is None and python is None:
         return None
-    root = config.rootpath.resolve()
-    folder = Path(name or root).resolve()
-    if name and folder == root and root not in (here := Path.cwd().resolve(), *here.parents):
-        raise UserError(
-            f"--qmodels-base {name}: pytest took it for its own folder too: write "
-            f"--qmodels-base={name}"
-        )
+    for option, value in (("--qmodels-base", name), ("--qmodels-base-python", python)):
+        if option in config.invocation_params.args and Path(value).exists():
+            raise UserError(
+                f"{option} {value}: pytest takes it for a folder of tests too: write "
+                f"{option}={value}"
+            )
     module = network.call.function.partition(":")[0]
     is_packaged = module.partition(".")[0] == __name__.partition(".")[0]
-    return checkouts.find(name, python, THIS_CHECKOUT.root if is_packaged else root, module)
+    return checkouts.find(
+        name, python, THIS_CHECKOUT.root if is_packaged else config.rootpath, module
+    )
 
 
 def chosen_network(config: pytest.Config) -> Network | Untrained:

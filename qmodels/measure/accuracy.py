@@ -1,64 +1,59 @@
 """Accuracy of a variant, and how close it stays to fp32 on the same images."""
 
-import math
-
-from torch import Tensor
-
 from qmodels.measure.metric import Metric, make_metric
-from qmodels.network.evaluation import accuracy, ranks, sqnr_db
+from qmodels.measure.paired import LEVEL, mean_interval
+from qmodels.network.evaluation import Evaluation, Predictions, accuracy, sqnr_db
+from qmodels.system.errors import UserError
 
-Z95 = 1.959964
 
+def metrics(evaluated: Evaluation, reference: Evaluation) -> dict[str, Metric]:
+    """What a variant gets right, and how much less that is than fp32 does.
 
-def metrics(logits: Tensor, reference: Tensor, labels: Tensor) -> dict[str, Metric]:
-    """Top-1 accuracy, top-5 error, and the drop of top-1 against the reference.
+    Of a classifier these are top-1 accuracy, top-5 error, and the drop of top-1; of a network with
+    a score its mean, and the drop in percent of fp32's.
 
     Args:
-        logits: of the variant, (N, classes) float32.
+        evaluated: of the variant.
         reference: of fp32 for the same images.
-        labels: of these images, (N,) int64.
+
+    Raises:
+        UserError: fp32's mean score is 0.
     """
-    top1, top5_error = accuracy(logits, labels)
-    drop, ci = paired_drop(logits, reference, labels)
-    return {
-        "top1": make_metric("top1", top1),
-        "top5_error": make_metric("top5_error", top5_error),
-        "top1_drop": make_metric("top1_drop", drop, ci, ci_level=0.95),
-    }
+    if isinstance(evaluated, Predictions):
+        top1, top5_error = accuracy(evaluated.logits, evaluated.labels)
+        shown = {
+            "top1": make_metric("top1", top1),
+            "top5_error": make_metric("top5_error", top5_error),
+        }
+        return shown | drop("top1_drop", evaluated, reference, 100.0)
+    mean = float(reference.scores.mean())
+    if mean == 0:
+        raise UserError("the mean score of fp32 is 0, so no drop is a part of it: shift the score")
+    score = make_metric("score", float(evaluated.scores.mean()))
+    return {"score": score} | drop("score_drop", evaluated, reference, 100 / abs(mean))
 
 
-def paired_drop(
-    logits: Tensor, reference: Tensor, labels: Tensor
-) -> tuple[float, tuple[float, float]]:
-    """Points of top-1 lost against the reference, with a 95 % confidence interval.
-
-    Only images on which the two disagree carry information. The interval is Wald's with half an
-    image added to each cell of the table of outcomes, so that it has a width even if nothing
-    differs. Source: Agresti and Min, "Simple improved confidence intervals for comparing matched
-    proportions", 2005.
-    """
-    correct = ranks(logits, labels) == 0
-    reference_correct = ranks(reference, labels) == 0
-    lost = int((reference_correct & ~correct).sum())
-    won = int((correct & ~reference_correct).sum())
-    count = len(labels) + 2
-    difference = (lost - won) / count
-    variance = (lost + won + 1) / count - difference**2
-    margin = Z95 * math.sqrt(variance / count)
-    return 100 * (lost - won) / len(labels), (
-        100 * (difference - margin),
-        100 * (difference + margin),
-    )
+def drop(
+    name: str, evaluated: Evaluation, reference: Evaluation, factor: float
+) -> dict[str, Metric]:
+    """How much lower the mean of an evaluation is, times a factor, with its interval."""
+    losses = (reference.scores - evaluated.scores).double().numpy()
+    low, high = mean_interval(losses)
+    ci = (factor * low, factor * high)
+    return {name: make_metric(name, factor * float(losses.mean()), ci, ci_level=LEVEL)}
 
 
-def fidelity(logits: Tensor, reference: Tensor) -> dict[str, Metric]:
-    """SQNR of the logits, and how often the first prediction is the same: neither needs labels.
+def fidelity(evaluated: Evaluation, reference: Evaluation) -> dict[str, Metric]:
+    """SQNR of the outputs; of a classifier how often the first prediction is the same.
+
+    Neither needs labels.
 
     Args:
-        logits, reference: of the variant and of fp32 for the same images, (N, classes) float32.
+        evaluated, reference: as for ``metrics``.
     """
-    same = (logits.argmax(1) == reference.argmax(1)).double().mean()
-    return {
-        "sqnr_db": make_metric("sqnr_db", sqnr_db(logits, reference)),
-        "top1_agreement": make_metric("top1_agreement", 100 * float(same)),
-    }
+    sqnr = make_metric("sqnr_db", sqnr_db(evaluated.outputs, reference.outputs))
+    if not isinstance(evaluated, Predictions):
+        return {"sqnr_db": sqnr}
+    same = (evaluated.outputs.argmax(1) == reference.outputs.argmax(1)).double().mean()
+    agreement = make_metric("top1_agreement", 100 * float(same))
+    return {"sqnr_db": sqnr, "top1_agreement": agreement}

@@ -25,7 +25,7 @@ class KernelReport:
 
     Attributes:
         int8_fraction: of the network's multiply-accumulates, that ran in int8.
-        not_finite: how many images have logits that are not finite, in a line; None without.
+        not_finite: how many images have outputs that are not finite, in a line; None without.
         runtime_sqnr_db: of the logits against the same model's in reference arithmetic; None
             where there is no such model.
         quantization_sqnr_db: of those against float32's.

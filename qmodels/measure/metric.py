@@ -13,6 +13,8 @@ METRICS: dict[str, tuple[str, Better]] = {
     "top1": ("%", "higher"),
     "top5_error": ("%", "lower"),
     "top1_drop": ("points", "lower"),
+    "score": ("", "higher"),
+    "score_drop": ("%", "lower"),
     "size_bytes": ("bytes", "lower"),
     "latency_ms": ("ms", "lower"),
     "latency_ratio": ("x fp32", "lower"),

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from qmodels.network import images
-from qmodels.network.evaluation import not_finite
+from qmodels.network.evaluation import not_finite, score
 from qmodels.network.trained import Network
 from qmodels.system.errors import UserError, describe_error
 
@@ -40,7 +40,7 @@ def check_parts(network: Network) -> None:
     pixels = images.read(network.test_images, range(min(TRIED, len(network.test_images))))
     try:
         with torch.inference_mode():
-            logits = module(pixels)
+            outputs = module(pixels)
     except Exception as error:  # whatever a user's module raises
         given = ", ".join(map(str, pixels.shape))
         raise fault(
@@ -48,19 +48,23 @@ def check_parts(network: Network) -> None:
             f"its module fails on images ({given}) float32 ({describe_error(error)})",
             "give images as the module takes them",
         ) from None
-    if not isinstance(logits, Tensor):
-        raise fault(network, f"its module returns a {type(logits).__name__}", "return one tensor")
-    if logits.dim() != 2 or len(logits) != len(pixels):
-        given = ", ".join(map(str, logits.shape))
+    if not isinstance(outputs, Tensor):
+        raise fault(network, f"its module returns a {type(outputs).__name__}", "return one tensor")
+    is_right = outputs.dim() == 2 if network.score is None else outputs.dim() > 0
+    if not is_right or len(outputs) != len(pixels):
+        given = ", ".join(map(str, outputs.shape))
         raise fault(
             network,
             f"its module returns ({given}) for {len(pixels)} images",
-            "return logits (N, classes)",
+            "return logits (N, classes), or give a score",
         )
-    broken = not_finite(logits)
+    broken = not_finite(outputs)
     if broken:
         raise fault(network, broken, "look for NaN in its weights and images")
-    check_labels(network, logits.shape[1])
+    if network.score is None:
+        check_labels(network, outputs.shape[1])
+    else:
+        check_targets(network, outputs)
 
 
 def check_images(network: Network) -> None:
@@ -102,6 +106,18 @@ def check_labels(network: Network, classes: int) -> None:
             f"its labels go from {lowest} to {highest}, and its module knows {classes} classes",
             f"give labels from 0 to {classes - 1}",
         )
+
+
+def check_targets(network: Network, outputs: Tensor) -> None:
+    """Refuse targets of another number than images, or a score that is not a number an image.
+
+    Args:
+        outputs: of the first images, (N, ...).
+    """
+    given, count = len(network.targets), len(network.test_images)
+    if given != count:
+        raise fault(network, f"it has {given} targets for {count} test images", "give one an image")
+    score(network, outputs, images.read(network.targets, range(len(outputs))))
 
 
 def check_again(network: Network) -> None:

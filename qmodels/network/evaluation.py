@@ -1,28 +1,134 @@
-"""Run a model over images, and count how often it is right."""
+"""Run a model over images, and see how often it is right, or which scores it gets."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from qmodels.network import images
 from qmodels.network.images import Images
+from qmodels.network.trained import Network
+from qmodels.system.errors import UserError, describe_error
 
 MOST_DB = 100.0
 
 
-def not_finite(logits: Tensor) -> str | None:
-    """How many images of logits (N, classes) have a NaN or an infinity, in a line; None without."""
-    broken = int((~logits.isfinite()).any(dim=1).sum())
-    if broken == 0:
-        return None
-    return f"{broken} of {len(logits)} images have logits that are not finite"
+@dataclass(frozen=True)
+class Predictions:
+    """What a classifier says of images.
+
+    Attributes:
+        logits: (N, classes) float32.
+        labels: (N,) int64.
+    """
+
+    logits: Tensor
+    labels: Tensor
+
+    @property
+    def outputs(self) -> Tensor:
+        """What is compared with other runtimes."""
+        return self.logits
+
+    @property
+    def scores(self) -> Tensor:
+        """Which images are right, (N,) float64 of 0 and 1."""
+        return (ranks(self.logits, self.labels) == 0).double()
+
+    @property
+    def broken(self) -> str | None:
+        """How many images have outputs that are not finite, in a line; None without."""
+        return not_finite(self.logits)
 
 
-def predict(
-    forward: Callable[[Tensor], Tensor], pixels: Images, *, batch_size: int = images.MOST_IMAGES
-) -> Tensor:
-    """Logits (N, classes) float32 of N images, in batches."""
+@dataclass(frozen=True)
+class Scored:
+    """What a network with a score gets for images.
+
+    Attributes:
+        scores: (N,) float64.
+        outputs: of the network's reference images, (M, ...) float32.
+        broken: as of ``Predictions``.
+    """
+
+    scores: Tensor
+    outputs: Tensor
+    broken: str | None
+
+
+Evaluation = Predictions | Scored
+Forward = Callable[[Tensor], Tensor]
+
+
+def evaluate(network: Network, forward: Forward, positions: Sequence[int]) -> Evaluation:
+    """Run a model of a network over its test images at some positions, in batches.
+
+    Raises:
+        UserError: the network's score is not one number an image.
+    """
+    size = images.batch_size(network.input_shape)
+    if network.score is None:
+        chosen = images.Subset(network.test_images, positions)
+        logits = predict(forward, chosen, batch_size=size)
+        return Predictions(logits, network.labels[list(positions)])
+    scores, broken = [], 0
+    with torch.inference_mode():
+        for start in range(0, len(positions), size):
+            some = positions[start : start + size]
+            outputs = forward(images.read(network.test_images, some))
+            broken += count_not_finite(outputs)
+            scores.append(score(network, outputs, images.read(network.targets, some)))
+        reference = forward(network.reference_images)
+    return Scored(torch.cat(scores), reference, not_finite_line(broken, len(positions)))
+
+
+def score(network: Network, outputs: Tensor, targets: Tensor) -> Tensor:
+    """What a network's score gives for outputs (N, ...), (N,) float64.
+
+    Raises:
+        UserError: it fails, or is not one number an image.
+    """
+    assert network.score is not None
+    try:
+        scores = torch.as_tensor(network.score(outputs, targets)).double()
+    except Exception as error:  # whatever a user's function raises
+        raise UserError(
+            f"network {network.name}: its score fails ({describe_error(error)}): it takes outputs "
+            "and targets, and returns one number an image"
+        ) from None
+    if scores.shape != outputs.shape[:1]:
+        given = ", ".join(map(str, scores.shape))
+        raise UserError(
+            f"network {network.name}: its score is ({given}) for {len(outputs)} images: "
+            "return one number an image"
+        )
+    # Where outputs are finite: others are reported as such.
+    finite = outputs.flatten(1).isfinite().all(dim=1)
+    if not scores[finite].isfinite().all():
+        raise UserError(
+            f"network {network.name}: its score is not finite: return a number for every image"
+        )
+    return scores
+
+
+def count_not_finite(outputs: Tensor) -> int:
+    """How many images of outputs (N, ...) have a NaN or an infinity."""
+    return int((~outputs.flatten(1).isfinite()).any(dim=1).sum())
+
+
+def not_finite(outputs: Tensor) -> str | None:
+    """How many images of outputs (N, ...) have a NaN or an infinity, in a line; None without."""
+    return not_finite_line(count_not_finite(outputs), len(outputs))
+
+
+def not_finite_line(broken: int, count: int) -> str | None:
+    """That so many images of some have outputs that are not finite; None for 0."""
+    return f"{broken} of {count} images have outputs that are not finite" if broken else None
+
+
+def predict(forward: Forward, pixels: Images, *, batch_size: int = images.MOST_IMAGES) -> Tensor:
+    """Outputs (N, ...) float32 of N images, in batches."""
     with torch.inference_mode():
         return torch.cat([forward(batch) for batch in images.batches(pixels, batch_size)])
 

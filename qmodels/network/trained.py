@@ -81,12 +81,14 @@ class Network:
 
     Attributes:
         name: baselines and artifacts are filed under it; letters, digits, ``.``, ``_``, ``-``.
-        module: in eval mode, from (N, C, H, W) float32 to logits (N, classes) float32. A function
-            has to give a new one at each call.
+        module: in eval mode, from (N, C, H, W) float32 to logits (N, classes) float32; with a
+            score, to any tensor (N, ...). A function has to give a new one at each call.
         calibration: images as the module takes them, (C, H, W) float32 each: a tensor, an array,
             or anything else with a length that is indexed by position. Of more than
             ``CALIBRATION_IMAGES``, so many at equal distances are used.
-        test: images likewise, and their labels, (N,) integers.
+        test: images likewise, and their labels, (N,) integers; with a score, their targets.
+        score: from outputs (N, ...) and targets (N, ...) to one number an image, (N,); higher is
+            better. None for a classifier, whose top-1 accuracy is measured.
         fine_tuned: gives the quantization-aware sibling, whose modules are fake-quantized. It is
             trained where that is quick, with progress on the console. None where there can be none.
         structure: gives the module with any weights, where that is quicker than with its own.
@@ -99,6 +101,7 @@ class Network:
     module: nn.Module | Callable[[], nn.Module]
     calibration: Images | Callable[[], Images]
     test: tuple[Images, Any] | Callable[[], tuple[Images, Any]]
+    score: Callable[[Tensor, Tensor], Any] | None = None
     fine_tuned: Callable[[Console | None], "Network"] | None = None
     structure: Call | None = None
     accuracy_images: int | None = None
@@ -133,13 +136,26 @@ class Network:
         return self.test_split[0]
 
     @cached_property
+    def targets(self) -> Images:
+        """Their labels or targets, which ``images.read`` reads."""
+        return self.test_split[1]
+
+    @cached_property
     def labels(self) -> Tensor:
-        """Their labels, (N,) int64."""
-        return torch.as_tensor(self.test_split[1]).long()
+        """The labels of a classifier, (N,) int64."""
+        return torch.as_tensor(self.targets).long()
+
+    @cached_property
+    def targets_digest(self) -> str:
+        """Digest of how many targets there are, and of the first of them."""
+        count = len(self.targets)
+        first = images.read(self.targets, range(min(count, REFERENCE_IMAGES)))
+        values = first.contiguous().numpy().tobytes()
+        return store.digest_value({"count": count, "first": store.digest_bytes(values)})[:16]
 
     @cached_property
     def test_split(self) -> tuple[Images, Any]:
-        """The test images and their labels, as ``test`` has them."""
+        """The test images and their labels or targets, as ``test`` has them."""
         return self.test() if callable(self.test) else self.test
 
     @cached_property

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from qmodels.network import eager_quantization
 from qmodels.network.evaluation import sqnr_db
 from qmodels.network.fusion import fuse
+from qmodels.system.errors import Unavailable
 
 ACTIVATION_LEVELS = (0, 255)
 WEIGHT_LEVELS = (-128, 127)
@@ -159,8 +160,19 @@ def left_in_float(model: nn.Module, images: Tensor, most_points: float) -> Seque
             expected drop is measured on all of them.
         most_points: of top-1 that quantizing all the others may be expected to lose.
 
+    Raises:
+        Unavailable: the model gives no logits (N, classes), whose changes rank the layers.
+
     Bisects how many of the ranking stay float; with all of them in float nothing is lost.
     """
+    with torch.inference_mode():
+        outputs = model(images[:1])
+    if outputs.dim() != 2 or outputs.shape[1] < 2:
+        given = ", ".join(map(str, outputs.shape))
+        raise Unavailable(
+            f"layers are ranked by changes of the likeliest class, and the network gives ({given}) "
+            "for an image: choose a variant that quantizes all layers"
+        )
     names = [layer.name for layer in rank(model, images[:RANKING_IMAGES])]
     simulation = Simulation(model, images)
     too_few, enough = -1, len(names)

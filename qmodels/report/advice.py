@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from qmodels.gate import Run
 from qmodels.gate.latency import REFERENCE
+from qmodels.report.accuracy import Accuracy
 from qmodels.report.choice import (
     PREFERENCES,
     TORCH,
@@ -53,7 +54,7 @@ def recommend(run: Run, max_drop: float) -> str:
 
 def advice(choice: Choice) -> list[Advice]:
     """The variant to take and what speaks for it, or why there is none; what was not compared."""
-    margin, prefer = f"at most {choice.max_drop:g} points of top-1", choice.prefer
+    margin, prefer = f"at most {choice.max_drop:g} {choice.accuracy.margin}", choice.prefer
     if not choice.best:
         return [*no_recommendation(choice, margin), *missing(choice.unmeasured)]
     best, reference = choice.best[0], choice.reference
@@ -72,7 +73,7 @@ def advice(choice: Choice) -> list[Advice]:
     if choice.with_torch:
         heading = f"with torch alone: {choice.with_torch[0].variant}"
         paragraphs.append(Advice(heading, tuple(gains(choice.with_torch, choice))))
-    return [*paragraphs, *confidence(best), *missing(choice.unmeasured)]
+    return [*paragraphs, *confidence(best, choice), *missing(choice.unmeasured)]
 
 
 def no_recommendation(choice: Choice, margin: str) -> list[Advice]:
@@ -84,14 +85,24 @@ def no_recommendation(choice: Choice, margin: str) -> list[Advice]:
         if nearest.drop.ci:
             least = math.ceil(100 * nearest.interval[1]) / 100
             meets.append(
-                ("meets", f"a margin of {least:.2f} points; more images narrow the interval")
+                (
+                    "meets",
+                    f"a margin of {least:.2f} {choice.accuracy.unit}; more images narrow the "
+                    "interval",
+                )
             )
     else:
-        heading = f"none: every variant loses more than {choice.max_drop:g} points of top-1"
+        heading = (
+            f"none: every variant loses more than {choice.max_drop:g} {choice.accuracy.margin}"
+        )
         nearest = min(choice.exceeding, key=lambda candidate: candidate.interval[0])
         meets = []
-    lines = (("nearest", f"{nearest.variant}, top-1 {change(nearest)}"), *meets)
-    return [Advice(heading, lines), *confidence(nearest)]
+    accuracy = choice.accuracy
+    lines = (
+        ("nearest", f"{nearest.variant}, {accuracy.label} {change(nearest, accuracy)}"),
+        *meets,
+    )
+    return [Advice(heading, lines), *confidence(nearest, choice)]
 
 
 def gains(equal: Sequence[Candidate], choice: Choice) -> list[tuple[str, str]]:
@@ -103,7 +114,7 @@ def gains(equal: Sequence[Candidate], choice: Choice) -> list[tuple[str, str]]:
     if candidate.runtime != TORCH:
         costs.append(f"the package {candidate.runtime}")
     # A change of accuracy may be either, and its interval mostly contains both.
-    lines = [("top-1", change(candidate))]
+    lines = [(choice.accuracy.label, change(candidate, choice.accuracy))]
     lines += [("" if index else "buys", text) for index, text in enumerate(buys)]
     lines += [("" if index else "costs", text) for index, text in enumerate(costs)]
     if others:
@@ -145,13 +156,13 @@ def size_differences(candidate: Candidate, choice: Choice) -> list[tuple[bool, s
     return [(texts is larger, ", ".join(texts)) for texts in (smaller, larger) if texts]
 
 
-def change(candidate: Candidate) -> str:
-    """The change of top-1 against fp32, negative where accuracy is lost, and its interval."""
+def change(candidate: Candidate, accuracy: Accuracy) -> str:
+    """The change of accuracy against fp32, negative where it is lost, and its interval."""
     low, high = candidate.interval
     lost, most, least = (f"{round(-end, 2) + 0:+.2f}" for end in (candidate.drop.value, high, low))
     interval = f"{most} to {least}" if candidate.drop.ci else "no interval"
     images = "" if candidate.images is None else f", {candidate.images} images"
-    return f"{lost} points ({interval}{images})"
+    return f"{lost} {accuracy.unit} ({interval}{images})"
 
 
 def within(low: float, high: float) -> str:
@@ -159,12 +170,12 @@ def within(low: float, high: float) -> str:
     return f" ({low:.2f} to {high:.2f})" if low < high else ""
 
 
-def confidence(candidate: Candidate) -> list[Advice]:
+def confidence(candidate: Candidate, choice: Choice) -> list[Advice]:
     """The confidence of a candidate's intervals."""
     levels = []
     drop, latency = candidate.drop, candidate.metrics.get("latency")
     if drop.ci_level:
-        levels.append(f"{100 * drop.ci_level:.0f} % for top-1")
+        levels.append(f"{100 * drop.ci_level:.0f} % for {choice.accuracy.label}")
     if latency and latency.ci_level:
         processes = len(latency.samples) + len(latency.confirmation)
         levels.append(f"{100 * latency.ci_level:.0f} % for speed ({processes} processes)")

@@ -9,6 +9,7 @@ from qmodels.gate.intervals import Interval, rank_sum_interval
 from qmodels.gate.latency import ALPHA, REFERENCE
 from qmodels.gate.run import by_reason, reasons_of
 from qmodels.measure.metric import Metric, make_metric
+from qmodels.report.accuracy import Accuracy, accuracy_of
 from qmodels.report.speed import speeds
 from qmodels.report.table import metric
 from qmodels.system.defaults import MAX_DROP
@@ -34,7 +35,7 @@ class Candidate:
     Attributes:
         runtime: what executes it: torch or another package.
         arithmetic: the type that it multiplies in.
-        drop: points of top-1 lost against fp32 on the same images.
+        drop: against fp32 on the same images, in points of top-1 or percent of the score.
         images: the number of these.
         metrics: by preference, those that were measured; of latency the ratio to fp32.
     """
@@ -61,6 +62,8 @@ class Choice:
     """What a run recommends.
 
     Attributes:
+        max_drop: what may be lost, in the unit of ``accuracy.margin``.
+        accuracy: what the run measures it by.
         prefer: what to have least of: latency, size or memory.
         batch_size: images in a forward, for latency.
         reference: fp32; None where its accuracy was not measured.
@@ -74,6 +77,7 @@ class Choice:
     """
 
     max_drop: float
+    accuracy: Accuracy
     prefer: str
     batch_size: int
     reference: Candidate | None
@@ -105,7 +109,7 @@ def choose(
     A variant meets the margin if the upper end of the interval of its drop does.
 
     Args:
-        max_drop: points of top-1 that may be lost.
+        max_drop: what may be lost: points of top-1, or percent of the score.
         prefer: what to have least of, a key of ``PREFERENCES``.
         runtime: only variants that this executes.
         batch_size: images in a forward, for latency; by default the fewest of the run.
@@ -145,6 +149,7 @@ def choose(
     floats = [candidate for candidate in timed if candidate.arithmetic == "float32"]
     return Choice(
         max_drop=max_drop,
+        accuracy=accuracy_of(run),
         prefer=prefer,
         batch_size=batch_size,
         reference=measured.get(REFERENCE),
@@ -168,9 +173,9 @@ def candidates(run: Run, batch_size: int) -> dict[str, Candidate]:
     by_variant: dict[str, list[Entry]] = {}
     for entry in run.entries.values():
         by_variant.setdefault(entry.variant, []).append(entry)
-    measured = {}
+    measured, drop = {}, accuracy_of(run).drop
     for name, entries in by_variant.items():
-        evaluated = next((entry for entry in entries if "top1_drop" in entry.metrics), None)
+        evaluated = next((entry for entry in entries if drop in entry.metrics), None)
         if evaluated is None or runs_on_gpu(evaluated):
             continue
         metrics = {
@@ -186,7 +191,7 @@ def candidates(run: Run, batch_size: int) -> dict[str, Candidate]:
             variant=name,
             runtime=runtime_of(evaluated),
             arithmetic=evaluated.arithmetic,
-            drop=evaluated.metrics["top1_drop"],
+            drop=evaluated.metrics[drop],
             images=evaluated.images,
             metrics={key: value for key, value in metrics.items() if value and is_positive(value)},
         )

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from qmodels.gate import Failure, Finding, Run
 from qmodels.gate.latency import REFERENCE
+from qmodels.report.accuracy import TOP1, accuracy_of
 from qmodels.report.speed import Speed, speeds
 from qmodels.report.table import escape, markdown, metric
 
@@ -17,8 +18,8 @@ WIDTH = 100
 COLUMNS: Mapping[str, str] = {
     "variant": "how the network is quantized and what runs it; `qmodels variants` lists all",
     "MB": "size of the files that would be deployed, in 10**6 bytes",
-    "top-1 %": "share of the test images whose most likely class is right",
-    "vs fp32": "top-1 less that of fp32 on the same images, in percentage points",
+    TOP1.heading: TOP1.meaning,
+    "vs fp32": "that less fp32's on the same images, in percentage points; of a score in percent",
     "ms (1)": "median time of a forward with 1 image, in milliseconds",
     "ms (8)": "the same with 8 images",
     "x (1)": "speed-up over the fastest float32 variant of the run, with 1 image",
@@ -56,13 +57,16 @@ def overview(
         timed = by_size.get(1, {}).get(name)
         return timed.milliseconds if timed else float("inf")
 
-    headings = list(COLUMNS) if judged else list(COLUMNS)[:-1]
+    accuracy = accuracy_of(run)
+    headings = [accuracy.heading if name == TOP1.heading else name for name in COLUMNS]
+    if not judged:
+        headings.pop()
     return [headings] + [
         [
             name,
             value(run, name, "size_bytes", 1e-6, "{:.2f}"),
-            value(run, name, "top1", 1, "{:.2f}"),
-            value(run, name, "top1_drop", -1, "{:+.2f}") if name != REFERENCE else "-",
+            value(run, name, accuracy.metric, 1, f"{{:.{accuracy.digits}f}}"),
+            value(run, name, accuracy.drop, -1, "{:+.2f}") if name != REFERENCE else "-",
             *speed_cells(by_size, name),
             value(run, name, "int8_mac_fraction", 100, "{:.0f}"),
             *([verdict(name, findings, failures)] if judged else []),
@@ -74,8 +78,10 @@ def overview(
 def value(run: Run, variant: str, name: str, factor: float, digits: str) -> str:
     """A metric of a variant times a factor; a dash where it was not measured."""
     measured = metric(run, variant, name)
-    # Adding 0 turns -0.0 into 0.0.
-    return digits.format(factor * measured.value + 0) if measured else "-"
+    if measured is None:
+        return "-"
+    text = digits.format(factor * measured.value)
+    return text if float(text) else digits.format(0.0)  # not -0.00
 
 
 def speed_cells(by_size: Mapping[int, Mapping[str, Speed]], name: str) -> list[str]:

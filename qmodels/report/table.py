@@ -27,6 +27,7 @@ class Column:
 COLUMNS = (
     Column("Size (MB)", "size_bytes", 1e6, 2, "files that would be deployed, 10**6 bytes"),
     Column("Top-1 (%)", "top1", 1, 2, "test images whose most likely class is right"),
+    Column("Score", "score", 1, 4, "mean of the network's own score over the test images"),
     Column("Top-5 error (%)", "top5_error", 1, 2, "class is not among the five likeliest"),
     Column("CPU (ms)", "latency_ms", 1, 2, "median time of a forward with 1 image"),
     Column("x fp32", "latency_ratio", 1, 3, "that time over that of eager fp32, in turn"),

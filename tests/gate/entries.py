@@ -38,6 +38,7 @@ TOLERANCES = Tolerances(
             "arithmetic": {"int8": {"other_class": 0.5}},
         },
         "top5_error": {"tolerance": 0.1, "level": 0.01},
+        "score": {"tolerance": 0.001, "level": 0.01},
         "size_bytes": {"tolerance": 0.1, "other_class": 0.1},
         "operator_calls": {"tolerance": 0, "other_class": 0},
         "memory_bytes": {"tolerance": 0.1},

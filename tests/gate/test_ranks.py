@@ -60,7 +60,7 @@ def test_the_p_value_is_that_of_a_coin() -> None:
     assert Flips(10_000, 10, 0).p_value == pytest.approx(0.5**10)
     assert Flips(10_000, 0, 0).p_value == 1.0
     assert Flips(10_000, 50, 48).p_value > 0.4
-    assert Flips(10_000, 40, 10).points == pytest.approx(0.3)
+    assert Flips(10_000, 40, 10).loss == pytest.approx(0.3)
 
 
 def test_the_least_visible_loss_is_the_least_that_the_test_calls() -> None:

@@ -1,6 +1,7 @@
 """Runs against a base: latency in turn, other metrics against its own."""
 
 import shutil
+import sys
 from pathlib import Path
 from statistics import median
 
@@ -107,12 +108,14 @@ def test_what_the_base_does_not_know_or_failed_to_measure_is_new(
     assert line in result.printed
 
 
-def test_a_base_that_pytest_takes_for_its_root_directory_is_one_line(
+def test_a_base_that_pytest_takes_for_a_folder_of_tests_is_one_line(
     stored: Repository, base: Path
 ) -> None:
-    result = stored.run("--qmodels-base", str(base))
-    assert result.status == pytest.ExitCode.USAGE_ERROR
-    assert f"pytest took it for its own folder too: write --qmodels-base={base}" in result.printed
+    """Its root directory, and so the stored runs, would be others."""
+    for option, value in (("--qmodels-base", str(base)), ("--qmodels-base-python", sys.executable)):
+        result = stored.run(option, value)
+        assert result.status == pytest.ExitCode.USAGE_ERROR
+        assert f"for a folder of tests too: write {option}={value}" in result.printed
 
 
 def test_latency_is_compared_with_a_base_in_turn(stored: Repository, base: Path) -> None:

@@ -37,8 +37,8 @@ def test_logits_that_are_not_finite_fail_accuracy_and_kernels(
     record = stored.folder / "run.json"
     stored.plant(BROKEN_NUMBERS)
     result = stored.run("-k", "accuracy or kernels", f"--benchmark-json={record}")
-    reason = "planted: 3 of 596 images have logits that are not finite"
-    kernels = "planted: 1 of 100 images have logits that are not finite"
+    reason = "planted: 3 of 596 images have outputs that are not finite"
+    kernels = "planted: 1 of 100 images have outputs that are not finite"
     assert_red(result, reason, kernels, "2 failed, 2 passed")
     for command, status, said in (
         ("report", 1, f"| bench_accuracy[planted] | {reason} |"),

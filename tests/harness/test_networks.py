@@ -18,6 +18,13 @@ def network():
     pass
     return Network("birds", module, outside.images(60)[0], (pixels, labels))
 
+def confidence(outputs, labels):
+    return outputs.softmax(1).gather(1, labels[:, None])[:, 0]
+
+def scored():
+    network_ = network()
+    return Network("scored", network_.module, network_.calibration, network_.test, confidence)
+
 def others():
     return Network("others", outside.trained(), outside.images(60)[0], outside.images(80))
 """
@@ -57,6 +64,30 @@ def test_a_network_is_measured_stored_and_gated_where_its_owner_keeps_it(birds: 
     # Other weights are judged: here half of the answers are wrong.
     edit(birds.folder / "quantized.py", "    pass", "    module.classify.bias[1] += 100")
     assert_red(run(birds, *some), "bench_accuracy[fp32] regressed: top1")
+
+
+def test_a_score_takes_the_place_of_top_1(birds: Repository) -> None:
+    record = birds.folder / "run.json"
+    some = ("--qmodels-network=quantized:scored", "-k", "accuracy or latency and b1 or kernels")
+    stored = run(birds, *some, UPDATE)
+    assert stored.status == 0, stored.printed
+    again = run(birds, *some, f"--benchmark-json={record}")
+    assert again.status == 0, again.printed
+    assert "  score  vs fp32" in again.printed
+    assert "top-1" not in again.printed
+    assert "loses at most 0.5 % of the score" in again.printed
+    fp32, fx = (e for e in gate.read_run(record).entries.values() if "score" in e.metrics)
+    assert 0.5 < fp32.metrics["score"].value < 1
+    assert fp32.scores is not None
+    assert fp32.metrics["score"].value == pytest.approx(fp32.scores.values.mean(), abs=1e-6)
+    assert fx.metrics["score_drop"].ci is not None
+    assert fx.metrics["sqnr_db"].value > 20
+    # Every image is as right as before, by less.
+    edit(birds.folder / "quantized.py", "    pass", "    module.classify.weight *= 0.5")
+    worse = run(birds, *some)
+    assert_red(
+        worse, "bench_accuracy[fp32] regressed: score from 0.", "120 images worse and 0 better"
+    )
 
 
 def test_a_network_is_named_or_left_out_by_an_option(birds: Repository) -> None:

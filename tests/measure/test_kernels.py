@@ -45,7 +45,7 @@ def test_logits_that_are_not_finite_are_doubted() -> None:
     said = kernels.check(
         STATIC, kernels.report([Kernel("a", "int8", 100, True)], 100, logits, FP32, FP32)
     )
-    assert said == "static-int8: 3 of 50 images have logits that are not finite"
+    assert said == "static-int8: 3 of 50 images have outputs that are not finite"
 
 
 def test_a_runtime_that_adds_more_noise_than_quantization_is_doubted() -> None:

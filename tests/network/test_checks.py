@@ -37,12 +37,18 @@ def missing() -> Any:
     raise OSError(2, "No such file or directory", "weights.pt")
 
 
+def confidence(logits: Tensor, labels: Tensor) -> Tensor:
+    """The probability of the right class: a score for each image."""
+    return logits.softmax(1).gather(1, labels[:, None])[:, 0]
+
+
 def untrained() -> Network:
     return Network("untrained", outside.Sides().eval(), CALIBRATION, (IMAGES, LABELS))
 
 
 def test_a_network_that_can_be_measured_passes() -> None:
     checks.check(outside.opened())
+    checks.check(replace(outside.opened(), score=confidence))
 
 
 @pytest.mark.parametrize(
@@ -52,7 +58,7 @@ def test_a_network_that_can_be_measured_passes() -> None:
         ({"module": outside.Sides()}, "its module is in training mode: call eval"),
         ({"module": Returning("two")}, "its module returns a tuple: return one tensor"),
         ({"module": Returning("image")}, r"returns \(2, 1, 20, 24\) for 2 images: return logits"),
-        ({"module": Returning("nan")}, "2 of 2 images have logits that are not finite: look for"),
+        ({"module": Returning("nan")}, "2 of 2 images have outputs that are not finite: look for"),
         ({"module": Returning("error")}, r"fails on images .* \(ValueError: no such layer\): give"),
         ({"module": missing}, r"can't be read \(FileNotFoundError: .*weights.pt'\): give a module"),
         ({"calibration": None}, r"can't be read \(TypeError: .*\): give a module, images"),
@@ -68,6 +74,17 @@ def test_a_network_that_can_be_measured_passes() -> None:
         ({"test": (IMAGES, IMAGES)}, "labels for 120 test images: give one an image"),
         ({"test": (IMAGES, LABELS + 1)}, "labels go from 1 to 2, and its module knows 2 classes"),
         ({"test": (IMAGES, LABELS - 1)}, "labels go from -1 to 0, and its module .*from 0 to 1"),
+        (
+            {"score": confidence, "test": (IMAGES, LABELS[:7])},
+            "it has 7 targets for 120 test images",
+        ),
+        ({"score": lambda a, b: a}, r"its score is \(2, 2\) for 2 images: return one number an"),
+        (
+            {"score": lambda a, b: 0.5},
+            r"its score is \(\) for 2 images: return one number an image",
+        ),
+        ({"score": lambda a, b: [0.5, float("nan")]}, "its score is not finite: return a number"),
+        ({"score": missing}, "its score fails .*TypeError.*: it takes outputs and targets"),
         ({"call": Call(f"{__name__}:untrained")}, "untrained gives another network at each call"),
     ],
 )

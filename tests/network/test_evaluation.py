@@ -24,7 +24,7 @@ def test_an_image_with_a_logit_that_is_not_finite_is_wrong_and_counted(value: fl
     logits[2, 0] = value
     labels = torch.arange(4)
     assert evaluation.ranks(logits, labels).tolist() == [0, 0, 4, 0]
-    assert evaluation.not_finite(logits) == "1 of 4 images have logits that are not finite"
+    assert evaluation.not_finite(logits) == "1 of 4 images have outputs that are not finite"
     assert evaluation.not_finite(torch.eye(4)) is None
     assert evaluation.sqnr_db(logits, torch.eye(4)) == -evaluation.MOST_DB
     assert evaluation.sqnr_db(torch.eye(4), logits) == -evaluation.MOST_DB

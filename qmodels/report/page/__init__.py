@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from qmodels.gate import Entry, Finding, Key, Run, lines
+from qmodels.report.accuracy import accuracy_of
 from qmodels.report.changes import count_findings
 from qmodels.report.page import charts, content, flips, machines, trade_off
 from qmodels.report.page.content import Content
@@ -35,7 +36,7 @@ def write_page(
         findings: of the first run.
         stored: entries that the first run was compared with.
         about: lines on who measured what.
-        max_drop: points of top-1 that the recommended variant may lose.
+        max_drop: what the recommended variant may lose; see ``choice.choose``.
 
     Returns:
         Its bytes.
@@ -68,7 +69,7 @@ def describe(
     flipped, picture = flips.flipped_images(run)
     headings, variants, specs = content.variants(run, findings, stored, flipped)
     trade_offs = {
-        f"trade-off-{prefer}": trade_off.trade_off(points, title)
+        f"trade-off-{prefer}": trade_off.trade_off(points, title, accuracy_of(run))
         for prefer, title in TITLES.items()
         if (points := trade_off.points(run, prefer))
     }
@@ -82,6 +83,7 @@ def describe(
         gate=count_findings(findings, run.failures) if findings or run.failures else "",
         lines=lines(finding for finding in findings if finding.verdict != "ok"),
         machines=machines.side_by_side(runs, max_drop),
+        machine_headings=machines.headings(run),
         charts={**trade_offs, **specs},
         picture=picture,
         anchors={variant.name: variant.anchor for variant in variants},
@@ -104,8 +106,7 @@ def render(page: Content) -> str:
     )
     library = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", charts.VERSION)
     template = environment.get_template("template.html")
-    values = {"columns": flips.COLUMNS, "machine_headings": machines.HEADINGS}
-    return str(template.render(page=page, library=library, **values))
+    return str(template.render(page=page, library=library, columns=flips.COLUMNS))
 
 
 def draw(run: Run, path: Path) -> None:
@@ -122,7 +123,8 @@ def draw(run: Run, path: Path) -> None:
             "run `pytest benches` whole"
         )
     vl_convert, _ = import_extra()
-    svg = vl_convert.vegalite_to_svg(trade_off.labelled(points, TITLES["latency"]), charts.VERSION)
+    spec = trade_off.labelled(points, TITLES["latency"], accuracy_of(run))
+    svg = vl_convert.vegalite_to_svg(spec, charts.VERSION)
     store.write_text(path, svg)
 
 

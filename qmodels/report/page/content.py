@@ -80,6 +80,7 @@ class Content:
         lines: the findings that are not ok.
         charts: specifications by identifier.
         machines: the runs, where there are several.
+        machine_headings: of the columns that each has.
         picture: the flipped images as a data URI, tiles in a row; empty without any.
         anchors: of the variants, by name.
     """
@@ -93,6 +94,7 @@ class Content:
     gate: str
     lines: Sequence[str]
     machines: Sequence[Machine]
+    machine_headings: Sequence[str]
     charts: Mapping[str, Spec]
     picture: str = ""
     anchors: Mapping[str, str] = field(default_factory=dict)

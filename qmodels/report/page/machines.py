@@ -4,13 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from qmodels.gate import Run
+from qmodels.report.accuracy import accuracy_of
 from qmodels.report.choice import choose
 from qmodels.report.speed import speeds
 from qmodels.report.table import metric
 from qmodels.system.errors import NothingMeasured, UserError
-
-# Of the columns that each machine has.
-HEADINGS = ("x fp32", "x best float32", "top-1 vs fp32")
 
 
 @dataclass(frozen=True)
@@ -19,12 +17,17 @@ class Machine:
 
     Attributes:
         best: the variant that it recommends; None without one.
-        cells: of each variant, in the order of ``HEADINGS``.
+        cells: of each variant, in the order of ``headings``.
     """
 
     machine_class: str
     best: str | None
     cells: Mapping[str, Sequence[str]]
+
+
+def headings(run: Run) -> list[str]:
+    """Of the columns that each machine has."""
+    return ["x fp32", "x best float32", f"{accuracy_of(run).label} vs fp32"]
 
 
 def side_by_side(runs: Sequence[Run], max_drop: float) -> list[Machine]:
@@ -40,12 +43,12 @@ def side_by_side(runs: Sequence[Run], max_drop: float) -> list[Machine]:
         single = speeds(run).get(1, {})
         cells = {}
         for name in names:
-            drop = metric(run, name, "top1_drop")
+            drop = metric(run, name, accuracy_of(run).drop)
             speed = single.get(name)
             ratios = (speed.over_fp32, speed.over_best) if speed else (None, None)
             cells[name] = [
                 *("-" if ratio is None else f"{ratio:.2f}" for ratio in ratios),
-                f"{-drop.value + 0:+.2f}" if drop else "-",
+                f"{round(-drop.value, 2) + 0:+.2f}" if drop else "-",
             ]
         name = ", ".join(classes)
         if name in [column.machine_class for column in columns]:

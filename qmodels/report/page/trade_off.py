@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from qmodels.gate import Run
 from qmodels.gate.latency import REFERENCE
 from qmodels.report import study
+from qmodels.report.accuracy import Accuracy
 from qmodels.report.choice import Candidate, candidates
 from qmodels.report.page.charts import COLORS, HERE, OTHER_COLOR, Spec, base
 
@@ -15,12 +16,12 @@ STUDY = "the study"
 
 @dataclass(frozen=True)
 class Point:
-    """One model: the change of its top-1 against fp32, and a ratio to fp32.
+    """One model: the change of its accuracy against fp32, and a ratio to fp32.
 
     Attributes:
         source: ``HERE`` or ``STUDY``.
         x: the ratio, with the ends of its interval.
-        y: percentage points, with the ends of their interval.
+        y: points of top-1 or percent of the score, with the ends of their interval.
         front: whether no other point of the run is as good in both and better in one.
     """
 
@@ -37,7 +38,7 @@ class Point:
 
 
 def points(run: Run, prefer: str) -> list[Point]:
-    """The variants of a run and the models of the study, compared by a ratio to fp32.
+    """The variants of a run, and for networks of qmodels the study's models, by a ratio to fp32.
 
     Args:
         prefer: ``latency`` with one image, or ``size``.
@@ -52,8 +53,12 @@ def points(run: Run, prefer: str) -> list[Point]:
         if prefer in candidate.metrics
     ]
     marked = [Point(**(asdict(p) | {"front": on_front(p, of_run)})) for p in of_run]
+    packaged = any(
+        entry.source.get("function", "").startswith("qmodels.") for entry in run.entries.values()
+    )
+    models = study.MODELS if packaged else ()
     # Points that come later are drawn above: fp32's own above that of the study.
-    return [of_study(model, prefer) for model in study.MODELS] + marked
+    return [of_study(model, prefer) for model in models] + marked
 
 
 def point(candidate: Candidate, prefer: str, unit: float) -> Point:
@@ -95,7 +100,7 @@ def on_front(candidate: Point, others: Iterable[Point]) -> bool:
     )
 
 
-def trade_off(points: Sequence[Point], title: str) -> Spec:
+def trade_off(points: Sequence[Point], title: str, accuracy: Accuracy) -> Spec:
     """Accuracy against a ratio to fp32, with intervals and the Pareto front.
 
     Args:
@@ -111,9 +116,10 @@ def trade_off(points: Sequence[Point], title: str) -> Spec:
     y = {
         "field": "y",
         "type": "quantitative",
-        "title": "change of top-1 against fp32, points",
+        "title": f"change of {accuracy.label} against fp32, {accuracy.unit}",
         "scale": {"zero": True, "padding": 12},
     }
+    sources = [name for name in (HERE, STUDY) if any(point.source == name for point in points)]
     arithmetics = sorted({point.arithmetic for point in points})
     color = {
         "field": "arithmetic",
@@ -126,14 +132,15 @@ def trade_off(points: Sequence[Point], title: str) -> Spec:
     }
     here = {"filter": f"datum.source == '{HERE}'"}
     front = {"filter": "datum.front"}
+    y_labels = (("y", f"change of {accuracy.label}"), ("y_low", "from "), ("y_high", "to "))
     tooltip = [
         {"field": "variant", "title": "variant"},
         *({"field": name, "title": label, "format": ".3f"} for name, label in X_LABELS),
-        *({"field": name, "title": label, "format": "+.2f"} for name, label in Y_LABELS),
+        *({"field": name, "title": label, "format": "+.2f"} for name, label in y_labels),
     ]
     rule = {"type": "rule", "opacity": 0.8, "aria": False}
     return {
-        **base(f"Change of top-1 by {title}, for each variant"),
+        **base(f"Change of {accuracy.label} by {title}, for each variant"),
         "data": {"values": [asdict(point) for point in points]},
         "encoding": {"color": color},
         "layer": [
@@ -172,7 +179,7 @@ def trade_off(points: Sequence[Point], title: str) -> Spec:
                         "field": "source",
                         "title": "measured by",
                         "legend": {"symbolFillColor": OTHER_COLOR, "orient": "bottom"},
-                        "scale": {"domain": [HERE, STUDY], "range": ["circle", "diamond"]},
+                        "scale": {"domain": sources, "range": ["circle", "diamond"]},
                     },
                     "tooltip": tooltip,
                     "description": {"field": "variant"},
@@ -197,13 +204,13 @@ def trade_off(points: Sequence[Point], title: str) -> Spec:
     }
 
 
-def labelled(points: Sequence[Point], title: str) -> Spec:
+def labelled(points: Sequence[Point], title: str, accuracy: Accuracy) -> Spec:
     """``trade_off`` as a picture of its own: 760 pixels wide, on white, with every name.
 
     Names stand in columns at both sides, from top to bottom as their points are: points of equal
     speed lie on one another.
     """
-    spec = trade_off(points, title)
+    spec = trade_off(points, title, accuracy)
     low, high = min(point.x_low for point in points), max(point.x_high for point in points)
     sides = {"left": low / 2.6, "right": 2.6 * high}
     bottom, top = min(point.y_low for point in points), max(point.y_high for point in points)
@@ -253,7 +260,6 @@ def labelled(points: Sequence[Point], title: str) -> Spec:
 
 
 X_LABELS = (("x", "ratio to fp32"), ("x_low", "from"), ("x_high", "to"))
-Y_LABELS = (("y", "change of top-1"), ("y_low", "from "), ("y_high", "to "))
 
 
 def middle(points: Sequence[Point]) -> float:

@@ -1,0 +1,128 @@
+"""Accuracy image by image, of a network whose owner gives a score for each image.
+
+As for ranks, images are kept in the order of the test split.
+"""
+
+import base64
+import binascii
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binomtest, wilcoxon
+
+from qmodels.measure.paired import mean_interval
+from qmodels.system.errors import UserError
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of a test split.
+
+    Attributes:
+        images: digest of the split.
+        values: (N,) float32; NaN of an image that was not evaluated.
+    """
+
+    images: str
+    values: NDArray[np.float32]
+
+    def as_record(self) -> dict[str, str]:
+        """As in a run record: four bytes an image at most."""
+        packed = base64.b64encode(zlib.compress(self.values.astype("<f4").tobytes(), 9)).decode()
+        return {"images": self.images, "scores": packed}
+
+    @staticmethod
+    def from_record(record: Mapping[str, Any]) -> "Scores":
+        """Read what ``as_record`` wrote.
+
+        Raises:
+            UserError: it is not that.
+        """
+        try:
+            values = zlib.decompress(base64.b64decode(record["scores"], validate=True))
+            return Scores(str(record["images"]), np.frombuffer(values, "<f4"))
+        except (KeyError, TypeError, ValueError, zlib.error, binascii.Error):
+            raise UserError("no scores: they are damaged") from None
+
+
+@dataclass(frozen=True, eq=False)
+class Differences:
+    """What images lost that two runs both scored.
+
+    Attributes:
+        losses: the score before less the score now, (N,) float64.
+    """
+
+    losses: NDArray[np.float64]
+
+    def __str__(self) -> str:
+        low, high = mean_interval(self.losses)
+        return (
+            f"{self.lost} images worse and {self.won} better of {self.images}, mean loss "
+            f"{low:.3g} to {high:.3g}, p = {self.p_value:.2g}"
+        )
+
+    @property
+    def images(self) -> int:
+        """How many images both scored."""
+        return len(self.losses)
+
+    @property
+    def lost(self) -> int:
+        """How many of them have a lower score."""
+        return int((self.losses > 0).sum())
+
+    @property
+    def won(self) -> int:
+        """How many of them have a higher score."""
+        return int((self.losses < 0).sum())
+
+    @property
+    def loss(self) -> float:
+        """How much lower the mean score is."""
+        return float(self.losses.mean())
+
+    @property
+    def reverse(self) -> "Differences":
+        """What the earlier run lost against the later."""
+        return Differences(-self.losses)
+
+    @cached_property
+    def p_value(self) -> float:
+        """One-sided p-value of a loss by chance: of the signed-rank test (Wilcoxon, 1945).
+
+        Of scores that are all 0 or 1, of the exact McNemar test, as for ``Flips``.
+        """
+        changed = self.losses[self.losses != 0]
+        if not len(changed):
+            return 1.0
+        if np.isin(changed, (-1, 1)).all():
+            return float(binomtest(self.lost, len(changed), alternative="greater").pvalue)
+        return float(wilcoxon(changed, alternative="greater").pvalue)
+
+
+def collect(
+    images: str, count: int, evaluated: NDArray[np.int64], scores: NDArray[np.float64]
+) -> Scores:
+    """Scores as they are kept.
+
+    Args:
+        images: digest of the test split.
+        count: of all its images, N.
+        evaluated: positions of the images that were evaluated, (M,).
+        scores: of these, (M,).
+    """
+    values = np.full(count, np.nan, np.float32)
+    values[evaluated] = scores
+    return Scores(images, values)
+
+
+def differences(now: Scores, before: Scores) -> Differences:
+    """What the images lost that both scored."""
+    losses = before.values.astype(np.float64) - now.values
+    return Differences(losses[~np.isnan(losses)])

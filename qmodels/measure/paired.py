@@ -1,0 +1,27 @@
+"""What images lost between two evaluations of them: the interval of its mean."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+LEVEL, Z95 = 0.95, 1.959964
+
+
+def mean_interval(losses: NDArray[np.float64]) -> tuple[float, float]:
+    """95 % confidence interval for the mean of paired differences, (N,).
+
+    Where all are 1, 0 or -1, as of images that are right or wrong, it is Wald's with half an image
+    added to each cell of the table of outcomes, so that it has a width even if nothing differs.
+    Source: Agresti and Min, "Simple improved confidence intervals for comparing matched
+    proportions", 2005. Else it is that of the normal distribution.
+    """
+    count = len(losses)
+    if np.isin(losses, (-1, 0, 1)).all():
+        count += 2
+        center = float(losses.sum()) / count
+        variance = (float(np.abs(losses).sum()) + 1) / count - center**2
+    else:
+        center, variance = float(losses.mean()), float(losses.var())
+    margin = Z95 * math.sqrt(variance / count)
+    return center - margin, center + margin
