@@ -15,7 +15,7 @@ from qmodels.backends import eager, torchscript
 from qmodels.backends.torch_engine import TorchBackend, default_engine
 from qmodels.network import eager_quantization
 from qmodels.network.fusion import fuse
-from qmodels.system.errors import Unavailable
+from qmodels.network.stubs import with_stubs
 from qmodels.variants.registry import variant
 
 EAGER = eager.BACKEND.on(default_engine())
@@ -78,15 +78,11 @@ def prepare(model: nn.Module, backend: TorchBackend) -> nn.Module:
     """A fused copy of a float model with observers.
 
     Raises:
-        Unavailable: the model does not mark where its input is quantized.
+        Unavailable: the model has no stubs, and torch.fx can't trace it to put them in.
     """
-    if not any(isinstance(module, eager_quantization.QuantStub) for module in model.modules()):
-        raise Unavailable(
-            "eager static quantization needs a network with QuantStub and DeQuantStub: "
-            "choose fx-int8, which needs none"
-        )
+    has_stubs = any(isinstance(part, eager_quantization.QuantStub) for part in model.modules())
     with eager_quantization.quantized_engine(backend.engine):
-        prepared = fuse(model)
+        prepared: nn.Module = fuse(model) if has_stubs else with_stubs(model)
         prepared.qconfig = qconfig(backend)  # type: ignore[assignment]
         eager_quantization.prepare(prepared, inplace=True)
     return prepared

@@ -13,7 +13,15 @@ from tests import outside
 
 
 @pytest.mark.parametrize(
-    ("name", "int8"), [("fp32", 0.0), ("fx-int8", 1.0), ("onnx-int8", 1.0), ("openvino-int8", 1.0)]
+    ("name", "int8"),
+    [
+        ("fp32", 0.0),
+        ("static-int8", 1.0),
+        ("static-int8-jit", 1.0),
+        ("fx-int8", 1.0),
+        ("onnx-int8", 1.0),
+        ("openvino-int8", 1.0),
+    ],
 )
 def test_a_network_of_another_package_is_built_loaded_and_right(name: str, int8: float) -> None:
     network, variant = outside.opened(), variants.all_variants()[name]
@@ -44,7 +52,3 @@ def test_what_a_network_lacks_is_one_line() -> None:
     network, known = outside.opened(), variants.all_variants()
     with pytest.raises(Unavailable, match="sides has no quantization-aware sibling: choose"):
         variants.build(known["qat-int8"], network)
-    with pytest.raises(
-        Unavailable, match="needs a network with QuantStub and DeQuantStub: choose fx"
-    ):
-        variants.build(known["static-int8"], network)
