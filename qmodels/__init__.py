@@ -5,6 +5,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from qmodels.measure.metric import Metric
     from qmodels.network import Network, open_network
 
 __version__ = "0.1.0"
@@ -14,7 +15,7 @@ __version__ = "0.1.0"
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
-__all__ = ["Network", "open_network"]
+__all__ = ["Metric", "Network", "open_network"]
 
 
 def __getattr__(name: str) -> Any:
@@ -22,5 +23,6 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from qmodels import network
+    from qmodels.measure import metric
 
-    return getattr(network, name)
+    return getattr(metric if name == "Metric" else network, name)

@@ -45,8 +45,8 @@ def half_weights(model):
 """
 
 
-def install(site: Path, package: str, module: str, backend: str | None = None) -> Path:
-    """Put a package of one module there; entry points name it, and its backend.
+def install(site: Path, package: str, module: str) -> Path:
+    """Put a package of one module there, which an entry point names.
 
     Returns:
         The folder of its metadata.
@@ -55,10 +55,7 @@ def install(site: Path, package: str, module: str, backend: str | None = None) -
     info = site / f"my_{package}-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: my-{package}\nVersion: 1.0\n")
-    points = f"[qmodels.variants]\npoint = {package}\n"
-    if backend is not None:
-        points += f"[qmodels.backends]\n{backend} = {package}:BACKEND\n"
-    (info / "entry_points.txt").write_text(points)
+    (info / "entry_points.txt").write_text(f"[qmodels.variants]\npoint = {package}\n")
     return info
 
 

@@ -13,7 +13,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from qmodels.backends import registry
 from qmodels.backends.base import Backend
 from qmodels.system import machine, packages, sources, store, worker
 from qmodels.system.errors import UserError
@@ -55,7 +54,7 @@ def probe_backend(backend: Backend, modules: tuple[str, ...]) -> BackendStatus:
     }
 
     def write(folder: Path) -> None:
-        status = probe_in_subprocess(backend.name, modules)
+        status = probe_in_subprocess(type(backend).__module__, modules)
         store.write_text(folder / STATUS_FILE, json.dumps(asdict(status)))
 
     try:
@@ -67,15 +66,18 @@ def probe_backend(backend: Backend, modules: tuple[str, ...]) -> BackendStatus:
     return BackendStatus(**json.loads((folder / STATUS_FILE).read_text(encoding="utf-8")))
 
 
-def probe_in_subprocess(name: str, modules: tuple[str, ...]) -> BackendStatus:
+def probe_in_subprocess(module: str, modules: tuple[str, ...]) -> BackendStatus:
     """What a fresh process answers.
+
+    Args:
+        module: that defines the backend, as ``BACKEND``.
 
     Raises:
         BackendBroken: it gave no answer.
     """
     try:
         with worker.start("qmodels.backends.probe") as process:
-            request = {"backend": name, "modules": modules}
+            request = {"backend": module, "modules": modules}
             return BackendStatus(**process.request(request, limit=SECONDS))
     except UserError as error:
         raise BackendBroken(str(error)) from None
@@ -85,11 +87,17 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
     """In the process: import the modules, and compute.
 
     Args:
-        request: the name of a ``backend``, and ``modules``.
+        request: the module of a ``backend``, and ``modules``.
+
+    Raises:
+        UserError: the module has no ``BACKEND``.
     """
     for module in request["modules"]:
         import_module(module)
-    return asdict(BackendStatus(None, registry.find(request["backend"]).saturates()))
+    backend = getattr(import_module(request["backend"]), "BACKEND", None)
+    if not isinstance(backend, Backend):
+        raise UserError(f"module {request['backend']} has no BACKEND: give its backend that name")
+    return asdict(BackendStatus(None, backend.saturates()))
 
 
 if __name__ == "__main__":

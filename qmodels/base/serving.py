@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from qmodels.measure import latency_worker
 from qmodels.measure.latency_worker import Loader, ModelProcesses
 from qmodels.network import Call, open_network
 from qmodels.system import forked, machine, packages, worker
-from qmodels.system.errors import UserError, failure_line
+from qmodels.system.errors import UserError, describe_error, failure_line
 from qmodels.system.protocol import PROTOCOL
 
 HELLO_SECONDS = 600.0
@@ -24,7 +25,18 @@ BENCHES_SECONDS = 12 * 3600.0  # of all variants of a wide network
 
 
 def hello(module: str) -> dict[str, Any]:
-    """What this side is: see ``protocol.Hello``."""
+    """What this side is: see ``protocol.Hello``. The module may define variants of its own.
+
+    Raises:
+        UserError: the module can't be imported.
+    """
+    if packages.file_of(module):
+        try:
+            import_module(module)
+        except Exception as error:  # whatever a user's module raises
+            raise UserError(
+                f"module {module} can't be imported ({describe_error(error)})"
+            ) from None
     return {
         "protocol": PROTOCOL,
         "version": __version__,

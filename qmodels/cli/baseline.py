@@ -5,7 +5,7 @@ from pathlib import Path
 
 from qmodels import gate, report, variants
 from qmodels.cli import common, runs
-from qmodels.system import defaults, machine
+from qmodels.system import machine
 
 EXAMPLE = "qmodels baseline diff run.json"
 
@@ -52,7 +52,7 @@ def show(arguments: argparse.Namespace) -> None:
     path = arguments.file
     if path is None:
         here = machine.machine_class()
-        name = defaults.network_name(*common.network_options(arguments))
+        name = common.network_name(arguments)
         path = gate.baseline_path(runs.baselines(), here, name)
         baseline = gate.find_baseline(runs.baselines(), [here], name)
     baseline = baseline or runs.read_baseline(path)

@@ -1,4 +1,4 @@
-"""Quantize a checkpoint, and print where the artifacts are."""
+"""Quantize a network, and print where the artifacts are."""
 
 import argparse
 import json
@@ -24,8 +24,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     Exit status: 2 if a variant could not be built (the others are), else 0.
     """
+    network = common.trained_network(arguments)  # its module may define variants
     chosen = variants.select(arguments.variants)
-    network = common.trained_network(arguments)
     artifacts, status = [], 0
     for variant in chosen:
         missing = variant.unavailable_reason()

@@ -2,14 +2,16 @@
 
 import argparse
 import os
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 from rich.console import Console
 
 from qmodels import data, network
 from qmodels.data import Dataset
-from qmodels.network import Network
+from qmodels.network import Network, checks, open_network
 from qmodels.system import defaults
 from qmodels.system.errors import UserError
 from qmodels.training import checkpoints, networks, on_demand
@@ -33,7 +35,10 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 
 def add_network(parser: argparse.ArgumentParser) -> None:
-    """Add the options that `network_options` reads."""
+    """Add the options that `network_options` reads, and `--network`."""
+    parser.add_argument(
+        "--network", metavar="MODULE:FUNCTION", help="the network that this function returns"
+    )
     widths = ", ".join(f"{width} for {name}" for name, width in defaults.WIDTHS.items())
     parser.add_argument(
         "--dataset", help=f"{' or '.join(data.DATASETS)} (default: {defaults.DATASET})"
@@ -67,12 +72,36 @@ def add_checkpoint(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def trained_network(arguments: argparse.Namespace) -> Network:
-    """The network of the named checkpoint, or else the one that benches use.
+def network_name(arguments: argparse.Namespace) -> str:
+    """The name of the network of the options."""
+    if arguments.network is not None:
+        return own_network(arguments).name
+    return defaults.network_name(*network_options(arguments))
+
+
+def own_network(arguments: argparse.Namespace) -> Network:
+    """The network of a function, whose module may lie in the working directory.
 
     Raises:
-        UserError: there is none, or the named one is quantized.
+        UserError: there is none, or an option is of packaged networks.
     """
+    for name in ("dataset", "architecture", "width", "checkpoint"):
+        if getattr(arguments, name, None) is not None:
+            raise UserError(f"--{name} is of packaged networks: leave out --network")
+    sys.path.append(str(Path.cwd()))
+    return open_network(arguments.network)
+
+
+def trained_network(arguments: argparse.Namespace) -> Network:
+    """The network of a function or of the named checkpoint, or else the one that benches use.
+
+    Raises:
+        UserError: there is none, it can't be measured, or the named one is quantized.
+    """
+    if arguments.network is not None:
+        own = own_network(arguments)
+        checks.check(own)
+        return own
     if arguments.checkpoint is None:
         return networks.network(default_checkpoint(arguments)[1])
     checkpoint = checkpoints.resolve(arguments.checkpoint)

@@ -149,7 +149,7 @@ def print_tables(
         print(f"- {shown(line)}")
     if markdown and run.entries:
         print(f"\n### All metrics{', changes in parentheses' if findings else ''}\n")
-        print(report.summary_table(report.summarize(run, baseline.entries if baseline else {})))
+        print(report.summary_table(run, baseline.entries if baseline else {}))
         print(f"\n{report.speed_table(run)}".rstrip())
 
 

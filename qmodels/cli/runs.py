@@ -1,7 +1,11 @@
 """Runs that commands read, and the baselines of this checkout; without torch."""
 
 import argparse
+import tomllib
 from collections.abc import Iterable
+from configparser import ConfigParser
+from configparser import Error as ConfigError
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -110,8 +114,24 @@ def baselines() -> Path:
     A worktree has no environment of its own, and uses the command of another one.
     """
     here = Path.cwd()
-    known = [folder / "baselines" for folder in (here, *here.parents, Path(__file__).parents[2])]
+    folders = (here, *here.parents, Path(__file__).parents[2])
+    known = [folder / configured(folder) for folder in folders]
     return next((folder for folder in known if folder.is_dir()), known[0])
+
+
+def configured(folder: Path) -> str:
+    """The folder of stored runs that pytest's configuration in another folder names."""
+    option, default = "qmodels_baselines", "baselines"
+    parser = ConfigParser(interpolation=None, strict=False)
+    with suppress(ConfigError, OSError, UnicodeDecodeError):
+        parser.read([folder / "setup.cfg", folder / "tox.ini", folder / "pytest.ini"], "utf-8")
+    for section in ("pytest", "tool:pytest"):
+        if parser.has_option(section, option):
+            return parser.get(section, option)
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        tables = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
+        return str(tables["tool"]["pytest"]["ini_options"][option])
+    return default
 
 
 def tolerances(variants: Iterable[str] | None = None) -> Tolerances:

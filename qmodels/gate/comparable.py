@@ -19,7 +19,7 @@ def limit(tolerances: Tolerances, metric: str, now: Entry, before: Entry) -> flo
     """The tolerance of a metric against a stored one; None where the two can't be compared."""
     if difference(tolerances, metric, now, before):
         return None
-    return tolerances.tolerance(metric, now.variant, now.arithmetic, origin_of(now, before))
+    return tolerances.of(metric, now if metric in now.metrics else before, origin_of(now, before))
 
 
 def difference(tolerances: Tolerances, metric: str, now: Entry, before: Entry) -> str | None:
@@ -35,7 +35,7 @@ def difference(tolerances: Tolerances, metric: str, now: Entry, before: Entry) -
             return "other kernels"
         if metric in NOISE_METRICS and has_other_bits(now, before):
             return "int8 saturates on one class alone"
-        if tolerances.tolerance(metric, now.variant, now.arithmetic, origin) is None:
+        if tolerances.of(metric, now, origin) is None:
             return "another machine class"
     if metric == "memory_bytes" and now.provenance.python != before.provenance.python:
         return "another Python"

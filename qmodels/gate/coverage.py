@@ -59,11 +59,7 @@ def coverage(pairs: Iterable[tuple[Entry, Entry]], tolerances: Tolerances) -> Co
     compared_latencies: Counter[str] = Counter()
     uncompared: dict[str, tuple[tuple[str, ...], int]] = {}
     for now, before in pairs:
-        gated = [
-            name
-            for name in before.metrics
-            if tolerances.tolerance(name, now.variant, now.arithmetic) is not None
-        ]
+        gated = [name for name in before.metrics if tolerances.of(name, now) is not None]
         other = "other conditions" if incompatibility(now, before) else None
         reasons = {name: other or difference(tolerances, name, now, before) for name in gated}
         entries += 1

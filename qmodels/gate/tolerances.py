@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from qmodels.gate.entry import Entry
 from qmodels.measure.metric import METRICS
 from qmodels.system.errors import UserError
 
@@ -35,10 +36,21 @@ class Tolerances:
 
     tables: Mapping[str, Mapping[str, Any]]
 
+    def of(self, metric: str, entry: Entry, origin: Origin = "this host") -> float | None:
+        """The tolerance of a metric of an entry; None where it is not gated.
+
+        A metric that qmodels does not know, of a bench of a user's, brings its own, which holds
+        within a machine class.
+        """
+        if metric not in METRICS:
+            own = entry.metrics.get(metric)
+            return own.tolerance if own and origin != "another class" else None
+        return self.tolerance(metric, entry.variant, entry.arithmetic, origin)
+
     def tolerance(
         self, metric: str, variant: str, arithmetic: str, origin: Origin = "this host"
     ) -> float | None:
-        """The tolerance of a metric of a variant; None where it is not gated."""
+        """The tolerance of a known metric of a variant; None where it is not gated."""
         if origin == "another class":
             return self.find(metric, variant, arithmetic, "other_class")
         if origin == "another host":

@@ -88,7 +88,7 @@ def compare(
 
 def gates(tolerances: Tolerances, metric: str, now: Entry) -> bool:
     """Whether a metric of an entry is gated against a baseline of its own class."""
-    return tolerances.tolerance(metric, now.variant, now.arithmetic) is not None
+    return tolerances.of(metric, now) is not None
 
 
 def judge(

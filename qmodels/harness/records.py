@@ -1,5 +1,6 @@
 """The record of a benchmark: what was measured, under what, by whom, and the verdict."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -16,10 +17,11 @@ from qmodels.gate import ranks, scores
 from qmodels.harness.results import Results
 from qmodels.harness.session import BenchSession
 from qmodels.harness.settings import Settings, stored_by_base
-from qmodels.measure.metric import Metric
+from qmodels.measure.metric import METRICS, Metric
 from qmodels.network import evaluation
 from qmodels.network.evaluation import Evaluation, Predictions, Scored
 from qmodels.system import machine, repository
+from qmodels.system.errors import UserError
 from qmodels.variants import Variant
 
 
@@ -137,8 +139,8 @@ class Record:
         self,
         metrics: Mapping[str, Metric],
         *,
-        batch_size: int,
-        threads: int | str,
+        batch_size: int = 1,
+        threads: int | str = "all",
         evaluated: Evaluation | None = None,
         unmeasured: Mapping[str, str] | None = None,
         images: int | None = None,
@@ -148,10 +150,19 @@ class Record:
         """Write metrics into the run record, and compare them with the baseline.
 
         Args:
+            metrics: by name. One that qmodels does not know brings its tolerance.
             evaluated: what accuracy was measured of.
             unmeasured: metrics that this machine cannot measure, and why: they are excused.
             images, cpus, details: as in ``gate.Entry``.
+
+        Raises:
+            UserError: what is recorded is no metric.
         """
+        for name, metric in metrics.items():
+            check_metric(name, metric)
+        if self.benchmark.stats is None and not self.benchmark.disabled:
+            # pytest-benchmark records no bench that times nothing.
+            self.benchmark.pedantic(int)  # type: ignore[no-untyped-call]
         session, excuses = self.recorder.session, unmeasured or {}
         settings, variant = session.settings, self.variant
         limited = {
@@ -159,6 +170,8 @@ class Record:
                 metric,
                 tolerance=settings.tolerances.tolerance(name, variant.name, variant.arithmetic),
             )
+            if name in METRICS
+            else metric
             for name, metric in metrics.items()
         }
         entry = self.recorder.entry(
@@ -196,6 +209,24 @@ class Record:
         lines = gate.lines(finding for finding in findings if finding.verdict in fatal)
         if lines:
             pytest.fail("\n".join(lines), pytrace=False)
+
+
+def check_metric(name: str, metric: Metric) -> None:
+    """Refuse what is no finite number, or is called as another metric.
+
+    Raises:
+        UserError: it is refused.
+    """
+    if not isinstance(metric, Metric):
+        raise UserError(f"metric {name!r} is {metric!r}: record a qmodels.Metric")
+    if not isinstance(metric.value, int | float) or not math.isfinite(metric.value):
+        raise UserError(f"metric {name!r} is {metric.value!r}: record a finite number")
+    unit, better = METRICS.get(name, (metric.unit, metric.better))
+    if (metric.unit, metric.better) != (unit, better):
+        raise UserError(
+            f"metric {name!r} is in {metric.unit!r}, {metric.better} is better, and qmodels has "
+            f"one in {unit!r}, {better}: give it another name"
+        )
 
 
 def base_values(entry: gate.Entry, base: gate.Baseline | None) -> dict[str, float]:

@@ -24,7 +24,7 @@ def write(terminal: pytest.TerminalReporter, settings: Settings, results: Result
             stored = settings.baseline.entries if settings.baseline else {}
             terminal.write_line(
                 "\nAll metrics, changes in parentheses:\n"
-                f"{report.summary_table(report.summarize(run, stored))}"
+                f"{report.summary_table(run, stored)}"
                 f"\n\n{report.speed_table(run)}".rstrip()
             )
         terminal.write_line("")

@@ -14,7 +14,7 @@ from qmodels.report.columns import explain_columns
 from qmodels.report.overview import overview_markdown, overview_text
 from qmodels.report.speed import oddities, speed_table
 from qmodels.report.study import study_report
-from qmodels.report.table import Cell, escape, markdown, summarize, summary_table
+from qmodels.report.table import Cell, escape, markdown, summary_table
 
 __all__ = [
     "Cell",
@@ -35,7 +35,6 @@ __all__ = [
     "speed_table",
     "status",
     "study_report",
-    "summarize",
     "summary_table",
     "wrap",
 ]

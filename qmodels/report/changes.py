@@ -29,7 +29,7 @@ def describe_baseline(baseline: Baseline, tolerances: Tolerances) -> str:
         )
     for entry in baseline.entries.values():
         for metric, value in entry.metrics.items():
-            tolerance = tolerances.tolerance(metric, entry.variant, entry.arithmetic)
+            tolerance = tolerances.of(metric, entry)
             gated = "shown only" if tolerance is None else f"tolerance {tolerance:g}"
             processes = f", {len(value.samples)} processes" if value.samples else ""
             lines.append(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from tabulate import tabulate
 
 from qmodels.gate import Entry, Key, Run
-from qmodels.measure.metric import Metric
+from qmodels.measure.metric import METRICS, Metric
 
 BATCH_SIZE = 1  # of the latency columns
 MARKUP = re.compile(r"[<>@`|*\n]|\]\(|://|www\.")
@@ -65,6 +65,7 @@ def summarize(run: Run, baseline: Mapping[Key, Entry]) -> dict[str, tuple[Cell, 
         baseline: entries of the stored run; empty where there is none. What a base measured
             beside the run counts instead.
     """
+    columns = columns_of(run)
     by_variant: dict[str, dict[str, Cell]] = {}
     for key, now in run.entries.items():
         cells = by_variant.setdefault(now.variant, {})
@@ -74,7 +75,7 @@ def summarize(run: Run, baseline: Mapping[Key, Entry]) -> dict[str, tuple[Cell, 
                 cells[name] = Cell(metric.value, before.get(name))
     nothing = Cell(None, None)
     return {
-        variant: tuple(cells.get(column.metric, nothing) for column in COLUMNS)
+        variant: tuple(cells.get(column.metric, nothing) for column in columns)
         for variant, cells in by_variant.items()
     }
 
@@ -90,11 +91,26 @@ def values_before(now: Entry, baseline: Mapping[Key, Entry]) -> Mapping[str, flo
     return {name: metric.value for name, metric in stored.metrics.items()}
 
 
-def summary_table(summary: Mapping[str, Sequence[Cell]]) -> str:
-    """The table as Markdown, without empty columns."""
+def columns_of(run: Run) -> tuple[Column, ...]:
+    """The columns of a run: also of metrics that only its own benches know."""
+    units = {
+        name: metric.unit
+        for entry in run.entries.values()
+        for name, metric in entry.metrics.items()
+        if name not in METRICS
+    }
+    return COLUMNS + tuple(
+        Column(f"{name} ({unit})" if unit else name, name, 1, 3, "of a bench of the repository")
+        for name, unit in units.items()
+    )
+
+
+def summary_table(run: Run, baseline: Mapping[Key, Entry]) -> str:
+    """The table as Markdown, without empty columns; see ``summarize``."""
+    summary, columns = summarize(run, baseline), columns_of(run)
     shown = [
         (index, column)
-        for index, column in enumerate(COLUMNS)
+        for index, column in enumerate(columns)
         if any(cells[index].now is not None for cells in summary.values())
     ]
     headers = ["Model", *(column.heading for _, column in shown)]

@@ -73,13 +73,30 @@ def test_the_shipped_baseline_is_shown(qmodels: Qmodels) -> None:
     assert f"{shown}" in qmodels(f"baseline show {shown}").out
 
 
+@pytest.mark.parametrize(
+    ("file", "configuration", "name"),
+    [
+        ("README.md", "", "baselines"),
+        ("pyproject.toml", "[tool.pytest.ini_options]\nqmodels_baselines = 'a/b'", "a/b"),
+        ("pytest.ini", "[pytest]\nqmodels_baselines = stored", "stored"),
+        ("setup.cfg", "[tool:pytest]\nqmodels_baselines = stored", "stored"),
+        ("tox.ini", "no section", "baselines"),
+    ],
+)
 def test_baselines_are_those_of_the_worktree_one_is_in(
-    write_run: WriteRun, qmodels: Qmodels, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    file: str,
+    configuration: str,
+    name: str,
+    write_run: WriteRun,
+    qmodels: Qmodels,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
-    baselines = tmp_path / "worktree" / "baselines"
+    baselines = tmp_path / "worktree" / name
     baselines.mkdir(parents=True)
+    (tmp_path / "worktree" / file).write_text(configuration)
     run = write_run("run.json", size_bytes=1e6)
-    monkeypatch.chdir(baselines.parent)
+    monkeypatch.chdir(tmp_path / "worktree")
     assert "1 accepted" in qmodels(f"baseline accept {run}").out
     assert (baselines / machine.machine_class() / "digits-resnet34-w8.json").is_file()
 

@@ -17,6 +17,19 @@ def test_json_says_where_the_artifacts_are(qmodels: Qmodels) -> None:
     assert built[0]["folder"] in text
 
 
+def test_a_network_of_a_function_is_built(qmodels: Qmodels) -> None:
+    build = "build --network tests.outside:network --variants fp32 --json"
+    (built,) = qmodels(build).json
+    assert Path(built["folder"]).name.startswith("sides-fp32-")
+    refused = qmodels(f"{build} --width 8")
+    assert refused.status == 2
+    assert "--width is of packaged networks: leave out --network" in refused.err
+    missing = qmodels("build --network nowhere:network")
+    assert missing.status == 2
+    assert missing.err.count("\n") == 1
+    assert "function 'nowhere:network' can't be imported" in missing.err
+
+
 @pytest.mark.usefixtures("empty_cache")
 def test_other_weights_are_built_where_they_are_named(qmodels: Qmodels) -> None:
     qmodels("train --dataset digits --epochs 1 --json")

@@ -4,8 +4,10 @@ import pytest
 
 from qmodels import gate
 from qmodels.system import machine
+from tests.base.test_checkouts import git
 from tests.harness.conftest import Repository
 from tests.harness.planting import UPDATE, Result, assert_red, edit
+from tests.outside import RUNTIME
 
 QUANTIZED = """
 import torch
@@ -28,6 +30,7 @@ def scored():
 def others():
     return Network("others", outside.trained(), outside.images(60)[0], outside.images(80))
 """
+BENCHES = ("accuracy", "kernels", "latency", "memory", "size")
 INI = """
 [tool.pytest.ini_options]
 qmodels_networks = ["quantized:network"]
@@ -88,6 +91,40 @@ def test_a_score_takes_the_place_of_top_1(birds: Repository) -> None:
     assert_red(
         worse, "bench_accuracy[fp32] regressed: score from 0.", "120 images worse and 0 better"
     )
+
+
+def test_a_module_of_the_network_defines_variants_and_runtimes(birds: Repository) -> None:
+    """Those of processes of their own, and of a base, know them too."""
+    (birds.folder / "runtime.py").write_text(RUNTIME)
+    edit(birds.folder / "quantized.py", "import torch\n", "import runtime, torch\n")
+    chosen = ("-k", "not cuda and not b8", "--qmodels-variants=fp32,half-weights", UPDATE)
+    stored = birds.pytest("--pyargs", "qmodels.benches", "-p", "short", *chosen)
+    assert stored.status == 0, stored.printed
+    path = gate.baseline_path(birds.folder / "stored", machine.machine_class(), "birds")
+    measured = {key.bench for key in gate.read_run(path).entries if key.variant == "half-weights"}
+    assert {f"bench_{name}" for name in BENCHES} == measured
+    edit(birds.folder / "runtime.py", "BACKEND = Halves()", "HALVES = Halves()")
+    edit(birds.folder / "runtime.py", "backend=BACKEND", "backend=HALVES")
+    unnamed = birds.pytest("--pyargs", "qmodels.benches", "-k", "size", *chosen[2:3])
+    assert "module runtime has no BACKEND: give its backend that name" in unnamed.printed
+
+
+def test_a_base_is_a_state_of_the_repository(
+    birds: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its code and its weights are measured by the qmodels that is installed."""
+    monkeypatch.setenv("QMODELS_CACHE_DIR", str(birds.folder / "cache"))
+    (birds.folder / ".gitignore").write_text("cache\n__pycache__\n")
+    for arguments in (("init", "-b", "main"), ("add", "."), ("commit", "-m", "first")):
+        git(birds.folder, *arguments)
+    some = ("-k", "accuracy or size or latency and b1", "--qmodels-base=main")
+    same = run(birds, *some)
+    assert same.status == 0, same.printed
+    assert " ok, 0 regressed, 0 improved, 0 undecided, 0 new, 0 missing" in same.printed
+    edit(birds.folder / "quantized.py", "    pass", "    module.classify.bias[1] += 100")
+    changed = run(birds, *some)
+    assert_red(changed, "bench_accuracy[fp32] regressed: top1 from 100.00 % to 50.00 %", "the base")
+    assert "bench_size[fp32] regressed" not in changed.printed
 
 
 def test_a_network_is_named_or_left_out_by_an_option(birds: Repository) -> None:

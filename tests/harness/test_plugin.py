@@ -6,7 +6,7 @@ import pytest
 
 from qmodels import gate
 from tests.harness.conftest import Repository
-from tests.harness.planting import UPDATE, assert_red, edit
+from tests.harness.planting import UPDATE, Result, assert_red, edit
 from tests.outside import RUNTIME, install
 
 OWN_BENCH = """
@@ -18,6 +18,13 @@ def test_files(benchmark, qmodels_artifact, qmodels_record):
     benchmark.pedantic(qmodels_artifact.load)
     size = make_metric("size_bytes", qmodels_artifact.size_bytes)
     qmodels_record({"size_bytes": size}, batch_size=1, threads=1)
+"""
+OWN_METRIC = """
+import qmodels
+
+def test_names(qmodels_artifact, qmodels_record):
+    count = {count}
+    qmodels_record({{"names": qmodels.Metric(count, "names", "lower", tolerance=0.1)}})
 """
 UNRELATED = """
 import sys
@@ -88,10 +95,36 @@ def test_a_bench_of_a_repository_is_gated_and_missed_when_it_vanishes(
     assert_red(repository.pytest("tests", *options, CI="true"), lost)
 
 
+def test_a_metric_of_a_repository_is_shown_and_gated(repository: Repository) -> None:
+    bench = repository.folder / "tests" / "test_names.py"
+    bench.parent.mkdir()
+    record = repository.folder / "run.json"
+
+    def run(count: str, *options: str, **environment: str) -> Result:
+        bench.write_text(OWN_METRIC.format(count=count))
+        chosen = ("--qmodels-dataset=digits", "--qmodels-variants=fp32", "-v")
+        return repository.pytest("tests", *chosen, *options, **environment)
+
+    stored = run("100", UPDATE)
+    assert stored.status == 0, stored.printed
+    green = run("109", f"--benchmark-json={record}", CI="true")
+    assert green.status == 0, green.printed
+    assert "names (names)" in green.printed
+    assert "109.000 (+9.000)" in green.printed
+    (entry,) = gate.read_run(record).entries.values()
+    assert entry.metrics["names"].value == 109
+    line = "test_names[fp32] regressed: names from 100.00 names to 111.00 names (tolerance 10.00"
+    assert_red(run("111"), line)
+    assert_red(run("float('nan')"), "metric 'names' is nan: record a finite number")
+    bench.write_text(OWN_METRIC.format(count=1).replace('"names": ', '"top1": '))
+    refused = repository.pytest("tests", "--qmodels-dataset=digits", "--qmodels-variants=fp32")
+    assert_red(refused, "metric 'top1' is in 'names', lower is better, and qmodels has one in '%'")
+
+
 def test_a_backend_of_another_package_is_measured_by_every_bench_and_gated(
     stored: Repository,
 ) -> None:
-    install(stored.folder, "runtime", RUNTIME, backend="halves")
+    install(stored.folder, "runtime", RUNTIME)
     variants = "fp32,half-weights"
     updated = stored.run("-k", "not b8", UPDATE, variants=variants)
     assert updated.status == 0, updated.printed

@@ -13,7 +13,6 @@ from torch import nn
 import qmodels
 from qmodels import variants
 from qmodels.backends import eager
-from qmodels.backends import registry as backends
 from qmodels.network import Network
 from qmodels.system import packages
 from qmodels.system.errors import Obstacle, Unavailable, UserError
@@ -34,7 +33,6 @@ RUN = """
 import json, sys
 import torch
 from qmodels import variants
-from qmodels.backends import registry
 from qmodels.training import networks
 from qmodels.variants import artifact
 
@@ -48,7 +46,6 @@ with torch.inference_mode():
     difference = float((forward(images) - expected).abs().max() / expected.abs().max())
 print(json.dumps({
     "last": list(variants.all_variants())[-1],
-    "found": registry.find("halves") is variant.backend,
     "opened": opened == built,
     "files": sorted(path.name for path in built.folder.iterdir()),
     "source": "runtime" in built.inputs["sources"],
@@ -134,25 +131,18 @@ def test_the_command_line_goes_on_without_a_broken_package(site: Path) -> None:
 def test_a_backend_and_a_variant_of_another_package_build_an_artifact_and_run_it(
     site: Path, digits_checkpoint: Checkpoint
 ) -> None:
-    install(site, "runtime", RUNTIME, backend="halves")
+    install(site, "runtime", RUNTIME)
     child = python(site, "-c", RUN, str(digits_checkpoint.path))
     assert child.returncode == 0, child.stderr
     told = json.loads(child.stdout)
     assert 0 < told.pop("difference") < 0.05
     assert told == {
         "last": "half-weights",
-        "found": True,
         "opened": True,
         "files": ["manifest.json", "model.pt"],
         "source": True,
         "kernels": 37,
     }
-
-
-def test_a_backend_that_no_package_registers_is_one_line() -> None:
-    line = "no backend 'halves': install the package that registers it in qmodels.backends"
-    with pytest.raises(UserError, match=f"^{line}$"):
-        backends.find("halves")
 
 
 def test_select_keeps_the_order_asked_for() -> None:
