@@ -34,12 +34,20 @@ def describe(run: Run) -> tuple[str, str, str]:
 
 
 def read_run(path: Path) -> Run:
-    """The run in a file.
+    """The run in a file. ``FILE:NETWORK`` is that of one of several networks.
 
     Raises:
-        UserError: it can't be read, or has no benchmark.
+        UserError: it can't be read, has no benchmark, or no such network or several.
     """
-    run = gate.read_run(path)
+    file, _, network = str(path).rpartition(":")
+    named = bool(file) and not path.exists()
+    run = gate.read_run(Path(file) if named else path)
+    known = ", ".join(run.networks)
+    if named and network not in run.networks:
+        raise UserError(f"run {file} has no network {network}: choose from {known}")
+    if not named and len(run.networks) > 1:
+        raise UserError(f"run {path} is of {known}: name one, as {path}:{run.networks[0]}")
+    run = run.of_network(network) if named else run
     if not run.entries and not run.failures:
         raise NothingMeasured(f"run {path} has no benchmark: make one with `pytest benches`")
     return run
@@ -55,7 +63,7 @@ def read_run_or_stored(name: str) -> tuple[Run, str | None]:
         UserError: there is neither, or it can't be read.
     """
     path = Path(name)
-    if path.suffix == ".json" or path.is_file():
+    if ".json" in path.suffix or path.is_file():
         stored = path.resolve().parent.parent == baselines().resolve()
         return read_run(path), gate.shown(path) if stored else None
     baseline = stored_baseline(name)

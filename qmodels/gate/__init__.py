@@ -5,7 +5,7 @@ from qmodels.gate.baseline import Baseline, baseline_path, find_baseline, read_b
 from qmodels.gate.changes import StoredChanges
 from qmodels.gate.coverage import coverage
 from qmodels.gate.details import NO_DETAILS, Details, LayerSqnr
-from qmodels.gate.entry import Entry, Key, Provenance, entry
+from qmodels.gate.entry import Entry, Key, Provenance, bench_name, entry
 from qmodels.gate.finding import VERDICTS, Failure, Finding, lines
 from qmodels.gate.run import Run, read_run, shown
 from qmodels.gate.tolerances import Tolerances, read_tolerances
@@ -29,6 +29,7 @@ __all__ = [
     "accept",
     "accept_into",
     "baseline_path",
+    "bench_name",
     "compare",
     "coverage",
     "entry",

@@ -194,6 +194,11 @@ class Entry:
         return info
 
 
+def bench_name(name: str, network: str, variant: str) -> str:
+    """The name of a bench without its network, which pytest shows in a session with several."""
+    return name.replace(f"[{network}-{variant}", f"[{variant}", 1)
+
+
 class MalformedEntry(UserError):
     """A benchmark's record is not what ``entry`` reads."""
 
@@ -219,7 +224,9 @@ def entry(benchmark: Mapping[str, Any], *, file: str | None = None) -> Entry:
                 str(extra_info["variant"]),
                 int(extra_info["batch_size"]),
             ),
-            name=str(benchmark["name"]),
+            name=bench_name(
+                str(benchmark["name"]), str(extra_info["network"]), str(extra_info["variant"])
+            ),
             nodeid=str(benchmark["fullname"]),
             machine_class=str(extra_info.get("machine_class")),
             arithmetic=str(extra_info.get("arithmetic")),

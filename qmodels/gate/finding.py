@@ -43,11 +43,13 @@ class Failure:
         name: of the bench, as pytest shows it.
         reason: a line.
         variant: that it was to measure; empty where the record does not say.
+        network: of a session with several; empty of one alone.
     """
 
     name: str
     reason: str
     variant: str = ""
+    network: str = ""
 
 
 def lines(findings: Iterable[Finding]) -> list[str]:

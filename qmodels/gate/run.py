@@ -48,6 +48,24 @@ class Run:
         """Entries that were not stored, as a run."""
         return Run(None, by_key(entries))
 
+    @property
+    def networks(self) -> list[str]:
+        """Names of the networks that were measured."""
+        return list(dict.fromkeys(key.network for key in self.entries))
+
+    def of_network(self, name: str) -> "Run":
+        """What is about one of several networks."""
+        findings = None
+        if self.findings is not None:
+            findings = tuple(each for each in self.findings if each.key.network == name)
+        return replace(
+            self,
+            entries={key: entry for key, entry in self.entries.items() if key.network == name},
+            findings=findings,
+            gone=tuple(finding for finding in self.gone if finding.key.network == name),
+            failures=tuple(each for each in self.failures if each.network in ("", name)),
+        )
+
     def alone(self) -> "Run":
         """This run without its own verdicts and without what a base measured beside it."""
         entries = {key: replace(entry, base=None) for key, entry in self.entries.items()}

@@ -19,19 +19,20 @@ if TYPE_CHECKING:  # these import torch
 
 
 @pytest.fixture(scope="session")
-def qmodels_session(pytestconfig: pytest.Config) -> "BenchSession":
-    """What the command line asks for: settings, network, artifacts."""
+def qmodels_session(request: pytest.FixtureRequest, pytestconfig: pytest.Config) -> "BenchSession":
+    """What the command line asks for, of one network: settings, network, artifacts."""
     harness = harness_of(pytestconfig)
+    session = harness.runs[getattr(request, "param", harness.settings.network.name)].session
     with harness.exit_on_user_error():
         # Without these no bench can run.
-        harness.session.network  # noqa: B018
-    return harness.session
+        session.network  # noqa: B018
+    return session
 
 
 @pytest.fixture(scope="session")
 def qmodels_recorder(qmodels_session: "BenchSession", pytestconfig: pytest.Config) -> "Recorder":
     """Describes benchmarks, and compares them with the baseline."""
-    return harness_of(pytestconfig).recorder
+    return harness_of(pytestconfig).runs[qmodels_session.settings.network.name].recorder
 
 
 @pytest.fixture
@@ -72,15 +73,15 @@ def qmodels_record(
 
 @pytest.fixture(scope="session")
 def qmodels_latencies(
-    request: pytest.FixtureRequest, pytestconfig: pytest.Config, qmodels_session: "BenchSession"
+    pytestconfig: pytest.Config, qmodels_session: "BenchSession"
 ) -> Callable[[str, int], "Timings"]:
     """Times by variant and batch size; all cases are measured together at the first call."""
-    harness = harness_of(pytestconfig)
+    run = harness_of(pytestconfig).runs[qmodels_session.settings.network.name]
 
     def timings(name: str, batch_size: int) -> "Timings":
         if pytestconfig.option.benchmark_disable:
             pytest.skip("latency is not measured under --benchmark-disable")
-        timings = harness.latencies[name, batch_size]
+        timings = run.latencies[name, batch_size]
         if timings.failure is not None:
             raise UserError(timings.failure)
         return timings

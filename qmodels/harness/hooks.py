@@ -6,24 +6,19 @@ Tests that ask for none of the fixtures are left alone.
 import warnings
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, nullcontext
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import pytest
 
-from qmodels import gate, variants
-from qmodels.gate.latency import Timings
+from qmodels import variants
 from qmodels.gate.run import SECTION, times_path
-from qmodels.gate.sequential import Case
 from qmodels.harness import header, storing, summary
-from qmodels.harness.latencies import Latencies, latency_entries
-from qmodels.harness.missing import Collected, missing_entries, removed_variants
+from qmodels.harness.network_run import NetworkRun
 from qmodels.harness.plugin import is_bench
 from qmodels.harness.progress import Progress
-from qmodels.harness.records import Recorder
-from qmodels.harness.results import Results
-from qmodels.harness.session import BenchSession
-from qmodels.harness.settings import read_settings
+from qmodels.harness.results import as_record, asked_network
+from qmodels.harness.settings import Settings, read_settings
 from qmodels.harness.terminal import Line, is_alone_in_terminal
 from qmodels.system import machine, repository, store
 from qmodels.system.errors import Unavailable, UserError
@@ -31,10 +26,10 @@ from qmodels.variants import Variant
 
 
 class Harness:
-    """What the benches of a session share, and its hooks.
+    """The networks that are measured, and the hooks of a session.
 
     Attributes:
-        benches: all that there are, of which the command line may choose some.
+        runs: by the name of the network.
         alone: whether there are no other benchmarks, which pytest-benchmark reports as ever.
         line: what is shown while benches run in a terminal.
 
@@ -45,24 +40,30 @@ class Harness:
     def __init__(self, config: pytest.Config) -> None:
         store.place_inductor_cache()
         self.config = config
-        self.settings = read_settings(config)
-        self.variants: dict[str, Variant] = variants.all_variants()
-        self.results = Results()
         self.progress = Progress()
-        self.session = BenchSession(self.settings, self.progress)
-        self.benches: list[pytest.Function] = []
-        self.recorder = Recorder(
-            self.session, self.results, self.benches, config, self.exit_on_user_error
-        )
+        self.runs = {
+            settings.network.name: NetworkRun(
+                settings, self.progress, config, self.exit_on_user_error
+            )
+            for settings in read_settings(config)
+        }
+        self.variants: dict[str, Variant] = variants.all_variants()
         self.line: Line | None = None
         self.alone = False
 
-    @cached_property
-    def latencies(self) -> dict[Case, Timings]:
-        """Times of all cases of the session, measured together."""
-        entries = latency_entries(self.benches, self.recorder)
-        with self.exit_on_user_error():
-            return Latencies(self.session, entries).measure()
+    @property
+    def settings(self) -> Settings:
+        """What the command line asks for, of the first network."""
+        return next(iter(self.runs.values())).settings
+
+    @property
+    def benches(self) -> list[pytest.Function]:
+        """The benches of all networks."""
+        return [bench for run in self.runs.values() for bench in run.benches]
+
+    def run_of(self, item: pytest.Item) -> NetworkRun:
+        """The run that a bench is of."""
+        return self.runs.get(asked_network(item)) or next(iter(self.runs.values()))
 
     def chosen(self, processor: str | None) -> list[str]:
         """The variants to measure that a processor executes; all of them for None."""
@@ -89,8 +90,8 @@ class Harness:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Note what the command line chose; have pytest-benchmark print what was asked for."""
         chosen = set(session.items)
-        self.collected = Collected.of(self.benches, chosen, session)
-        self.benches[:] = [bench for bench in self.benches if bench in chosen]
+        for run in self.runs.values():
+            run.choose(chosen, session)
         others = chosen.difference(self.benches)
         self.alone = not any("benchmark" in getattr(item, "fixturenames", ()) for item in others)
         if self.alone and not shows_times(self.config.option):
@@ -99,12 +100,20 @@ class Harness:
 
     def pytest_report_collectionfinish(self) -> list[str]:
         """Say what is measured, and what it is compared with."""
-        return header.header(self.settings) if self.benches else []
+        return [
+            line
+            for run in self.runs.values()
+            if run.benches
+            for line in header.header(run.settings)
+        ]
 
     def load_stored_times(self) -> None:
-        """Have pytest-benchmark print the times of the stored run too, if there is one."""
+        """Have pytest-benchmark print the times of the stored run too, if there is one.
+
+        It finds benches by their names, which several networks are a part of.
+        """
         stored = times_path(self.settings.baseline_path)
-        if stored.exists():
+        if stored.exists() and len(self.runs) == 1:
             plugin: Any = self.config._benchmarksession  # type: ignore[attr-defined]
             plugin.compare = str(stored)
             # It warns of every other version; the gate knows which of them matter.
@@ -118,7 +127,7 @@ class Harness:
         """Show the line where pytest writes nothing but benches to a terminal."""
         if len(session.items) != len(self.benches) or not is_alone_in_terminal(self.config):
             return (yield)
-        self.line = Line(self.progress, self.settings.network.name, self.config)
+        self.line = Line(self.progress, " ".join(self.runs), self.config)
         with self.line.shown(self.benches):
             return (yield)
 
@@ -131,7 +140,7 @@ class Harness:
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Forget an earlier attempt, where a plugin runs a bench again."""
         if is_bench(item):
-            self.results.forget(item.nodeid)
+            self.run_of(item).results.forget(item.nodeid)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_call(self) -> None:
@@ -148,7 +157,7 @@ class Harness:
         if is_bench(item):
             if call.excinfo is not None and isinstance(call.excinfo.value, UserError):
                 outcome.longrepr = str(call.excinfo.value)
-            self.results.note(item, outcome)
+            self.run_of(item).results.note(item, outcome)
         return outcome
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -169,47 +178,34 @@ class Harness:
 
     # The end.
 
+    @property
+    def ran(self) -> list[NetworkRun]:
+        """The runs of which benches ran; none where pytest only shows something."""
+        return [run for run in self.runs.values() if run.results.ran]
+
     @pytest.hookimpl(specname="pytest_sessionfinish", wrapper=True, tryfirst=True)
     def pytest_sessionfinish_first(self, session: pytest.Session) -> Generator[None, None, None]:
         """Find what is missing, before pytest-benchmark writes the record."""
-        if not self.results.ran:  # none was chosen, or pytest only shows something
+        if not self.ran:
             return (yield)
-        results, settings = self.results, self.settings
-        if not results.measured:
-            results.problems.append("no bench was measured")
-        measured = {entry.key for entry in results.measured.values()}
-        gone, excuses = missing_entries(settings, self.collected, measured, results.failed)
-        results.notes += excuses
         interrupted = session.exitstatus == pytest.ExitCode.INTERRUPTED
-        if gone and (session.shouldfail or session.shouldstop or interrupted):
-            count = len({finding.key for finding in gone})
-            results.notes.append(f"stopped early: {count} benches were not measured")
-        else:
-            results.gone = gone
-            results.problems += gate.lines(gone)
-        results.problems += removed_variants(settings)
+        for run in self.ran:
+            run.look_for_missing(
+                stopped=bool(session.shouldfail or session.shouldstop or interrupted)
+            )
         plugin: Any = self.config._benchmarksession  # type: ignore[attr-defined]
-        plugin.save_json = partial(storing.save_record, session, results)
+        plugin.save_json = partial(storing.save_record, session, self.ran[-1].results.notes)
         with repository.without_variables():  # pytest-benchmark asks git for the commit
             return (yield)
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Store the run, or fail where something is missing."""
-        results, settings = self.results, self.settings
-        if not results.ran:
+        """Store the runs, or fail where something is missing."""
+        if not self.ran:
             return
-        storing.write_record(session, results)
+        storing.write_record(session, [run.results for run in self.ran])
         passed = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
-        if settings.update_baseline:
-            results.notes += storing.update_baseline(
-                session, settings, results, passed=passed, whole=self.collected.whole
-            )
-        elif settings.require_baseline and results.problems:
-            results.notes += [f"FAILED {problem}" for problem in results.problems]
-            if passed:
-                session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        else:
-            results.notes += results.problems
+        for run in self.ran:
+            run.finish(session, passed=passed)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_terminal_summary(
@@ -217,7 +213,8 @@ class Harness:
     ) -> Generator[None, None, None]:
         """Print the tables and the verdict, the recommendation last."""
         yield
-        summary.write(terminalreporter, self.settings, self.results)
+        for run in self.runs.values():
+            summary.write(terminalreporter, run.settings, run.results)
 
     # What pytest-benchmark asks.
 
@@ -229,12 +226,14 @@ class Harness:
     @pytest.hookimpl(optionalhook=True)
     def pytest_benchmark_update_json(self, output_json: dict[str, Any]) -> None:
         """Write the verdicts into the record, and leave out benches that failed."""
-        failed = {bench.nodeid for bench in self.benches} - set(self.results.measured)
+        results = [run.results for run in self.runs.values()]
+        measured = {nodeid for of_network in results for nodeid in of_network.measured}
+        failed = {bench.nodeid for bench in self.benches} - measured
         output_json["benchmarks"] = [
             timed for timed in output_json["benchmarks"] if timed["fullname"] not in failed
         ]
         if not self.settings.update_baseline:
-            output_json[SECTION] = self.results.as_record()
+            output_json[SECTION] = as_record(results)
 
 
 def shows_times(option: Any) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from qmodels import gate, variants
+from qmodels.harness.results import bench_name
 from qmodels.harness.settings import Settings, stored_by_base
 from qmodels.system import machine
 
@@ -48,7 +49,7 @@ class Collected:
                 for file in files
                 if any(map(session.isinitpath, (file.parent, *file.parent.parents)))
             ),
-            left_out=frozenset(bench.name for bench in benches if bench not in chosen),
+            left_out=frozenset(bench_name(bench) for bench in benches if bench not in chosen),
         )
 
     @property

@@ -106,6 +106,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             "benches measure one after another, in one process: leave out -n"
         )
     harness = start(metafunc.config)
+    networks = [] if isinstance(harness, UserError) else list(harness.runs)
+    if len(networks) > 1 and "qmodels_session" in metafunc.fixturenames:
+        metafunc.parametrize("qmodels_session", networks, indirect=True, scope="session")
     if "qmodels_variant" in metafunc.fixturenames:
         marker = metafunc.definition.get_closest_marker("qmodels_processor")
         processor = marker.args[0] if marker else None
@@ -120,7 +123,8 @@ def pytest_pycollect_makeitem(collector: pytest.Collector) -> Generator[None, An
     if isinstance(items, list) and items and is_bench(items[0]):
         harness = start(collector.config)
         if not isinstance(harness, UserError):
-            harness.benches += items
+            for item in items:
+                harness.run_of(item).benches.append(item)
     return items
 
 

@@ -14,7 +14,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from qmodels import gate
 from qmodels.base import checkouts
 from qmodels.gate import ranks, scores
-from qmodels.harness.results import Results
+from qmodels.harness.results import Results, bench_name
 from qmodels.harness.session import BenchSession
 from qmodels.harness.settings import Settings, stored_by_base
 from qmodels.measure.metric import METRICS, Metric
@@ -75,7 +75,7 @@ class Recorder:
         network = self.session.network
         return gate.Entry(
             key=gate.Key(network.name, item.originalname, variant.name, batch_size),
-            name=item.name,
+            name=bench_name(item),
             nodeid=item.nodeid,
             machine_class=variant.backend.machine_class(),
             arithmetic=variant.arithmetic,

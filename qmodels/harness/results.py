@@ -84,27 +84,49 @@ class Results:
         elif report.when == "setup":
             self.phases.add("prepared" if report.passed else "stopped")
         if report.failed and item.nodeid not in self.measured:
-            self.failures[item.nodeid] = gate.Failure(item.name, failure_reason(report), variant)
+            self.failures[item.nodeid] = gate.Failure(
+                bench_name(item), failure_reason(report), variant, asked_network(item)
+            )
         elif report.skipped and variant:
             why = skip_reason(report).removeprefix(f"{variant}: ")
             self.skipped.setdefault(why, {})[variant] = None
 
-    def as_record(self) -> dict[str, Any]:
-        """The verdicts as a run's record holds them."""
-        return {
-            "format": FORMAT,
-            "findings": [astuple(finding) for finding in self.of_measured],
-            "gone": [astuple(finding) for finding in self.gone],
-            "failures": [astuple(failure) for failure in self.failures.values()],
-            "skipped": {why: list(names) for why, names in self.skipped.items()},
-        }
+
+def as_record(results: Sequence[Results]) -> dict[str, Any]:
+    """The verdicts of a session's networks as a run's record holds them."""
+    skipped: dict[str, dict[str, None]] = {}
+    for of_network in results:
+        for why, names in of_network.skipped.items():
+            skipped.setdefault(why, {}).update(names)
+    return {
+        "format": FORMAT,
+        "findings": [astuple(finding) for each in results for finding in each.of_measured],
+        "gone": [astuple(finding) for each in results for finding in each.gone],
+        "failures": [astuple(failure) for each in results for failure in each.failures.values()],
+        "skipped": {why: list(names) for why, names in skipped.items()},
+    }
+
+
+def asked_network(item: pytest.Item) -> str:
+    """The network that a bench asks for; empty where the session has one alone."""
+    return parameter(item, "qmodels_session")
+
+
+def bench_name(item: pytest.Item) -> str:
+    """The name of a bench, which is the same in a session with one network and with several."""
+    return gate.bench_name(item.name, asked_network(item), asked_variant(item))
 
 
 def asked_variant(item: pytest.Item) -> str:
     """The variant that a bench asks for; empty where it has none."""
+    return parameter(item, "qmodels_variant")
+
+
+def parameter(item: pytest.Item, fixture: str) -> str:
+    """The text that a bench gives to a fixture; empty where it gives none."""
     parameters = item.callspec.params if hasattr(item, "callspec") else {}
-    name = parameters.get("qmodels_variant")
-    return name if isinstance(name, str) else ""  # pytest has a sentinel for an empty set
+    value = parameters.get(fixture)
+    return value if isinstance(value, str) else ""  # pytest has a sentinel for an empty set
 
 
 def failure_reason(report: pytest.TestReport) -> str:

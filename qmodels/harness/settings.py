@@ -3,7 +3,7 @@
 import math
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,11 +56,28 @@ class Settings:
         return gate.baseline_path(self.baselines, machine.machine_class(), self.network.name)
 
 
-def read_settings(config: pytest.Config) -> Settings:
-    """Check the options, and find the baseline they ask for.
+def read_settings(config: pytest.Config) -> list[Settings]:
+    """Check the options, and find the networks and the baselines they ask for.
 
     Raises:
         UserError: an option is wrong, or a stored run is damaged.
+    """
+    check_options(config)
+    networks = chosen_networks(config)
+    names = [network.name for network in networks]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(
+                f"qmodels_networks has {names.count(name)} networks {name}: give each its own name"
+            )
+    return [settings_of(network, config) for network in networks]
+
+
+def check_options(config: pytest.Config) -> None:
+    """Refuse options that no network can be measured with.
+
+    Raises:
+        UserError: an option is wrong.
     """
     option = config.option
     if not hasattr(option, "benchmark_compare"):
@@ -73,13 +90,21 @@ def read_settings(config: pytest.Config) -> Settings:
     record = option.benchmark_json
     if record and not Path(record).absolute().parent.is_dir():
         raise UserError(f"--benchmark-json {record}: its folder does not exist: make it")
-    chosen = chosen_network(config)
     if option.qmodels_threads < 1:
         raise UserError(f"--qmodels-threads {option.qmodels_threads}: choose 1 or more")
     if not math.isfinite(option.qmodels_max_drop):
         raise UserError(f"--qmodels-max-drop {option.qmodels_max_drop}: choose a number of points")
     if option.qmodels_update_baseline:
         check_update(config)
+
+
+def settings_of(chosen: Network | Untrained, config: pytest.Config) -> Settings:
+    """What is measured of a network.
+
+    Raises:
+        UserError: an option is wrong, or a stored run is damaged.
+    """
+    option = config.option
     baselines = config.rootpath / config.getini("qmodels_baselines")
     return Settings(
         network=chosen,
@@ -120,11 +145,11 @@ def find_base(config: pytest.Config, network: Network | Untrained) -> Base | Non
     )
 
 
-def chosen_network(config: pytest.Config) -> Network | Untrained:
-    """The network that the options name, else that of the ini-file, else the packaged one.
+def chosen_networks(config: pytest.Config) -> Sequence[Network | Untrained]:
+    """The network that the options name, else those of the ini-file, else the packaged one.
 
     Raises:
-        UserError: there is no such network, or more than one.
+        UserError: there is no such network.
     """
     option = config.option
     packaged = [
@@ -138,15 +163,11 @@ def chosen_network(config: pytest.Config) -> Network | Untrained:
         if packaged:
             raise UserError(f"{packaged[0]} is of packaged networks: leave out --qmodels-network")
     if packaged or not functions:
-        return packaged_network(option)
-    if len(functions) > 1:
-        raise UserError(
-            f"qmodels_networks has {len(functions)} functions: choose one with --qmodels-network"
-        )
+        return [packaged_network(option)]
     # The last place that is looked at: pytest adds the folders of tests when it collects them.
     if str(config.rootpath) not in sys.path:
         sys.path.append(str(config.rootpath))
-    return open_network(functions[0])
+    return [open_network(function) for function in functions]
 
 
 def packaged_network(option: Any) -> Network | Untrained:

@@ -1,6 +1,6 @@
 """Put a run on record: its file of ``--benchmark-json``, or the baseline."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,36 +10,44 @@ from pytest_benchmark.utils import safe_dumps
 
 from qmodels import gate, report, variants
 from qmodels.gate.run import SECTION
-from qmodels.harness.results import Results
+from qmodels.harness.results import Results, as_record
 from qmodels.harness.settings import Settings
 from qmodels.system import store
 from qmodels.system.errors import UserError
 
 
-def save_record(session: pytest.Session, results: Results, record: Mapping[str, Any]) -> None:
-    """Write the record to a temporary name and rename it; a failure fails the session in a line."""
+def save_record(session: pytest.Session, notes: list[str], record: Mapping[str, Any]) -> None:
+    """Write the record to a temporary name and rename it; a failure fails the session in a line.
+
+    Args:
+        notes: lines for the end of the run; one is added.
+    """
     path = Path(session.config.option.benchmark_json)
     try:
         store.write_text(path, safe_dumps(record, indent=4))  # type: ignore[no-untyped-call]
-        results.notes.append(f"run record: {gate.shown(path)}")
+        notes.append(f"run record: {gate.shown(path)}")
     except UserError as error:
-        results.notes.append(f"FAILED {error}")
+        notes.append(f"FAILED {error}")
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-def write_record(session: pytest.Session, results: Results) -> None:
-    """Write the record where pytest-benchmark writes none, as it timed no benchmark."""
+def write_record(session: pytest.Session, results: Sequence[Results]) -> None:
+    """Write the record where pytest-benchmark writes none, as it timed no benchmark.
+
+    Args:
+        results: of each network.
+    """
     plugin = session.config._benchmarksession  # type: ignore[attr-defined]
     path = session.config.option.benchmark_json
-    if not path or plugin.benchmarks or not (results.measured or results.failures):
+    if not path or plugin.benchmarks or not any(each.measured or each.failures for each in results):
         return
     record = {
         "machine_info": plugin.get_machine_info(),
         "commit_info": commit_info(session),
-        "benchmarks": [as_benchmark(entry) for entry in results.measured.values()],
-        SECTION: results.as_record(),
+        "benchmarks": [as_benchmark(entry) for each in results for entry in each.measured.values()],
+        SECTION: as_record(results),
     }
-    save_record(session, results, record)
+    save_record(session, results[-1].notes, record)
 
 
 def as_benchmark(entry: gate.Entry) -> dict[str, Any]:

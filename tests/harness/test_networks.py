@@ -1,12 +1,16 @@
 """A user's own network, in a user's own repository."""
 
+from pathlib import Path
+
 import pytest
 
 from qmodels import gate
+from qmodels.cli import runs
 from qmodels.system import machine
+from qmodels.system.errors import UserError
 from tests.base.test_checkouts import git
 from tests.harness.conftest import Repository
-from tests.harness.planting import UPDATE, Result, assert_red, edit
+from tests.harness.planting import TOLERANCES, UPDATE, Result, assert_red, edit
 from tests.outside import RUNTIME
 
 QUANTIZED = """
@@ -30,6 +34,7 @@ def scored():
 def others():
     return Network("others", outside.trained(), outside.images(60)[0], outside.images(80))
 """
+REQUIRE = "--qmodels-require-baseline"
 BENCHES = ("accuracy", "kernels", "latency", "memory", "size")
 INI = """
 [tool.pytest.ini_options]
@@ -43,6 +48,8 @@ def birds(repository: Repository) -> Repository:
     """A repository with a network of its own."""
     (repository.folder / "quantized.py").write_text(QUANTIZED)
     (repository.folder / "pyproject.toml").write_text(INI)
+    (repository.folder / "stored").mkdir()
+    (repository.folder / "stored" / "tolerances.toml").write_text(TOLERANCES)
     return repository
 
 
@@ -127,6 +134,38 @@ def test_a_base_is_a_state_of_the_repository(
     assert "bench_size[fp32] regressed" not in changed.printed
 
 
+def test_several_networks_are_measured_side_by_side(birds: Repository) -> None:
+    """What is stored of one does not depend on the others of the session."""
+    record = birds.folder / "run.json"
+    both = ("-o", "qmodels_networks=quantized:network quantized:others")
+    some = ("-k", "accuracy or size or latency and b1")
+    stored = run(birds, *both, *some, UPDATE)
+    assert stored.status == 0, stored.printed
+    folder = birds.folder / "stored" / machine.machine_class()
+    for name in ("birds", "others"):
+        entries = gate.read_run(folder / f"{name}.json").entries.values()
+        assert {entry.key.network for entry in entries} == {name}
+        assert "bench_latency[fx-int8-b1]" in {entry.name for entry in entries}
+        assert f"= qmodels: {name} =" in stored.printed
+    alone = run(birds, *some, REQUIRE)
+    assert alone.status == 0, alone.printed
+    assert " 0 new, 0 missing" in alone.printed
+    edit(birds.folder / "quantized.py", "    pass", "    module.classify.bias[1] += 100")
+    changed = run(birds, *both, *some, f"--benchmark-json={record}", REQUIRE)
+    assert_red(changed, "bench_accuracy[fp32] regressed: top1 from 100.00 % to 50.00 %")
+    assert changed.printed.count("= qmodels: ") == 2
+    others = changed.printed.partition("= qmodels: others =")[2]
+    assert " 0 regressed" in others
+    with pytest.raises(UserError, match=r"is of birds, others: name one, as .*run.json:birds$"):
+        runs.read_run(record)
+    for name, regressed in (("birds", True), ("others", False)):
+        findings = runs.read_run(Path(f"{record}:{name}")).findings or ()
+        assert {finding.key.network for finding in findings} == {name}
+        assert ("regressed" in {finding.verdict for finding in findings}) == regressed
+    with pytest.raises(UserError, match="has no network trees: choose from birds, others"):
+        runs.read_run(Path(f"{record}:trees"))
+
+
 def test_a_network_is_named_or_left_out_by_an_option(birds: Repository) -> None:
     named = run(birds, "-k", "size", "--qmodels-network=quantized:others")
     assert named.status == 0, named.printed
@@ -141,7 +180,10 @@ def test_a_network_is_named_or_left_out_by_an_option(birds: Repository) -> None:
     [
         (["--qmodels-network=quantised:network"], "function 'quantised:network' can't be imported"),
         (["--qmodels-network=quantized:network", "--qmodels-width=8"], "width is of packaged"),
-        (["-o", "qmodels_networks=a:b c:d"], "has 2 functions: choose one with --qmodels-network"),
+        (
+            ["-o", "qmodels_networks=quantized:network quantized:network"],
+            "qmodels_networks has 2 networks birds: give each its own name",
+        ),
     ],
 )
 def test_a_network_that_is_not_there_is_one_line(
