@@ -2,6 +2,7 @@
 
 import os
 import sys
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,13 +17,15 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 __all__ = ["Metric", "Network", "open_network"]
+MODULES = {
+    "Metric": "qmodels.measure.metric",
+    "Network": "qmodels.network",
+    "open_network": "qmodels.network",
+}
 
 
 def __getattr__(name: str) -> Any:
     """Import what is public when it is first asked for: torch takes seconds."""
-    if name not in __all__:
+    if name not in MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from qmodels import network
-    from qmodels.measure import metric
-
-    return getattr(metric if name == "Metric" else network, name)
+    return getattr(import_module(MODULES[name]), name)

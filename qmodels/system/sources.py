@@ -1,6 +1,7 @@
 """Digests of the code that makes something: of a module, and of all that it imports.
 
-Import statements are read, not run, those within functions too. An import by a name that is made at
+Import statements are read, not run, those within functions too. What only a type checker reads is left
+out. An import by a name that is made at
 run time (importlib) is not seen: name such a module among the roots.
 """
 
@@ -112,7 +113,12 @@ def imports(text: bytes, package: str) -> tuple[Import, ...]:
     """
     names = []
     try:
-        for node in ast.walk(ast.parse(text)):
+        nodes = list(ast.walk(ast.parse(text)))
+        checks = [node for node in nodes if isinstance(node, ast.If) and is_type_checking(node)]
+        unread = {inner for check in checks for part in check.body for inner in ast.walk(part)}
+        for node in nodes:
+            if node in unread:
+                continue
             if isinstance(node, ast.Import):
                 names += [Import(name.name, "", name.asname or name.name) for name in node.names]
             elif isinstance(node, ast.ImportFrom):
@@ -123,3 +129,8 @@ def imports(text: bytes, package: str) -> tuple[Import, ...]:
     except (SyntaxError, ValueError, ImportError):
         return ()
     return tuple(names)
+
+
+def is_type_checking(statement: ast.If) -> bool:
+    """Whether a condition holds for a type checker alone."""
+    return isinstance(statement.test, ast.Name) and statement.test.id == "TYPE_CHECKING"

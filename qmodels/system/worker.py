@@ -72,11 +72,14 @@ THIS_CHECKOUT = Checkout(Path(__file__).parents[2], Path(sys.executable))
 
 def here() -> Checkout:
     """What this process runs: its working directory, its Python, and all that it imports from."""
-    own = {*sysconfig.get_paths().values(), site.getusersitepackages()}
-    own |= {str(Path(folder) / "lib-dynload") for folder in own}
-    paths = [str(Path(path).absolute()) for path in sys.path if Path(path).is_dir()]
-    added = [path for path in dict.fromkeys(paths) if path not in own]
-    return Checkout(Path.cwd(), Path(sys.executable), tuple(added))
+    named = sysconfig.get_paths()
+    own = [named[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    own.append(site.getusersitepackages())
+    # PYTHONPATH may have been set since this process began.
+    folders = [Path(path).absolute() for path in (*sys.path, *python_path()) if Path(path).is_dir()]
+    # Packages add folders of their own below: setuptools one of old versions of others.
+    added = [str(path) for path in folders if not any(map(path.is_relative_to, own))]
+    return Checkout(Path.cwd(), Path(sys.executable), tuple(dict.fromkeys(added)))
 
 
 def python_path() -> list[str]:

@@ -19,7 +19,6 @@ CASES: list[sequential.Case] = [("fp32", 1), ("dynamic-int8", 1)]
 SECONDS = {"probe": 0.001, "fp32": 0.010, "dynamic-int8": 0.008, "ceiling-float32": 0.002}
 # In place of the stopwatch: it answers with times that are told, not taken.
 CLOCK = """
-    from pathlib import Path
     from qmodels.system import worker
     from qmodels.system.protocol import PROTOCOL
 
@@ -27,8 +26,7 @@ CLOCK = """
 
     def answer(request):
         if "protocol" in request:
-            root = str(Path.cwd().resolve())
-            about = {"version": "", "root": root, "variants": [], "conditions": {}}
+            about = {"version": "", "file": None, "variants": [], "conditions": {}}
             return {"protocol": PROTOCOL, **about}
         if request["request"] == "load":
             seconds.update(request["seconds"])
