@@ -1,8 +1,8 @@
 """Digests of the code that makes something: of a module, and of all that it imports.
 
-Import statements are read, not run, those within functions too. What only a type checker reads is left
-out. An import by a name that is made at
-run time (importlib) is not seen: name such a module among the roots.
+Import statements are read, not run, those within functions too. What a type checker alone
+reads is left out. An import by a name that is made at run time (importlib) is not seen: name such a
+module among the roots.
 """
 
 import ast

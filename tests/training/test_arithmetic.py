@@ -114,11 +114,11 @@ def test_a_resumed_training_keeps_its_precision(
 @pytest.mark.usefixtures("own_cache")
 @pytest.mark.parametrize("quantization_aware", [True, False])
 def test_fine_tuning_learns_with_convolutions_in_bfloat16(
-    quantization_aware: bool, digits: Dataset, digits_checkpoint: Checkpoint
+    quantization_aware: bool, few: Dataset, digits_checkpoint: Checkpoint
 ) -> None:
     tuned = loop.train(
         Job(
-            digits,
+            few,
             "resnet34",
             8,
             FINE_TUNING["fine-tune"].with_epochs(2),
