@@ -1,4 +1,4 @@
-"""Find another state of the code under test, and have it build and measure beside this one.
+"""Find another state of the code under test.
 
 It may be another revision, the same code in another environment, or both. Only the command
 `qmodels serve` of that environment is used; see ``system.protocol``.
@@ -8,32 +8,17 @@ import os
 import shutil
 import sys
 import tarfile
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from qmodels import __version__, benches
-from qmodels.gate import Run, read_run
-from qmodels.network import Network
+from qmodels import __version__
 from qmodels.system import packages, sources, store, worker
 from qmodels.system.errors import UserError
 from qmodels.system.protocol import PROTOCOL, Hello, connect
 from qmodels.system.repository import GitError, git
 from qmodels.system.worker import Checkout
-
-RECORD = "run.json"
-# For all variants of a wide network. What takes longer hangs.
-BUILD_SECONDS, MEASURE_SECONDS = 4 * 3600.0, 12 * 3600.0
-
-
-class NotKept(Exception):
-    """A run with a failed bench, on its way out of the cache."""
-
-    def __init__(self, run: Run) -> None:
-        super().__init__()
-        self.run = run
 
 
 @dataclass(frozen=True)
@@ -55,17 +40,6 @@ class Base:
     def counterpart(self, path: Path) -> Path:
         """Where the base has what lies here at a path."""
         return Path(os.path.normpath(self.code.root / os.path.relpath(path, self.root)))
-
-
-@dataclass(frozen=True)
-class BuildResult:
-    """By variant, folders of artifacts, and the lines of failures.
-
-    Variants that the base does not know are in neither.
-    """
-
-    folders: dict[str, str]
-    failures: dict[str, str]
 
 
 def find(name: str | None, python: str | None, root: Path, module: str) -> Base:
@@ -94,7 +68,7 @@ def find(name: str | None, python: str | None, root: Path, module: str) -> Base:
         base = Base(code, root, commit, hello(code, module))
     except UserError as error:
         raise UserError(
-            f"base {name or python} speaks no protocol {PROTOCOL} ({error}): {remedy}"
+            f"base {name or python} can't be asked by protocol {PROTOCOL} ({error}): {remedy}"
         ) from None
     here = Path(packages.file_of(module) or "")
     # An environment may lie in the folder too.
@@ -212,99 +186,3 @@ def hello(code: Checkout, module: str) -> Hello:
     """
     with connect(code, module=module) as (_, greeting):
         return greeting
-
-
-def build(base: Base, network: Network, names: Sequence[str]) -> BuildResult:
-    """Quantize the network that a function gives in a base.
-
-    Args:
-        names: of variants; those that it does not know are left out.
-
-    Raises:
-        UserError: the base's process failed; of a variant, that is a line of the result.
-    """
-    known = [name for name in names if name in base.hello.variants]
-    if not known:
-        return BuildResult({}, {})
-    request = {"request": "build", "network": asdict(network.call), "variants": known}
-    with connect(base.code) as (process, _):
-        return BuildResult(**process.request(request, limit=BUILD_SECONDS))
-
-
-def measure(
-    base: Base,
-    network: Network,
-    names: Sequence[str],
-    files: Iterable[Path],
-    *,
-    threads: int,
-    accuracy_images: str | None,
-) -> Run:
-    """The run of a base's own benches, without latency.
-
-    Of a commit it is measured once, then cached. A run with a failed bench is not kept, because
-    the cause may be this machine.
-
-    Args:
-        names: of variants; those that it does not know are left out.
-        files: of benches here; those that it does not have are left out.
-        accuracy_images: as in ``--qmodels-accuracy-images``; None for the default.
-
-    Raises:
-        UserError: its benches measured nothing.
-    """
-    known = [name for name in names if name in base.hello.variants]
-    arguments = bench_arguments(base, files)
-    if not known or not arguments:
-        return Run(None, {})
-    request = {
-        "network": asdict(network.call),
-        "benches": arguments,
-        "variants": known,
-        "threads": threads,
-        "accuracy_images": accuracy_images,
-    }
-
-    def run_in(folder: Path) -> Run:
-        with connect(base.code) as (process, _):
-            process.request(
-                {"request": "measure", "file": str(folder / RECORD), **request},
-                limit=MEASURE_SECONDS,
-            )
-        return read_run(folder / RECORD)
-
-    def write(folder: Path) -> None:
-        run = run_in(folder)
-        if run.failures:
-            raise NotKept(run)
-
-    if base.commit is None:
-        with TemporaryDirectory(prefix="qmodels-") as scratch:
-            return run_in(Path(scratch))
-    inputs = {
-        "commit": base.commit,
-        "version": base.hello.version,
-        "conditions": base.hello.conditions,
-        # Of weights and images that are not in the repository, the two have the same.
-        "weights": network.sha256,
-        "images": [network.calibration_digest, network.reference_digest],
-        **request,
-    }
-    try:
-        folder = store.get_or_build("base", inputs, write, root=store.cache_dir("bases"))
-    except NotKept as failed:
-        return failed.run
-    return read_run(folder / RECORD)
-
-
-def bench_arguments(base: Base, files: Iterable[Path]) -> list[str]:
-    """What pytest is told to run in a base: its own packaged benches, and files that it has."""
-    packaged = Path(benches.__file__).resolve().parent
-    arguments = []
-    for file in dict.fromkeys(files):
-        own = base.counterpart(file.resolve())
-        if file.resolve().parent == packaged:
-            arguments.append(benches.__name__)
-        elif own.is_file():
-            arguments.append(os.path.relpath(own, base.code.root))
-    return list(dict.fromkeys(arguments))

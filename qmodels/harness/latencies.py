@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from qmodels import gate, variants
-from qmodels.base import checkouts
+from qmodels.base import requests
 from qmodels.gate import latency
 from qmodels.gate.latency import REFERENCE, Timings
 from qmodels.gate.sequential import Case, Rule
@@ -51,7 +51,7 @@ class Latencies:
         if settings.base:
             network = self.session.network
             with self.session.progress.working("building the base"):
-                base_folders = checkouts.build(settings.base, network, list(folders)).folders
+                base_folders = requests.build(settings.base, network, list(folders)).folders
         cases = [case for case in self.entries if case[0] in folders]
         paired = [case for case in cases if case[0] in base_folders]
         alone = [case for case in cases if case[0] not in base_folders]  # new ones have no base

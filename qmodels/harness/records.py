@@ -12,7 +12,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from qmodels import gate
-from qmodels.base import checkouts
+from qmodels.base import requests
 from qmodels.gate import ranks, scores
 from qmodels.harness.results import Results, bench_name
 from qmodels.harness.session import BenchSession
@@ -103,7 +103,7 @@ class Recorder:
             return settings.baseline
         measuring = self.session.progress.working("measuring the base")
         with self.exit_on_user_error(), measuring:
-            run = checkouts.measure(
+            run = requests.measure(
                 settings.base,
                 self.session.network,
                 settings.variants,

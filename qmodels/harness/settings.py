@@ -29,7 +29,7 @@ class Settings:
         network: what is quantized; it may have to be trained first.
         variants: that were asked for, all by default.
         left_out: whether variants were named, so that others were left out.
-        max_drop: points of top-1 that the recommended variant may lose.
+        max_drop: what the recommended variant may lose; see ``report.choose``.
         base: another state of the code under test, which this one is compared with.
         root: pytest's root directory.
         baselines: the folder of all stored runs, in it.

@@ -11,10 +11,10 @@ LEVEL, Z95 = 0.95, 1.959964
 def mean_interval(losses: NDArray[np.float64]) -> tuple[float, float]:
     """95 % confidence interval for the mean of paired differences, (N,).
 
-    Where all are 1, 0 or -1, as of images that are right or wrong, it is Wald's with half an image
-    added to each cell of the table of outcomes, so that it has a width even if nothing differs.
+    Images that are right or wrong differ by 1, 0 or -1. Theirs is Wald's interval, with half an
+    image added to each cell of the table of outcomes. So it has a width even if nothing differs.
     Source: Agresti and Min, "Simple improved confidence intervals for comparing matched
-    proportions", 2005. Else it is that of the normal distribution.
+    proportions", 2005. Other differences have the interval of the normal distribution.
     """
     count = len(losses)
     if np.isin(losses, (-1, 0, 1)).all():

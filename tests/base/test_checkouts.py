@@ -10,6 +10,7 @@ import pytest
 from qmodels import benches
 from qmodels.base import checkouts
 from qmodels.base.checkouts import Base
+from qmodels.base.requests import BuildResult, build, measure
 from qmodels.network import Network, open_network
 from qmodels.system.errors import UserError
 from qmodels.system.worker import THIS_CHECKOUT
@@ -171,7 +172,10 @@ def test_the_module_of_the_network_is_that_of_the_base(
             "neither a folder nor a commit .*fatal: Needed a single revision",
         ),
         ("--output=/tmp/x", "neither a folder nor a commit"),
-        ("main~1", "base main~1 speaks no protocol 3 .*invalid choice.*: name a later commit"),
+        (
+            "main~1",
+            "base main~1 can't be asked by protocol 3 .*invalid choice.*: name a later",
+        ),
     ],
 )
 def test_what_is_no_base_is_refused_in_one_line(repository: Path, base: str, said: str) -> None:
@@ -200,7 +204,9 @@ def test_a_hook_of_another_repository_does_not_mislead_git(
 def test_another_protocol_is_refused_in_one_line(repository: Path) -> None:
     text = (repository / MAIN).read_text()
     (repository / MAIN).write_text(text.replace('"protocol": 3', '"protocol": 4'))
-    with pytest.raises(UserError, match=r"speaks no protocol 3 \(it speaks protocol 4\)") as caught:
+    with pytest.raises(
+        UserError, match=r"can't be asked by protocol 3 \(it speaks protocol 4\)"
+    ) as caught:
         find(str(repository), repository)
     assert "\n" not in str(caught.value)
 
@@ -209,22 +215,22 @@ def test_what_can_not_be_built_is_a_line_for_its_variant(
     repository: Path, digits_network: Network
 ) -> None:
     base = find(str(repository), repository)
-    built = checkouts.build(base, digits_network, ["fp32", "int8", "unknown"])
-    assert built == checkouts.BuildResult({"fp32": "a"}, {"int8": "int8: no compiler"})
+    built = build(base, digits_network, ["fp32", "int8", "unknown"])
+    assert built == BuildResult({"fp32": "a"}, {"int8": "int8: no compiler"})
     (request,) = requests(repository, "build")
     assert request["variants"] == ["fp32", "int8"]  # type: ignore[index]
     assert request["network"] == {  # type: ignore[index]
         "function": "qmodels.training.networks:usual",
         "arguments": {"dataset": "digits", "architecture": "resnet34", "width": 8},
     }
-    assert checkouts.build(base, digits_network, ["unknown"]) == checkouts.BuildResult({}, {})
+    assert build(base, digits_network, ["unknown"]) == BuildResult({}, {})
 
 
 def test_a_base_is_measured_once(
     repository: Path, digits_network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def measured(base: str, *names: str, threads: int = 1) -> list[str]:
-        run = checkouts.measure(
+        run = measure(
             find(base, repository),
             digits_network,
             names,
@@ -260,14 +266,14 @@ def test_a_base_runs_the_benches_that_it_has(repository: Path, digits_network: N
     base = find(str(repository), repository)
     (repository / "test_a.py").touch()
     files = [*BENCHES, repository / "test_a.py", repository / "test_b.py"]
-    checkouts.measure(base, digits_network, ["fp32"], files, threads=1, accuracy_images=None)
+    measure(base, digits_network, ["fp32"], files, threads=1, accuracy_images=None)
     (request,) = requests(repository, "measure")
     assert request["benches"] == ["qmodels.benches", "test_a.py"]  # type: ignore[index]
 
 
 def test_a_build_is_of_the_network_that_the_checkouts_function_gives() -> None:
     network = open_network("tests.outside:network")
-    built = checkouts.build(this_code(), network, ["fp32", "cuda-fp32"])
+    built = build(this_code(), network, ["fp32", "cuda-fp32"])
     manifest = json.loads(Path(built.folders["fp32"], "manifest.json").read_text())
     assert manifest["inputs"]["weights"] == network.sha256
     assert set(built.folders) | set(built.failures) == {"fp32", "cuda-fp32"}
@@ -276,16 +282,12 @@ def test_a_build_is_of_the_network_that_the_checkouts_function_gives() -> None:
 
 def test_the_benches_of_a_checkout_measure_the_network_that_is_asked_for() -> None:
     network = open_network("tests.outside:network")
-    run = checkouts.measure(
-        this_code(), network, ["fp32"], BENCHES, threads=1, accuracy_images=None
-    )
+    run = measure(this_code(), network, ["fp32"], BENCHES, threads=1, accuracy_images=None)
     assert {key.network for key in run.entries} == {"sides"}
 
 
 def test_the_benches_of_a_checkout_are_run_without_latency(digits_network: Network) -> None:
-    run = checkouts.measure(
-        this_code(), digits_network, ["fp32"], BENCHES, threads=1, accuracy_images="100"
-    )
+    run = measure(this_code(), digits_network, ["fp32"], BENCHES, threads=1, accuracy_images="100")
     entries = {entry.name: entry for entry in run.entries.values()}
     assert {"bench_accuracy[fp32]", "bench_size[fp32]", "bench_kernels[fp32]"} <= set(entries)
     assert not any("latency" in name for name in entries)
