@@ -11,7 +11,6 @@ import tarfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from qmodels import __version__
 from qmodels.system import packages, sources, store, worker
@@ -112,11 +111,11 @@ def revision(sha: str, top: Path) -> Path:
     """
 
     def write(folder: Path) -> None:
-        with TemporaryDirectory(prefix="qmodels-") as scratch:
-            file = Path(scratch) / "revision.tar"
-            git("archive", "--format=tar", f"--output={file}", sha, folder=top)
-            with tarfile.open(file) as archive:
-                archive.extractall(folder, filter="data")
+        file = folder / ".revision.tar"
+        git("archive", "--format=tar", f"--output={file}", sha, folder=top)
+        with tarfile.open(file) as archive:
+            archive.extractall(folder, filter="data")
+        file.unlink()
 
     return store.get_or_build(
         "checkout", {"commit": sha, "files": "all"}, write, root=store.cache_dir("checkouts")

@@ -4,13 +4,12 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from qmodels import benches
 from qmodels.base.checkouts import Base
 from qmodels.gate import Run, read_run
 from qmodels.network import Network
-from qmodels.system import store
+from qmodels.system import store, worker
 from qmodels.system.protocol import connect
 
 RECORD = "run.json"
@@ -102,8 +101,8 @@ def measure(
             raise NotKept(run)
 
     if base.commit is None:
-        with TemporaryDirectory(prefix="qmodels-") as scratch:
-            return run_in(Path(scratch))
+        with worker.scratch() as folder:
+            return run_in(folder)
     inputs = {
         "commit": base.commit,
         "version": base.hello.version,

@@ -150,6 +150,26 @@ class Worker:
 
 
 @contextmanager
+def scratch() -> Iterator[Path]:
+    """A temporary folder while the block lasts.
+
+    Raises:
+        UserError: it can't be made.
+    """
+    try:
+        made = tempfile.TemporaryDirectory(prefix="qmodels-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise no_temporary_file(error) from None
+    with made as name:
+        yield Path(name)
+
+
+def no_temporary_file(error: OSError) -> UserError:
+    """The error of a system that has no room for a temporary file."""
+    return UserError(f"no temporary file can be made ({error}): free the disk or set TMPDIR")
+
+
+@contextmanager
 def start(
     *command: str, checkout: Checkout | None = None, environment: Mapping[str, str] | None = None
 ) -> Iterator[Worker]:
@@ -164,18 +184,14 @@ def start(
         UserError: the temporary directory can't be written to.
     """
     with ExitStack() as stack:
+        # Removed here, because a process that is ended removes nothing itself.
+        folder = stack.enter_context(scratch())
         try:
-            # Removed here, because a process that is ended removes nothing itself.
-            scratch = stack.enter_context(
-                tempfile.TemporaryDirectory(prefix="qmodels-", ignore_cleanup_errors=True)
-            )
             stderr = stack.enter_context(
                 tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
             )
         except OSError as error:
-            raise UserError(
-                f"no temporary file can be made ({error}): free the disk or set TMPDIR"
-            ) from None
+            raise no_temporary_file(error) from None
         checkout = checkout or here()
         process = subprocess.Popen(
             # Without -P a file in its working directory would hide a module of that name.
@@ -184,7 +200,7 @@ def start(
             stdout=subprocess.PIPE,
             stderr=stderr,
             text=True,
-            env={**checkout.environment(), "TMPDIR": scratch, **(environment or {})},
+            env={**checkout.environment(), "TMPDIR": str(folder), **(environment or {})},
             cwd=checkout.root,
             start_new_session=True,  # so that it can be ended with all that it started
         )
