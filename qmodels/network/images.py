@@ -1,5 +1,6 @@
 """Images as the owner of a network has them, read in batches: a tensor, an array, a data set."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -50,9 +51,16 @@ class Subset:
         return read(self.images, [self.positions[index] for index in chosen])
 
 
-def batch_size(shape: Sequence[int]) -> int:
-    """How many images of a shape (C, H, W) make a batch."""
-    return max(1, min(MOST_IMAGES, BATCH_VALUES // int(np.prod(shape))))
+def batch_size(shape: Sequence[int], *, most: int = MOST_IMAGES, values: int = BATCH_VALUES) -> int:
+    """How many images of a shape (C, H, W) make a batch.
+
+    Args:
+        most: images.
+        values: of images of three channels; fewer channels count as three, since activations of
+            either have more.
+    """
+    channels, *sides = shape
+    return max(1, min(most, values // (max(3, channels) * math.prod(sides))))
 
 
 def batches(images: Images, size: int) -> Iterator[Tensor]:

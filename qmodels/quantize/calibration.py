@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from qmodels.network import eager_quantization
 from qmodels.network.residual import ResidualNetwork
+from qmodels.quantize import histograms
 
 IMAGE, STEM = "quant", "stem"
 
@@ -56,8 +57,7 @@ def scales(network: ResidualNetwork, images: Tensor, *, symmetric: bool) -> dict
 
     handles = [watch(name, module) for name, module in observed_modules(network).items()]
     try:
-        with torch.inference_mode():
-            network.module(images)
+        histograms.observe(network.module, observers.values(), images)
     finally:
         for handle in handles:
             handle.remove()

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from qmodels.network import eager_quantization
 from qmodels.network.evaluation import sqnr_db
 from qmodels.network.fusion import fuse
+from qmodels.quantize import histograms
 from qmodels.system.errors import Unavailable
 
 ACTIVATION_LEVELS = (0, 255)
@@ -57,8 +58,8 @@ class Simulation:
             if isinstance(module, nn.Conv2d | nn.Linear)
         }
         observers = {name: eager_quantization.HistogramObserver() for name in self.layers}
-        with self.hooked({name: observers[name] for name in self.layers}), torch.inference_mode():
-            self.network(images)  # in one batch: merging two histograms costs more than making one
+        with self.hooked({name: observers[name] for name in self.layers}):
+            histograms.observe(self.network, observers.values(), images)
         self.ranges = {name: observer.calculate_qparams() for name, observer in observers.items()}
         self.logits = self.predict(())
 

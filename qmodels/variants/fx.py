@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from qmodels.backends import torchscript
 from qmodels.backends.torch_engine import TorchBackend
 from qmodels.network import eager_quantization
+from qmodels.quantize import histograms
 from qmodels.variants.registry import variant
 from qmodels.variants.static import KERNELS, SCRIPT, freeze, qconfig
 
@@ -88,7 +89,6 @@ def quantize(
         prepared = eager_quantization.prepare_fx(
             copy.deepcopy(model), mapping, (calibration[:1],), backend_config=patterns
         )
-        with torch.inference_mode():
-            prepared(calibration)
+        histograms.observe(prepared, histograms.observers_of(prepared), calibration)
         converted: nn.Module = eager_quantization.convert_fx(prepared, backend_config=patterns)
     return converted

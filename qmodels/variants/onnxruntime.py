@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from qmodels.backends import onnxruntime
 from qmodels.network import onnx_graph
 from qmodels.network.fusion import fuse
+from qmodels.network.images import BATCH_VALUES, batch_size
 from qmodels.variants.registry import variant
 
 if TYPE_CHECKING:
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
 # Ranges that leave out one activation in 100,000 lose less accuracy than the extremes: 26.6 dB
 # of the logits instead of 25.0 on CIFAR-100 at width 16.
 PERCENTILE = 99.999
-# Images whose activations are kept at a time, until they are counted: a gigabyte at width 64.
+# Images whose activations are kept at a time, all of them, until they are counted: a gigabyte for
+# ResNet-34 of width 64. Of larger images fewer.
 CALIBRATION_BATCH = 100
+CALIBRATION_VALUES = BATCH_VALUES // 4
 
 
 @variant(backend=onnxruntime.BACKEND, summary="the fused float model")
@@ -44,7 +47,10 @@ def onnx_int8(model: nn.Module, calibration: Tensor) -> "ModelProto":
     import onnx
     from onnxruntime import quantization
 
-    batches = calibration.split(CALIBRATION_BATCH)
+    shape = calibration.shape[1:]
+    batches = calibration.split(
+        batch_size(shape, most=CALIBRATION_BATCH, values=CALIBRATION_VALUES)
+    )
 
     class Images(quantization.CalibrationDataReader):  # type: ignore[misc]
         """Batches; the runtime asks for ranges of them, and counts after each."""

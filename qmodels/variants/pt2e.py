@@ -8,13 +8,12 @@ import dataclasses
 import logging
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from qmodels.backends import inductor
 from qmodels.backends.inductor import Exported
 from qmodels.network.fusion import fuse
-from qmodels.quantize import fake_quantize
+from qmodels.quantize import fake_quantize, histograms
 from qmodels.variants.registry import variant
 
 
@@ -29,8 +28,7 @@ from qmodels.variants.registry import variant
 def pt2e_int8(model: nn.Module, calibration: Tensor) -> Exported:
     """Export, calibrate and convert; weights get seven bits where oneDNN saturates."""
     prepared = prepare(fuse(model), calibration, inductor.BACKEND.weight_range())
-    with torch.no_grad():
-        prepared(calibration)
+    histograms.observe(prepared, histograms.observers_of(prepared), calibration)
     return convert(prepared, calibration)
 
 

@@ -16,6 +16,7 @@ from qmodels.backends.torch_engine import TorchBackend, default_engine
 from qmodels.network import eager_quantization
 from qmodels.network.fusion import fuse
 from qmodels.network.stubs import with_stubs
+from qmodels.quantize import histograms
 from qmodels.variants.registry import variant
 
 EAGER = eager.BACKEND.on(default_engine())
@@ -67,9 +68,7 @@ def quantize(model: nn.Module, calibration: Tensor, backend: TorchBackend) -> nn
         backend: whose kernels will run it, and so how many bits its weights get.
     """
     prepared = prepare(model, backend)
-    with torch.inference_mode():
-        # In one batch: merging two histograms costs far more than making one.
-        prepared(calibration)
+    histograms.observe(prepared, histograms.observers_of(prepared), calibration)
     with eager_quantization.quantized_engine(backend.engine):
         return convert(prepared)
 

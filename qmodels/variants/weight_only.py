@@ -12,9 +12,13 @@ from torch import Tensor, nn
 from qmodels.backends import packed
 from qmodels.backends.packed import Rounded, dequantize
 from qmodels.network.fusion import fuse
+from qmodels.network.images import BATCH_VALUES, batch_size
 from qmodels.variants.registry import variant
 
+# Images whose windows are kept at a time: nine values of each input, for kernels of 3x3. Of larger
+# images fewer.
 BATCH = 100
+WINDOW_VALUES = BATCH_VALUES // 4
 # The ends of the network, a hundredth of its weights, lose most, and keep eight bits.
 ENDS_BITS, BITS = 8, 4
 DAMPING = 0.01  # of the mean squared input, as in the paper
@@ -37,13 +41,19 @@ def weight_int4(model: nn.Module, calibration: Tensor) -> Rounded:
         for name, module in network.named_modules()
         if isinstance(module, nn.Conv2d | nn.Linear)
     }
-    first, *_, last = layers
+    ends = (*list(layers)[:1], *list(layers)[-1:])
     with torch.no_grad():
         squares = squared_inputs(network, layers, calibration)
         for name, layer in layers.items():
-            bits = ENDS_BITS if name in (first, last) else BITS
+            bits = ENDS_BITS if name in ends else BITS
             key = f"{name}.weight"
-            levels[key], scales[key] = round_weights(layer.weight, squares.pop(name), bits)
+            groups = [
+                round_weights(weight, products, bits)
+                for weight, products in zip(
+                    layer.weight.chunk(groups_of(layer)), squares.pop(name), strict=True
+                )
+            ]
+            levels[key], scales[key] = (torch.cat(parts) for parts in zip(*groups, strict=True))
             layer.weight.copy_(dequantize(levels[key], scales[key]))
     return Rounded(network, levels, scales)
 
@@ -51,28 +61,52 @@ def weight_int4(model: nn.Module, calibration: Tensor) -> Rounded:
 def squared_inputs(
     network: nn.Module, layers: dict[str, nn.Conv2d | nn.Linear], images: Tensor
 ) -> dict[str, Tensor]:
-    """Sums over all positions of the products of a layer's inputs, (inputs, inputs) float32.
+    """Sums over all positions of the products of a layer's inputs, float32.
 
-    An input of a convolution is one value of its window.
+    Of shape (groups, inputs, inputs): a group of channels has its own inputs. An input of a
+    convolution is one value of its window.
     """
     sums: dict[str, Tensor] = {}
 
-    def add(name: str, module: nn.Module, x: Tensor) -> None:
-        if isinstance(module, nn.Conv2d):
-            geometry = {"padding": module.padding, "stride": module.stride}
-            windows = nn.functional.unfold(x, module.kernel_size, **geometry)  # type: ignore[arg-type]
-            x = windows.transpose(1, 2).flatten(0, 1)
-        sums[name] = sums.get(name, 0) + x.T @ x
+    def add(name: str, layer: nn.Conv2d | nn.Linear, x: Tensor) -> None:
+        if isinstance(layer, nn.Conv2d):
+            x = windows(layer, x)
+        x = x.flatten(0, -2)
+        products = [part.T @ part for part in x.chunk(groups_of(layer), dim=1)]
+        sums[name] = sums.get(name, 0) + torch.stack(products)
 
     handles = [
         layer.register_forward_pre_hook(lambda module, x, name=name: add(name, module, x[0]))
         for name, layer in layers.items()
     ]
-    for batch in images.split(BATCH):
+    size = batch_size(images.shape[1:], most=BATCH, values=WINDOW_VALUES)
+    for batch in images.split(size):
         network(batch)
     for handle in handles:
         handle.remove()
     return sums
+
+
+def groups_of(layer: nn.Conv2d | nn.Linear) -> int:
+    """How many groups of outputs have inputs of their own."""
+    return layer.groups if isinstance(layer, nn.Conv2d) else 1
+
+
+def windows(layer: nn.Conv2d, x: Tensor) -> Tensor:
+    """What each output of a convolution is computed from, (N, positions, inputs) float32."""
+    kernel, dilation = layer.kernel_size, layer.dilation
+    if layer.padding == "same":
+        # As torch pads: of an odd number the larger part comes last.
+        totals = [step * (side - 1) for side, step in zip(kernel, dilation, strict=True)]
+        padding = [part for total in totals[::-1] for part in (total // 2, total - total // 2)]
+    elif isinstance(layer.padding, str):  # "valid"
+        padding = [0, 0]
+    else:
+        padding = [part for side in layer.padding[::-1] for part in (side, side)]
+    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
+    padded = nn.functional.pad(x, padding, mode)
+    unfolded = nn.functional.unfold(padded, kernel, dilation=dilation, stride=layer.stride)
+    return unfolded.transpose(1, 2)
 
 
 def round_weights(weight: Tensor, squares: Tensor, bits: int) -> tuple[Tensor, Tensor]:
@@ -80,14 +114,15 @@ def round_weights(weight: Tensor, squares: Tensor, bits: int) -> tuple[Tensor, T
 
     Args:
         weight: (out, ...) float32.
-        squares: (inputs, inputs), of ``squared_inputs``.
+        squares: (inputs, inputs), of ``squared_inputs``, of one group.
         bits: of a level.
     """
     lowest, highest = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
     # The inputs that matter most first, while there are many left to make up for them.
     order = torch.argsort(squares.diag(), descending=True)
     squares = squares[order][:, order].double()
-    squares += torch.eye(len(order)) * DAMPING * squares.diag().mean()
+    # At least as much that inputs which are always 0 can be divided by.
+    squares += torch.eye(len(order)) * (DAMPING * squares.diag().mean()).clamp_min(1e-12)
     rows = weight.detach().flatten(1)[:, order].clone()
     scales = best_scales(rows, squares.float(), lowest, highest)
     # Row k of the inverse's Cholesky factor: how the columns after k compensate column k.

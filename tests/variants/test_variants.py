@@ -12,7 +12,7 @@ from qmodels.data import Dataset
 from qmodels.measure import kernels, memory
 from qmodels.network import Network, eager_quantization, evaluation, resnet
 from qmodels.training.checkpoints import Checkpoint
-from qmodels.variants import Artifact, build_worker, weight_only
+from qmodels.variants import Artifact, build_worker
 
 # All that torch runs operator by operator; the others are in test_other_runtimes.py.
 ALL = (
@@ -132,19 +132,3 @@ def test_onednn_fuses_residual_sums(build: Callable[[str], Artifact]) -> None:
 def test_four_bits_are_a_seventh_of_the_bytes(build: Callable[[str], Artifact]) -> None:
     """Of eight, and the ends have eight bits; biases and scales are the rest at width 8."""
     assert build("weight-int4").size_bytes < build("fp32").size_bytes / 6.5
-
-
-def test_rounding_for_the_inputs_is_better_than_to_the_nearest(
-    digits: Dataset, digits_model: nn.Module
-) -> None:
-    weight = digits_model.get_parameter("stages.0.0.conv2.weight")
-    generator = torch.Generator().manual_seed(0)
-    mixing = torch.randn(10, weight[0].numel(), generator=generator)
-    inputs = torch.randn(500, 10, generator=generator) @ mixing  # that go together
-    levels, scales = weight_only.round_weights(weight, inputs.T @ inputs, 4)
-    rows, step = weight.detach().flatten(1), scales.float()[:, None]
-    nearest = (rows / step).round().clamp(-8, 7)
-    errors = [
-        float((inputs @ (some * step - rows).T).norm()) for some in (levels.flatten(1), nearest)
-    ]
-    assert errors[0] < 0.5 * errors[1]
