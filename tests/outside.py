@@ -105,3 +105,44 @@ def network() -> Network:
 def opened() -> Network:
     """As each process opens it."""
     return open_network(f"{__name__}:network")
+
+
+class Masks(nn.Module):
+    """Which pixels of a grey image are bright: what networks on the market are made of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8))
+        self.wide = nn.Sequential(nn.Conv2d(8, 16, 1), nn.Hardswish())
+        self.depthwise = nn.Conv2d(16, 16, 3, padding=1, groups=16)
+        self.grouped = nn.Conv2d(16, 16, 3, padding=2, dilation=2, groups=4)
+        self.squeeze = nn.Conv2d(16, 4, 1)
+        self.excite = nn.Conv2d(4, 16, 1)
+        self.rise = nn.ConvTranspose2d(16, 8, 2, stride=2)
+        self.head = nn.Conv2d(16, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        fine = nn.functional.relu6(self.stem(x))
+        wide = self.wide(nn.functional.max_pool2d(fine, 2))
+        wide = self.grouped(nn.functional.silu(self.depthwise(wide)))
+        excited = self.excite(nn.functional.relu(self.squeeze(wide.mean((2, 3), keepdim=True))))
+        wide = wide * nn.functional.hardsigmoid(excited)
+        mask: Tensor = self.head(torch.cat([self.rise(wide), fine], dim=1))
+        return mask
+
+
+def masks() -> Network:
+    """A network with a score, and with random weights."""
+    pixels = images(60)[0]
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = Masks()
+    with torch.no_grad():
+        module(pixels)  # its batch norm
+    module.eval()
+
+    def overlap(outputs: Tensor, targets: Tensor) -> Tensor:
+        return ((outputs > 0) == (targets > 0)).flatten(1).double().mean(1)
+
+    with torch.no_grad():
+        return Network("masks", module, pixels, (pixels, module(pixels)), score=overlap)

@@ -138,11 +138,8 @@ def find_base(config: pytest.Config, network: Network | Untrained) -> Base | Non
                 f"{option} {value}: pytest takes it for a folder of tests too: write "
                 f"{option}={value}"
             )
-    module = network.call.function.partition(":")[0]
-    is_packaged = module.partition(".")[0] == __name__.partition(".")[0]
-    return checkouts.find(
-        name, python, THIS_CHECKOUT.root if is_packaged else config.rootpath, module
-    )
+    root = THIS_CHECKOUT.root if network.call.is_packaged else config.rootpath
+    return checkouts.find(name, python, root, network.call.function.partition(":")[0])
 
 
 def chosen_networks(config: pytest.Config) -> Sequence[Network | Untrained]:

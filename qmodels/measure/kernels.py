@@ -64,11 +64,21 @@ def report(
     )
 
 
-def check(variant: Variant, report: KernelReport) -> str | None:
-    """Why a variant is not what it claims to be, in a line; None where it is."""
+def check(variant: Variant, report: KernelReport, *, claimed: bool = True) -> str | None:
+    """Why a variant is not what it claims to be, in a line; None where it is.
+
+    Args:
+        claimed: whether the variant's share of int8 is claimed for this network. If not, any share
+            is right that is not 0: a runtime may have no int8 kernel for some of its layers.
+    """
     if report.not_finite:
         return f"{variant.name}: {report.not_finite}"
-    if report.int8_fraction < variant.int8_share:
+    if report.int8_fraction == 0 < variant.int8_share:
+        return (
+            f"{variant.name} ran none of its multiply-accumulates in int8: its kernels fell back "
+            "to float, or have no int8 for layers of this network"
+        )
+    if claimed and report.int8_fraction < variant.int8_share:
         return (
             f"{variant.name} ran {100 * report.int8_fraction:.1f} % of its multiply-accumulates in "
             f"int8 and claims {100 * variant.int8_share:.0f} %: its kernels fell back to float"

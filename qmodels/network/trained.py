@@ -51,6 +51,11 @@ class Call:
                 "it is called without arguments, and returns a qmodels.Network"
             ) from None
 
+    @property
+    def is_packaged(self) -> bool:
+        """Whether the function is one of this package's."""
+        return self.function.partition(".")[0] == __name__.partition(".")[0]
+
     def as_record(self) -> dict[str, Any]:
         """The function and its arguments, by name, as run records hold them."""
         return {"function": self.function, **self.arguments}

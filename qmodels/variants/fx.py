@@ -14,6 +14,8 @@ from qmodels.variants.registry import variant
 from qmodels.variants.static import KERNELS, SCRIPT, freeze, qconfig
 
 ONEDNN = torchscript.BACKEND.on("onednn")
+# Torch quantizes their weights by one scale for all channels alone, so they stay in float.
+NO_KERNEL = (nn.ConvTranspose2d, nn.functional.conv_transpose2d)
 
 
 class Addition(nn.Module):
@@ -83,7 +85,11 @@ def quantize(
         patterns: what can be fused; torch's default otherwise.
     """
     with eager_quantization.quantized_engine(backend.engine):
-        mapping = eager_quantization.QConfigMapping().set_global(qconfig(backend))
+        # With torch's own ranges for what has a known one, as a sigmoid.
+        mapping = eager_quantization.get_default_qconfig_mapping()
+        mapping.set_global(qconfig(backend))
+        for part in NO_KERNEL:
+            mapping.set_object_type(part, None)
         for name in in_float:
             mapping.set_module_name(name, None)
         prepared = eager_quantization.prepare_fx(

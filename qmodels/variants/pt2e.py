@@ -14,6 +14,7 @@ from qmodels.backends import inductor
 from qmodels.backends.inductor import Exported
 from qmodels.network.fusion import fuse
 from qmodels.quantize import fake_quantize, histograms
+from qmodels.system.errors import Unavailable, first_line
 from qmodels.variants.registry import variant
 
 
@@ -53,6 +54,9 @@ def prepare(fused: nn.Module, images: Tensor, weight_range: tuple[int, int]) -> 
 
     Args:
         images: (N, C, H, W) float32, for their shape.
+
+    Raises:
+        Unavailable: torchao's quantizer does not take the network.
     """
     logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)  # of torchao's own calls
     from torchao.quantization.pt2e.quantize_pt2e import prepare_pt2e
@@ -63,7 +67,19 @@ def prepare(fused: nn.Module, images: Tensor, weight_range: tuple[int, int]) -> 
     weight = dataclasses.replace(config.weight, quant_min=lowest, quant_max=highest)
     quantizer = x86.X86InductorQuantizer()
     quantizer.set_global(dataclasses.replace(config, weight=weight))
-    return prepare_pt2e(inductor.export(fused, images).many.module(), quantizer)
+    for name, part in fused.named_modules():
+        # The strides of one channel fit two layouts. Inductor assumes one and oneDNN the other, so
+        # that what an int8 kernel gives is read in a wrong order (torch 2.15).
+        if isinstance(part, nn.Conv2d) and part.in_channels == 1:
+            quantizer.set_module_name_qconfig(name, None)
+    exported = inductor.export(fused, images).many.module()
+    try:
+        return prepare_pt2e(exported, quantizer)
+    except ValueError as error:  # it can't place an observer, as where a module is called twice
+        raise Unavailable(
+            f"torchao's quantizer does not take this network ({first_line(error)}): leave out its "
+            "variants"
+        ) from None
 
 
 def install(prepared: Any, ranges: fake_quantize.Ranges) -> None:

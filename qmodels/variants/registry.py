@@ -41,8 +41,9 @@ class Variant:
         backend: what stores and runs the result.
         summary: what it does, in a line.
         arithmetic: what it multiplies in.
-        int8_share: the least share of the network's multiply-accumulates that run in int8. A
-            forward with less fails the bench of kernels.
+        int8_share: the least share of a packaged network's multiply-accumulates that run in int8.
+            A forward with less fails the bench of kernels. Of another network any may run, not
+            none.
         structure: from the float model to modules that a stored result fills, for backends that
             store weights alone. By default ``quantize``, where that takes no images.
         quantization_aware: whether ``quantize`` takes the fake-quantized model of the checkpoint's

@@ -1,0 +1,54 @@
+"""Variants of a network that nobody tuned them for. A minute."""
+
+import pytest
+import torch
+
+from qmodels import variants
+from qmodels.network import evaluation, open_network
+from qmodels.system.errors import Unavailable
+
+KNOWN = {name: variant for name, variant in variants.all_variants().items() if not variant.on_gpu}
+# A network of a user's has no such sibling, and this one has no classes by which layers are ranked.
+UNFIT = {
+    "qat-int8": "masks has no quantization-aware sibling",
+    "pt2e-qat-int8": "masks has no quantization-aware sibling",
+    "mixed-int8": "the network gives (1, 1, 20, 24) for an image",
+}
+
+
+QUANTIZED = [
+    name
+    for name, variant in KNOWN.items()
+    if name not in UNFIT and (variant.arithmetic == "int8" or name == "weight-int4")
+]
+
+
+@pytest.mark.parametrize("name", QUANTIZED)
+def test_each_variant_is_built_and_computed_right(name: str) -> None:
+    variant = KNOWN[name]
+    if variant.unavailable_reason():
+        pytest.skip(str(variant.unavailable_reason()))
+    network = open_network("tests.outside:masks")
+    artifact = variants.build(variant, network)
+    forward = artifact.load()
+    score = evaluation.evaluate(network, forward, range(60)).scores.mean()
+    assert score > 0.97
+    exact = artifact.reference_logits()
+    if exact is None:
+        return
+    with torch.inference_mode():
+        images = network.reference_images
+        ran = variant.backend.kernels(forward, artifact, artifact.example(1))
+        noise = evaluation.sqnr_db(exact, network.load()(images))
+        runtime = evaluation.sqnr_db(forward(images), exact)
+    print(f"{name}: {noise:.1f} dB, of the runtime {runtime:.1f} dB")
+    assert sum(kernel.macs for kernel in ran if kernel.int8) > 0
+    assert noise > 18
+    assert runtime > noise
+
+
+@pytest.mark.parametrize("name", UNFIT)
+def test_what_a_variant_can_not_take_is_said(name: str) -> None:
+    with pytest.raises(Unavailable) as raised:
+        variants.build(KNOWN[name], open_network("tests.outside:masks"))
+    assert UNFIT[name] in str(raised.value)
