@@ -1,7 +1,7 @@
 """The code blocks of README.md, CONTRIBUTING.md and docs/, and how each is checked.
 
-A block of ``sh`` without a mark is run, word for word, in a fresh copy of the repository. A comment
-in front of a block is its mark:
+A block of ``sh`` without a mark is run, word for word, in a fresh copy of the repository. The page
+about a repository of the reader's begins in an empty folder. A comment before a block is its mark:
 
 ``check: file PATH``
     It is written to that file of the copy, for the blocks behind it.
@@ -34,7 +34,15 @@ ROOT = Path(__file__).parents[1]
 # The page whose commands take longest comes first, beside which the others run.
 PAGES = ("docs/study/*.md", "README.md", "CONTRIBUTING.md", "docs/*.md")
 MARK = re.compile(r"<!-- (check|from): (.+?) -->")
-LIMIT_SECONDS = 300
+# Its commands run in an empty folder, as in a repository of a user's.
+OF_USERS = ROOT / "docs" / "your-network.md"
+LIMIT_SECONDS = 600
+# Whoever commits in a copy.
+AUTHOR = {
+    f"GIT_{role}_{part}": value
+    for role in ("AUTHOR", "COMMITTER")
+    for part, value in (("NAME", "somebody"), ("EMAIL", "somebody@example.org"))
+}
 Result = subprocess.CompletedProcess[str]
 
 
@@ -116,7 +124,7 @@ def copy_repository(folder: Path) -> None:
 
 def run(command: str, folder: Path, artifacts: Path | None = None) -> Result:
     """Run a shell command in a copy, as a user without `CI` would."""
-    environment = {name: value for name, value in os.environ.items() if name != "CI"}
+    environment = {name: value for name, value in os.environ.items() if name != "CI"} | AUTHOR
     environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     environment["PYTHONPATH"] = str(folder)
     if artifacts is not None:

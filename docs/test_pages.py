@@ -13,13 +13,20 @@ from qmodels import cli
 
 
 class Copy:
-    """A fresh copy of the repository, with an empty cache; a command runs once in it."""
+    """A fresh copy of the repository, with an empty cache; a command runs once in it.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        empty: whether it is an empty folder instead.
+    """
+
+    def __init__(self, folder: Path, *, empty: bool = False) -> None:
         self.root = folder / "copy"
         self.cache = folder / "cache"
         self.results: dict[str, Result] = {}
-        pages.copy_repository(self.root)
+        if empty:
+            self.root.mkdir()
+        else:
+            pages.copy_repository(self.root)
 
     def run(self, command: str) -> Result:
         """What a command did."""
@@ -30,7 +37,7 @@ class Copy:
 
 @pytest.mark.parametrize("page", pages.pages(), ids=pages.name)
 def test_page(page: Path, tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
-    copy = Copy(tmp_path)
+    copy = Copy(tmp_path, empty=page == pages.OF_USERS)
     lines = []
     for block in pages.blocks(page):
         text = problem(block, copy)
@@ -50,8 +57,11 @@ def problem(block: Block, copy: Copy) -> str:
     if block.mark == "options":
         return "; ".join(commands.problems(block))
     if block.mark == "file":
-        ast.parse(block.text)
-        (copy.root / block.argument).write_text(block.text + "\n", encoding="utf-8")
+        if block.language == "python":
+            ast.parse(block.text)
+        file = copy.root / block.argument
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(block.text + "\n", encoding="utf-8")
         return ""
     if block.mark == "run":
         ended = copy.run(block.text)
@@ -63,6 +73,17 @@ def problem(block: Block, copy: Copy) -> str:
         same = pages.part(ended.stdout, block.text.splitlines()[0]) == block.text
         return "" if same else f"write it again: python -m docs.pages\n{ended.stderr[-3000:]}"
     return "" if block.mark == "output" else "mark it as docs/pages.py says"
+
+
+def test_the_example_is_what_the_page_makes() -> None:
+    example = pages.ROOT / "examples" / "shapes"
+    files = {
+        block.argument: block.text + "\n"
+        for block in pages.blocks(pages.OF_USERS)
+        if block.mark == "file" and block.argument != "bright.py"
+    }
+    assert len(files) == 4
+    assert files == {name: (example / name).read_text(encoding="utf-8") for name in files}
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def read_run(path: Path) -> Run:
         raise UserError(f"run {path} is of {known}: name one, as {path}:{run.networks[0]}")
     run = run.of_network(network) if named else run
     if not run.entries and not run.failures:
-        raise NothingMeasured(f"run {path} has no benchmark: make one with `pytest benches`")
+        raise NothingMeasured(f"run {path} has no benchmark: run benches with --benchmark-json")
     return run
 
 
@@ -98,8 +98,8 @@ def read_baseline(path: Path) -> Baseline:
     baseline = gate.read_baseline(path)
     if baseline is None:
         raise UserError(
-            f"baseline {path} does not exist: name a stored run, or make one with "
-            "`pytest benches --qmodels-update-baseline`"
+            f"baseline {path} does not exist: name a stored run, or store one with "
+            "--qmodels-update-baseline"
         )
     return baseline
 

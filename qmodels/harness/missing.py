@@ -132,6 +132,6 @@ def removed_variants(settings: Settings) -> list[str]:
         gone -= {entry.variant for entry in (before or {}).values()}
     return [
         f"{name}: the base has this variant, and this code has not: restore it, or accept that "
-        "with a whole run, `pytest benches --qmodels-update-baseline`"
+        "with a run of all benches and --qmodels-update-baseline"
         for name in sorted(gone)
     ]

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from qmodels.network import eager_quantization
 from qmodels.network.evaluation import sqnr_db
 from qmodels.network.fusion import fuse
+from qmodels.network.images import batch_size
 from qmodels.quantize import histograms
 from qmodels.system.errors import Unavailable
 
@@ -95,7 +96,8 @@ class Simulation:
                 self.hooked({name: round_input(name) for name in rounded}),
                 torch.inference_mode(),
             ):
-                return torch.cat([self.network(some) for some in self.images.split(BATCH)])
+                size = batch_size(self.images.shape[1:], most=BATCH)
+                return torch.cat([self.network(some) for some in self.images.split(size)])
         finally:
             for name, weight in kept.items():
                 self.layers[name].weight.data = weight
@@ -157,8 +159,8 @@ def left_in_float(model: nn.Module, images: Tensor, most_points: float) -> Seque
     """The fewest of the most sensitive layers that, left in float, keep the expected drop small.
 
     Args:
-        images: (N, C, H, W) float32, normalized. The first ``RANKING_IMAGES`` rank the layers. The
-            expected drop is measured on all of them.
+        images: (N, C, H, W) float32, normalized. The first ``RANKING_IMAGES`` rank the layers, or
+            as many as fit in a batch. The expected drop is measured on all of them.
         most_points: of top-1 that quantizing all the others may be expected to lose.
 
     Raises:
@@ -174,7 +176,8 @@ def left_in_float(model: nn.Module, images: Tensor, most_points: float) -> Seque
             f"layers are ranked by changes of the likeliest class, and the network gives ({given}) "
             "for an image: choose a variant that quantizes all layers"
         )
-    names = [layer.name for layer in rank(model, images[:RANKING_IMAGES])]
+    count = batch_size(images.shape[1:], most=RANKING_IMAGES)
+    names = [layer.name for layer in rank(model, images[:count])]
     simulation = Simulation(model, images)
     too_few, enough = -1, len(names)
     while enough - too_few > 1:

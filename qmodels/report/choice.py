@@ -130,7 +130,7 @@ def choose(
     if not others:
         raise NothingMeasured(
             f"no recommendation: no variant but {REFERENCE} has accuracy and {prefer}: "
-            "run `pytest benches` whole"
+            "run all benches"
         )
     if runtime:
         runtimes = sorted({candidate.runtime for candidate in others})

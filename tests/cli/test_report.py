@@ -42,7 +42,9 @@ def test_an_empty_run_is_one_line(tmp_path: Path, qmodels: Qmodels) -> None:
     path.write_text('{"benchmarks": []}')
     result = qmodels(f"report {path}")
     assert result.status == 3
-    assert result.err == f"qmodels: run {path} has no benchmark: make one with `pytest benches`\n"
+    assert (
+        result.err == f"qmodels: run {path} has no benchmark: run benches with --benchmark-json\n"
+    )
 
 
 def test_the_study_stands_beside_a_run(write_run: WriteRun, qmodels: Qmodels) -> None:

@@ -1,4 +1,4 @@
-"""The wheel, in an environment without a checkout: `tox run -e wheel`. Two minutes."""
+"""The wheel, in an environment without a checkout: `tox run -e wheel`. Six minutes."""
 
 import json
 import os
@@ -95,6 +95,25 @@ def test_a_run_is_stored_compared_and_red_after_a_fault(folder: Path) -> None:
     red = benches(folder, *DIGITS, "-k", "size")
     assert red.returncode == 1
     assert "bench_size[static-int8] regressed: size_bytes" in red.stdout
+
+
+def test_the_page_for_a_network_of_ones_own_runs_word_for_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTEST_ADDOPTS", "--noconftest")  # as ``benches`` does
+    monkeypatch.setattr(sys, "path", [*sys.path, str(Path(__file__).parents[2])])
+    from docs import pages
+
+    folder = tmp_path / "empty"
+    for block in pages.blocks(pages.OF_USERS):
+        if block.mark == "file":
+            path = folder / block.argument
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(block.text + "\n", encoding="utf-8")
+        elif block.mark == "run":
+            result = pages.run(block.text, folder, tmp_path / "cache")
+            print(f"$ {block.text}\n{result.stdout}")
+            assert result.returncode == 0, result.stdout + result.stderr
 
 
 def test_cifar100_and_its_checkpoint_come_along(tmp_path: Path) -> None:

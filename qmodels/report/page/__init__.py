@@ -120,7 +120,7 @@ def draw(run: Run, path: Path) -> None:
     if not points:
         raise UserError(
             "the run has no accuracy and latency of fp32, which others are compared with: "
-            "run `pytest benches` whole"
+            "run all benches"
         )
     vl_convert, _ = import_extra()
     spec = trade_off.labelled(points, TITLES["latency"], accuracy_of(run))
