@@ -119,12 +119,15 @@ def baseline_for(run: Run, named: Path | None) -> Baseline | None:
 def baselines() -> Path:
     """The folder of stored runs: that of the repository one is in, else that of this code.
 
-    A worktree has no environment of its own, and uses the command of another one.
+    A worktree has no environment of its own, and uses the command of another one. A repository that
+    has stored nothing yet has a folder too.
     """
     here = Path.cwd()
-    folders = (here, *here.parents, Path(__file__).parents[2])
-    known = [folder / configured(folder) for folder in folders]
-    return next((folder for folder in known if folder.is_dir()), known[0])
+    for folder in (here, *here.parents, Path(__file__).parents[2]):
+        stored = folder / configured(folder)
+        if stored.is_dir() or (folder / ".git").exists():
+            return stored
+    return here / configured(here)
 
 
 def configured(folder: Path) -> str:

@@ -6,6 +6,8 @@ Ashkboos, Hoefler and Alistarh, "GPTQ: Accurate Post-Training Quantization for G
 Pre-trained Transformers", 2022.
 """
 
+from collections import Counter
+
 import torch
 from torch import Tensor, nn
 
@@ -19,6 +21,8 @@ from qmodels.variants.registry import variant
 # images fewer.
 BATCH = 100
 WINDOW_VALUES = BATCH_VALUES // 4
+# The windows of a layer that its sums are made of, at least. A thousand images of 32x32 have fewer.
+MOST_WINDOWS = 2**20
 # The ends of the network, a hundredth of its weights, lose most, and keep eight bits.
 ENDS_BITS, BITS = 8, 4
 DAMPING = 0.01  # of the mean squared input, as in the paper
@@ -61,17 +65,21 @@ def weight_int4(model: nn.Module, calibration: Tensor) -> Rounded:
 def squared_inputs(
     network: nn.Module, layers: dict[str, nn.Conv2d | nn.Linear], images: Tensor
 ) -> dict[str, Tensor]:
-    """Sums over all positions of the products of a layer's inputs, float32.
+    """Sums over positions of the products of a layer's inputs, float32.
 
     Of shape (groups, inputs, inputs): a group of channels has its own inputs. An input of a
     convolution is one value of its window.
     """
     sums: dict[str, Tensor] = {}
+    counts: Counter[str] = Counter()
 
     def add(name: str, layer: nn.Conv2d | nn.Linear, x: Tensor) -> None:
+        if counts[name] >= MOST_WINDOWS:
+            return
         if isinstance(layer, nn.Conv2d):
             x = windows(layer, x)
         x = x.flatten(0, -2)
+        counts[name] += len(x)
         products = [part.T @ part for part in x.chunk(groups_of(layer), dim=1)]
         sums[name] = sums.get(name, 0) + torch.stack(products)
 

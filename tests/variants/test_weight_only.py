@@ -67,6 +67,15 @@ def test_each_group_is_rounded_for_its_own_inputs(groups: int) -> None:
         assert sqnr_db(rounded.network(images), model(images)) > 20
 
 
+def test_windows_enough_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A layer of large images has more of them than its sums need."""
+    layer, images = nn.Conv2d(3, 4, 3), torch.randn(300, 3, 8, 8)
+    monkeypatch.setattr(weight_only, "MOST_WINDOWS", 150 * 36)
+    sums = weight_only.squared_inputs(layer, {"layer": layer}, images)["layer"]
+    seen = weight_only.windows(layer, images[:200]).flatten(0, 1)  # two batches
+    torch.testing.assert_close(sums, (seen.T @ seen)[None], rtol=1e-4, atol=0.1)
+
+
 def test_a_network_of_one_layer_keeps_eight_bits() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(48, 10)).eval()
