@@ -101,6 +101,19 @@ def test_baselines_are_those_of_the_worktree_one_is_in(
     assert (baselines / machine.machine_class() / "digits-resnet34-w8.json").is_file()
 
 
+def test_the_first_baseline_of_a_repository_goes_to_its_own_folder(
+    write_run: WriteRun, qmodels: Qmodels, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """And not to the stored runs of the checkout that the command comes from."""
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "below").mkdir()
+    run = write_run("run.json", size_bytes=1e6)
+    monkeypatch.chdir(tmp_path / "below")
+    assert "1 accepted" in qmodels(f"baseline accept {run}").out
+    stored = tmp_path / "baselines" / machine.machine_class() / "digits-resnet34-w8.json"
+    assert stored.is_file()
+
+
 def test_the_nearest_class_is_shown_where_none_is_stored_for_this_one(
     qmodels: Qmodels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
