@@ -186,8 +186,7 @@ def test_a_run_that_measured_too_little_recommends_nothing() -> None:
     with pytest.raises(NothingMeasured, match="no variant but fp32 has accuracy and latency"):
         report.choose(sizes)
     assert report.recommend(sizes, 0.5).splitlines() == [
-        "no recommendation: no variant but fp32 has accuracy and latency: run `pytest benches` "
-        "whole",
+        "no recommendation: no variant but fp32 has accuracy and latency: run all benches",
         "not measured: a: no TPU",
     ]
     with pytest.raises(UserError, match="margin nan: choose a number"):
