@@ -23,11 +23,6 @@ WORKFLOW = ROOT / ".github" / "workflows" / "ci.yml"
 STORED = "digits-resnet34-w8.json"
 OPTIONS = "--qmodels-dataset=digits -k 'not latency'"
 VARIANTS = "fp32,dynamic-int8"
-EVERYONE = {
-    f"GIT_{role}_{part}": value
-    for role in ("AUTHOR", "COMMITTER")
-    for part, value in (("NAME", "somebody"), ("EMAIL", "somebody@example.org"))
-}
 
 SAVE = "        save_state(model, folder)\n"
 FATTER = SAVE + '        (folder / "labels.txt").write_text("a class\\n" * 1000)\n'
@@ -52,7 +47,7 @@ class Clone:
         return subprocess.run(
             ["bash", "-eo", "pipefail", "-c", script],
             cwd=self.folder,
-            env={**inherited(), **EVERYONE, **environment},
+            env={**inherited(), **pages.AUTHOR, **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -63,7 +58,7 @@ class Clone:
         return subprocess.run(
             ["git", *arguments],
             cwd=self.folder,
-            env={**inherited(), **EVERYONE},
+            env={**inherited(), **pages.AUTHOR},
             check=True,
             capture_output=True,
             text=True,

@@ -36,7 +36,7 @@ PAGES = ("docs/study/*.md", "README.md", "CONTRIBUTING.md", "docs/*.md")
 MARK = re.compile(r"<!-- (check|from): (.+?) -->")
 # Its commands run in an empty folder, as in a repository of a user's.
 OF_USERS = ROOT / "docs" / "your-network.md"
-LIMIT_SECONDS = 600
+LIMIT_SECONDS = 300
 # Whoever commits in a copy.
 AUTHOR = {
     f"GIT_{role}_{part}": value

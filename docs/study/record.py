@@ -16,8 +16,8 @@ from qmodels.measure import latency
 from qmodels.measure.latency import Arm, Seconds
 from qmodels.measure.latency_worker import PROBE
 from qmodels.system import store, worker
+from qmodels.system.checkout import THIS_CHECKOUT
 from qmodels.system.errors import UserError
-from qmodels.system.worker import THIS_CHECKOUT
 from qmodels.variants import Artifact
 
 BATCH_SIZES = (1, 8)

@@ -13,11 +13,11 @@ from functools import cache
 from pathlib import Path
 
 from qmodels import __version__
-from qmodels.system import packages, sources, store, worker
+from qmodels.system import checkout, packages, sources, store
+from qmodels.system.checkout import Checkout
 from qmodels.system.errors import UserError
 from qmodels.system.protocol import PROTOCOL, Hello, connect
 from qmodels.system.repository import GitError, git
-from qmodels.system.worker import Checkout
 
 
 @dataclass(frozen=True)
@@ -168,10 +168,10 @@ def import_paths(folder: Path, python: Path, root: Path, top: Path) -> tuple[str
         top: of the repository here.
     """
     paths = [str(folder)]
-    for path in worker.here().paths:
+    for path in checkout.here().paths:
         if Path(path).resolve().is_relative_to(top):
             paths.append(os.path.normpath(folder / os.path.relpath(Path(path).resolve(), root)))
-        elif python == Path(sys.executable) or path in worker.python_path():
+        elif python == Path(sys.executable) or path in checkout.python_path():
             paths.append(path)
     return tuple(dict.fromkeys(paths))
 

@@ -15,8 +15,8 @@ from qmodels.base import checkouts
 from qmodels.base.checkouts import Base
 from qmodels.network import Network, open_network
 from qmodels.system import defaults, machine
+from qmodels.system.checkout import THIS_CHECKOUT
 from qmodels.system.errors import UserError
-from qmodels.system.worker import THIS_CHECKOUT
 from qmodels.training import checkpoints, networks
 from qmodels.training.networks import Untrained
 

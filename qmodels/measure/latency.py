@@ -26,8 +26,9 @@ import psutil
 from numpy.typing import NDArray
 
 from qmodels.system import protocol
+from qmodels.system.checkout import Checkout
 from qmodels.system.errors import UserError
-from qmodels.system.worker import Checkout, Worker
+from qmodels.system.worker import Worker
 
 # Of a process for each batch size, all models together.
 BUDGET_SECONDS = 1.0

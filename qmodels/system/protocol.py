@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from qmodels.system import worker
+from qmodels.system.checkout import Checkout
 from qmodels.system.errors import UserError
-from qmodels.system.worker import Checkout, Worker
+from qmodels.system.worker import Worker
 
 # Goes up with any change of what one side reads of the other: requests, answers, the index of
 # checkpoints, the run record.

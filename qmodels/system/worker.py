@@ -8,10 +8,8 @@ process is ended with all that it started, and the error names the limit.
 import json
 import os
 import signal
-import site
 import subprocess
 import sys
-import sysconfig
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -22,10 +20,9 @@ from typing import IO, Any
 
 import psutil
 
+from qmodels.system.checkout import Checkout, here
 from qmodels.system.errors import UserError
 
-# Variables that name a folder.
-FOLDERS = ("QMODELS_CACHE_DIR", "QMODELS_DATA_DIR")
 # For whatever takes no longer than minutes, even on a busy machine.
 ANSWER_SECONDS = 1800.0
 # Between the end of a process's output and its own.
@@ -42,49 +39,6 @@ class WorkerError(UserError):
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(f"{name}: {reason}")
         self.reason = reason
-
-
-@dataclass(frozen=True)
-class Checkout:
-    """Code to run, and the Python that runs it.
-
-    Attributes:
-        root: the folder that it lies in, and that it runs in.
-        paths: folders to import from, beside those of its Python. By default ``root``, then those
-            of PYTHONPATH.
-    """
-
-    root: Path
-    python: Path
-    paths: tuple[str, ...] = ()
-
-    def environment(self) -> dict[str, str]:
-        """Variables with which its Python imports from there what is not installed."""
-        paths = self.paths or (str(self.root), *python_path())
-        # Its working directory is another one than that of this process.
-        configured = {name: os.environ[name] for name in FOLDERS if os.environ.get(name)}
-        folders = {name: str(Path(value).absolute()) for name, value in configured.items()}
-        return {**os.environ, **folders, "PYTHONPATH": os.pathsep.join(paths)}
-
-
-THIS_CHECKOUT = Checkout(Path(__file__).parents[2], Path(sys.executable))
-
-
-def here() -> Checkout:
-    """What this process runs: its working directory, its Python, and all that it imports from."""
-    named = sysconfig.get_paths()
-    own = [named[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")]
-    own.append(site.getusersitepackages())
-    # PYTHONPATH may have been set since this process began.
-    folders = [Path(path).absolute() for path in (*sys.path, *python_path()) if Path(path).is_dir()]
-    # Packages add folders of their own below: setuptools one of old versions of others.
-    added = [str(path) for path in folders if not any(map(path.is_relative_to, own))]
-    return Checkout(Path.cwd(), Path(sys.executable), tuple(dict.fromkeys(added)))
-
-
-def python_path() -> list[str]:
-    """The folders that PYTHONPATH names."""
-    return [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
 
 
 @dataclass(frozen=True)

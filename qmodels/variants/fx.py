@@ -15,7 +15,7 @@ from qmodels.variants.static import KERNELS, SCRIPT, freeze, qconfig
 
 ONEDNN = torchscript.BACKEND.on("onednn")
 # Torch quantizes their weights by one scale for all channels alone, so they stay in float.
-NO_KERNEL = (nn.ConvTranspose2d, nn.functional.conv_transpose2d)
+PER_TENSOR = (nn.ConvTranspose2d, nn.functional.conv_transpose2d)
 
 
 class Addition(nn.Module):
@@ -88,7 +88,7 @@ def quantize(
         # With torch's own ranges for what has a known one, as a sigmoid.
         mapping = eager_quantization.get_default_qconfig_mapping()
         mapping.set_global(qconfig(backend))
-        for part in NO_KERNEL:
+        for part in PER_TENSOR:
             mapping.set_object_type(part, None)
         for name in in_float:
             mapping.set_module_name(name, None)

@@ -12,8 +12,8 @@ from qmodels.base import checkouts
 from qmodels.base.checkouts import Base
 from qmodels.base.requests import BuildResult, build, measure
 from qmodels.network import Network, open_network
+from qmodels.system.checkout import THIS_CHECKOUT
 from qmodels.system.errors import UserError
-from qmodels.system.worker import THIS_CHECKOUT
 
 # Another state of this code, without torch: what it says at first, and benches that take no time.
 SERVE = """

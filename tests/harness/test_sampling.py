@@ -13,7 +13,7 @@ from qmodels.gate.sequential import Rule
 from qmodels.harness import sampling
 from qmodels.harness.sampling import Limit
 from qmodels.measure.latency import Arm
-from qmodels.system.worker import THIS_CHECKOUT, Checkout
+from qmodels.system.checkout import THIS_CHECKOUT, Checkout
 
 CASES: list[sequential.Case] = [("fp32", 1), ("dynamic-int8", 1)]
 SECONDS = {"probe": 0.001, "fp32": 0.010, "dynamic-int8": 0.008, "ceiling-float32": 0.002}

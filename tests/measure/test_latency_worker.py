@@ -12,8 +12,8 @@ from qmodels.backends.base import time_forward
 from qmodels.backends.torch_engine import default_engine
 from qmodels.measure import timing
 from qmodels.system import worker
+from qmodels.system.checkout import THIS_CHECKOUT, Checkout
 from qmodels.system.errors import UserError
-from qmodels.system.worker import Checkout
 
 
 def test_the_environment_sets_threads_and_stops_collection_and_puts_both_back() -> None:
@@ -86,7 +86,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkout:
     (tmp_path / "serve.py").write_text(textwrap.dedent(SERVE))
     (tmp_path / "pids").mkdir()
     monkeypatch.setenv("PIDS", str(tmp_path / "pids"))
-    monkeypatch.setenv("PYTHONPATH", str(worker.THIS_CHECKOUT.root))
+    monkeypatch.setenv("PYTHONPATH", str(THIS_CHECKOUT.root))
     return Checkout(tmp_path, Path(sys.executable))
 
 

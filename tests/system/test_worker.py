@@ -8,8 +8,8 @@ import psutil
 import pytest
 
 from qmodels.system import worker
+from qmodels.system.checkout import Checkout
 from qmodels.system.errors import UserError
-from qmodels.system.worker import Checkout
 
 ECHO = """
     import os

@@ -2,10 +2,12 @@
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from qmodels import variants
 from qmodels.network import evaluation, open_network
 from qmodels.system.errors import Unavailable
+from qmodels.variants import pt2e
 
 KNOWN = {name: variant for name, variant in variants.all_variants().items() if not variant.on_gpu}
 # A network of a user's has no such sibling, and this one has no classes by which layers are ranked.
@@ -52,3 +54,22 @@ def test_what_a_variant_can_not_take_is_said(name: str) -> None:
     with pytest.raises(Unavailable) as raised:
         variants.build(KNOWN[name], open_network("tests.outside:masks"))
     assert UNFIT[name] in str(raised.value)
+
+
+def test_what_torchaos_quantizer_can_not_take_is_said() -> None:
+    """A convolution that is called twice, for example."""
+    if KNOWN["pt2e-int8"].unavailable_reason():
+        pytest.skip(str(KNOWN["pt2e-int8"].unavailable_reason()))
+
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(4, 4, 3, padding=1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.conv(torch.relu(self.conv(x)))
+            return y
+
+    model = Twice().eval()
+    with pytest.raises(Unavailable, match="torchao's quantizer does not take this network"):
+        pt2e.pt2e_int8(model, torch.randn(4, 4, 8, 8))

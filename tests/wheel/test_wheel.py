@@ -105,6 +105,7 @@ def test_the_page_for_a_network_of_ones_own_runs_word_for_word(
     from docs import pages
 
     folder = tmp_path / "empty"
+    ran = 0
     for block in pages.blocks(pages.OF_USERS):
         if block.mark == "file":
             path = folder / block.argument
@@ -114,6 +115,8 @@ def test_the_page_for_a_network_of_ones_own_runs_word_for_word(
             result = pages.run(block.text, folder, tmp_path / "cache")
             print(f"$ {block.text}\n{result.stdout}")
             assert result.returncode == 0, result.stdout + result.stderr
+            ran += 1
+    assert ran == 6
 
 
 def test_cifar100_and_its_checkpoint_come_along(tmp_path: Path) -> None:
