@@ -34,7 +34,7 @@ ROOT = Path(__file__).parents[1]
 # The page whose commands take longest comes first, beside which the others run.
 PAGES = ("docs/study/*.md", "README.md", "CONTRIBUTING.md", "docs/*.md")
 MARK = re.compile(r"<!-- (check|from): (.+?) -->")
-# Its commands run in an empty folder, as in a repository of a user's.
+# Its commands run in an empty folder, as in a repository of a user's: `tox run -e wheel`.
 OF_USERS = ROOT / "docs" / "your-network.md"
 LIMIT_SECONDS = 300
 # Whoever commits in a copy.
