@@ -6,8 +6,11 @@ residual sum and ReLU become one. What the kernels compute between is not rounde
 
 import dataclasses
 import logging
+from collections import Counter
+from itertools import chain
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from qmodels.backends import inductor
@@ -16,6 +19,9 @@ from qmodels.network.fusion import fuse
 from qmodels.quantize import fake_quantize, histograms
 from qmodels.system.errors import Unavailable, first_line
 from qmodels.variants.registry import variant
+
+# The least scale, as of torch's observers.
+EPS = torch.finfo(torch.float32).eps
 
 
 @variant(
@@ -59,20 +65,35 @@ def prepare(fused: nn.Module, images: Tensor, weight_range: tuple[int, int]) -> 
         Unavailable: torchao's quantizer does not take the network.
     """
     logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)  # of torchao's own calls
+    from torchao.quantization import pt2e
     from torchao.quantization.pt2e.quantize_pt2e import prepare_pt2e
     from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as x86
 
+    # The quantizer's own observers bound scales by 2**-12 from below, which would round channels of
+    # small weights to a few steps.
+    ranges = pt2e.HistogramObserver.with_args(eps=EPS)
+    weights = pt2e.PerChannelMinMaxObserver.with_args(eps=EPS)
     config = x86.get_default_x86_inductor_quantization_config(reduce_range=False)
-    lowest, highest = weight_range
-    weight = dataclasses.replace(config.weight, quant_min=lowest, quant_max=highest)
+    activation = dataclasses.replace(config.input_activation, observer_or_fake_quant_ctr=ranges)
+    weight = dataclasses.replace(
+        config.weight,
+        quant_min=weight_range[0],
+        quant_max=weight_range[1],
+        observer_or_fake_quant_ctr=weights,
+    )
     quantizer = x86.X86InductorQuantizer()
-    quantizer.set_global(dataclasses.replace(config, weight=weight))
+    quantizer.set_global(
+        dataclasses.replace(
+            config, input_activation=activation, output_activation=activation, weight=weight
+        )
+    )
     for name, part in fused.named_modules():
         # The strides of one channel fit two layouts. Inductor assumes one and oneDNN the other, so
         # that what an int8 kernel gives is read in a wrong order (torch 2.15).
         if isinstance(part, nn.Conv2d) and part.in_channels == 1:
             quantizer.set_module_name_qconfig(name, None)
     exported = inductor.export(fused, images).many.module()
+    tell_calls_apart(exported, fused)
     try:
         return prepare_pt2e(exported, quantizer)
     except ValueError as error:  # it can't place an observer, as where a module is called twice
@@ -80,6 +101,29 @@ def prepare(fused: nn.Module, images: Tensor, weight_range: tuple[int, int]) -> 
             f"torchao's quantizer does not take this network ({first_line(error)}): leave out its "
             "variants"
         ) from None
+
+
+def tell_calls_apart(exported: Any, fused: nn.Module) -> None:
+    """Number the calls of a module without weights that is called several times, as a ReLU.
+
+    torchao's quantizer takes what has one name for one call, and refuses what it finds
+    (torch 2.15). The names are those that strict export gives: ``relu``, ``relu@1``.
+    """
+    weightless = {
+        name
+        for name, part in fused.named_modules()
+        if not any(True for _ in chain(part.children(), part.parameters()))
+    }
+    calls: Counter[str] = Counter()
+    for node in exported.graph.nodes:
+        stack = node.meta.get("nn_module_stack")
+        if node.op != "call_function" or not stack:
+            continue
+        key, (name, kind) = list(stack.items())[-1]
+        if name in weightless:
+            if calls[name]:
+                node.meta["nn_module_stack"] = {**stack, key: (f"{name}@{calls[name]}", kind)}
+            calls[name] += 1
 
 
 def install(prepared: Any, ranges: fake_quantize.Ranges) -> None:

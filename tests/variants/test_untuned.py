@@ -56,10 +56,41 @@ def test_what_a_variant_can_not_take_is_said(name: str) -> None:
     assert UNFIT[name] in str(raised.value)
 
 
-def test_what_torchaos_quantizer_can_not_take_is_said() -> None:
-    """A convolution that is called twice, for example."""
+@pytest.fixture
+def needs_torchao() -> None:
     if KNOWN["pt2e-int8"].unavailable_reason():
         pytest.skip(str(KNOWN["pt2e-int8"].unavailable_reason()))
+
+
+class Residual(nn.Module):
+    """Two convolutions, and a ReLU that is called twice, as in torchvision's networks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(4, 4, 3, padding=1, bias=False)
+        self.second = nn.Conv2d(4, 4, 3, padding=1)
+        self.relu = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.relu(self.second(self.relu(self.first(x))) + x)
+        return y
+
+
+@pytest.mark.usefixtures("needs_torchao")
+@pytest.mark.parametrize("factor", [1.0, 1e-4])
+def test_pt2e_takes_a_relu_that_is_called_twice_and_weights_of_any_size(factor: float) -> None:
+    torch.manual_seed(0)
+    model = Residual().eval().requires_grad_(False)
+    model.first.weight *= factor
+    model.second.weight /= factor
+    images = torch.randn(8, 4, 8, 8)
+    quantized = pt2e.pt2e_int8(model, images)
+    assert evaluation.sqnr_db(quantized.eager(images), model(images)) > 30
+
+
+@pytest.mark.usefixtures("needs_torchao")
+def test_what_torchaos_quantizer_can_not_take_is_said() -> None:
+    """A convolution that is called twice, for example."""
 
     class Twice(nn.Module):
         def __init__(self) -> None:
@@ -70,6 +101,5 @@ def test_what_torchaos_quantizer_can_not_take_is_said() -> None:
             y: Tensor = self.conv(torch.relu(self.conv(x)))
             return y
 
-    model = Twice().eval()
     with pytest.raises(Unavailable, match="torchao's quantizer does not take this network"):
-        pt2e.pt2e_int8(model, torch.randn(4, 4, 8, 8))
+        pt2e.pt2e_int8(Twice().eval(), torch.randn(4, 4, 8, 8))

@@ -27,6 +27,18 @@ def test_rounding_for_the_inputs_is_better_than_to_the_nearest(
     assert errors[0] < 0.5 * errors[1]
 
 
+@pytest.mark.parametrize("block", [1, 16, 50])
+def test_columns_in_blocks_are_rounded_as_one_by_one(
+    block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    weight, inputs = torch.randn(8, 50), torch.randn(400, 50) @ torch.randn(50, 50)
+    alone, _ = weight_only.round_weights(weight, inputs.T @ inputs, 4)
+    monkeypatch.setattr(weight_only, "BLOCK", block)
+    in_blocks, _ = weight_only.round_weights(weight, inputs.T @ inputs, 4)
+    assert torch.equal(in_blocks, alone)
+
+
 @pytest.mark.parametrize(
     "geometry",
     [
