@@ -7,7 +7,7 @@ import ctypes
 import gc
 import os
 import sys
-import time
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -97,19 +97,13 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
     folder = Path(request["folder"]).resolve()
     small_pages()
     load = import_module(request["module"]).loader(request["variant"], folder, request["threads"])
-    started = time.time()
+    # An artifact is unpacked into the temporary folder, which is this process's own. An unpacked
+    # file may be deleted as soon as it is mapped.
+    places = (f"{folder}{os.sep}", f"{Path(tempfile.gettempdir()).resolve()}{os.sep}")
 
     def belongs(path: str) -> bool:
-        """Whether a mapped file is the artifact's, or was unpacked from it.
-
-        The latter was written after the start, and may be deleted as soon as it is mapped. An
-        inode's change time would not do: installers that hard-link libraries set it anew.
-        """
-        try:
-            # Path interns its parts, and the table of interned strings grows by 0.5 MB at a time.
-            return path.startswith(f"{folder}{os.sep}") or os.stat(path).st_mtime >= started  # noqa: PTH116
-        except FileNotFoundError:
-            return True
+        """Whether a mapped file is the artifact's, or was unpacked from it."""
+        return path.startswith(places)
 
     read(belongs)  # the first takes memory itself
     before = read(belongs)

@@ -3,7 +3,6 @@
 import hashlib
 import platform
 import shutil
-import uuid
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,13 +72,14 @@ def gpu_name() -> str | None:
 def host() -> str:
     """An opaque digest of this boot of this machine, which names nothing.
 
-    Two runs have it in common only where the same hardware and kernel ran both.
+    Two runs have it in common only where the same hardware and kernel ran both. Network cards and
+    clocks don't count: both change while a machine runs.
     """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8")
-    except OSError:
-        boot = f"{psutil.boot_time():.0f}"
-    known = f"{boot.strip()} {uuid.getnode()} {platform.processor()} {psutil.cpu_count()}"
+    except OSError:  # as on macOS
+        boot = f"{platform.node()} {platform.version()}"
+    known = f"{boot.strip()} {processor()} {psutil.cpu_count()}"
     return hashlib.sha256(known.encode()).hexdigest()[:16]
 
 

@@ -226,6 +226,21 @@ def get_or_build(
     return folder
 
 
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The ``inputs`` of a built folder, and its ``files``: digests by name.
+
+    Other files may lie there, as those that file managers write.
+
+    Raises:
+        UserError: there is no manifest, or it is damaged.
+    """
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        return {"inputs": dict(manifest["inputs"]), "files": dict(manifest["files"])}
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(f"artifact {folder} is damaged: delete it to rebuild") from None
+
+
 def damaged_file(folder: Path) -> Path | None:
     """The first file of a built folder that is missing or does not match its digest.
 

@@ -1,6 +1,5 @@
 """Build a variant of a network into the store, once, and load it from there."""
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,7 +20,6 @@ from qmodels.variants.build_worker import REFERENCE_FILE
 from qmodels.variants.registry import Variant
 
 # Files of an artifact's folder that would not be deployed.
-NOT_DEPLOYED = (store.MANIFEST, REFERENCE_FILE)
 BUILD_SECONDS = 4 * 3600.0
 
 
@@ -34,8 +32,8 @@ class Artifact:
 
     @property
     def inputs(self) -> dict[str, Any]:
-        """All that it was made from; see the function of this name."""
-        return read_inputs(self.folder)
+        """All that it was made from; see ``variants.inputs``."""
+        return dict(store.read_manifest(self.folder)["inputs"])
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -45,11 +43,11 @@ class Artifact:
     @property
     def files(self) -> dict[str, int]:
         """Bytes of the files that would be deployed, by path in the folder."""
-        files = (path for path in sorted(self.folder.rglob("*")) if path.is_file())
+        files = store.read_manifest(self.folder)["files"]
         return {
-            path.relative_to(self.folder).as_posix(): path.stat().st_size
-            for path in files
-            if path.name not in NOT_DEPLOYED
+            name: (self.folder / name).stat().st_size
+            for name in sorted(files)
+            if name != REFERENCE_FILE
         }
 
     @property
@@ -129,21 +127,8 @@ def open_artifact(folder: Path) -> Artifact:
     Raises:
         UserError: there is none, or its variant is gone.
     """
-    built_from = read_inputs(folder)
+    built_from = store.read_manifest(folder)["inputs"]
     return Artifact(registry.find(built_from["variant"], built_from["module"]), folder)
-
-
-def read_inputs(folder: Path) -> dict[str, Any]:
-    """What the manifest in an artifact's folder says that it was made from.
-
-    Raises:
-        UserError: there is no manifest, or it is damaged.
-    """
-    try:
-        manifest = json.loads((folder / store.MANIFEST).read_text(encoding="utf-8"))
-        return dict(manifest["inputs"])
-    except (OSError, ValueError, KeyError, TypeError):
-        raise UserError(f"artifact {folder} is damaged: delete it to rebuild") from None
 
 
 def conditions(variant: Variant) -> dict[str, Any]:

@@ -3,8 +3,10 @@
 import copy
 import ctypes
 import json
+import os
 import sys
 import textwrap
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -122,14 +124,16 @@ def test_a_runtime_is_measured_without_what_it_does_not_need(
 
 
 MAPPED = """
-    import mmap, os, shutil, sys
+    import mmap, os, shutil, sys, tempfile
     from pathlib import Path
 
     def loader(variant, folder, threads):
         def load():
             path = folder / "weights"
-            if os.environ["WHERE"] != "here":
-                path = shutil.copy(path, folder.parent / "unpacked")
+            if os.environ["WHERE"] == "of a library":
+                path = folder.parent / "library"
+            elif os.environ["WHERE"] != "here":
+                path = shutil.copy(path, Path(tempfile.gettempdir()) / "unpacked")
             file = open(path, "rb")
             if os.environ["WHERE"] == "gone":
                 os.unlink(path)
@@ -149,6 +153,20 @@ def test_mapped_files_count_where_they_are_the_artifacts_own(
     mapping = serving(MAPPED, tmp_path, monkeypatch)
     (mapping.folder / "weights").write_bytes(bytes(8_000_000))
     assert memory.ask(mapping, threads=1)["mapped"] == pytest.approx(8e6, rel=0.01)
+
+
+@needs_smaps
+@pytest.mark.parametrize("written", ["long ago", "tomorrow"])
+def test_files_of_libraries_do_not_count_whenever_they_were_written(
+    written: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WHERE", "of a library")
+    mapping = serving(MAPPED, tmp_path, monkeypatch)
+    library = tmp_path / "library"
+    library.write_bytes(bytes(8_000_000))
+    when = 0 if written == "long ago" else time.time() + 86400
+    os.utime(library, (when, when))
+    assert memory.ask(mapping, threads=1)["mapped"] == 0
 
 
 @needs_smaps
@@ -216,7 +234,9 @@ def serving(module: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Artif
     monkeypatch.setenv("PYTHONPATH", str(folder))
     artifact = folder / "artifact"
     artifact.mkdir()
-    (artifact / "manifest.json").write_text(json.dumps({"inputs": {"input_shape": [3, 32, 32]}}))
+    (artifact / "manifest.json").write_text(
+        json.dumps({"inputs": {"input_shape": [3, 32, 32]}, "files": {}})
+    )
     return served_by(Artifact(variants.all_variants()["fp32"], artifact), "served")
 
 

@@ -1,6 +1,10 @@
 import platform
 import shutil
+import time
+import uuid
+from pathlib import Path
 
+import psutil
 import pytest
 import torch
 
@@ -109,3 +113,40 @@ def test_the_processor_is_its_vendor_family_and_model() -> None:
     assert vendor in ("GenuineIntel", "AuthenticAMD")
     assert family.isdigit()
     assert model.isdigit()
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "value"),
+    [
+        (uuid, "getnode", lambda: 1),  # random where there is no network card
+        (time, "time", lambda: 0.0),
+        (psutil, "boot_time", lambda: 0.0),  # from the clock, on macOS
+    ],
+)
+@pytest.mark.parametrize("known", ["the boot of a kernel", "no boot"])
+def test_the_host_is_the_same_whatever_changes_while_it_runs(
+    module: object, name: str, value: object, known: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if known == "no boot":
+        read = Path.read_text
+
+        def refuse(path: Path, **options: str) -> str:
+            if path.name == "boot_id":
+                raise FileNotFoundError(path)
+            return read(path, **options)
+
+        monkeypatch.setattr(Path, "read_text", refuse)
+    before = machine.host()
+    monkeypatch.setattr(module, name, value)
+    assert machine.host() == before
+
+
+def test_another_boot_is_another_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = machine.host()
+    read = Path.read_text
+    monkeypatch.setattr(
+        Path,
+        "read_text",
+        lambda path, **options: "x" if path.name == "boot_id" else read(path, **options),
+    )
+    assert machine.host() != before

@@ -27,7 +27,6 @@ from qmodels.system.errors import UserError
 from qmodels.training import checkpoints, networks
 from qmodels.training.checkpoints import Checkpoint
 from qmodels.variants import Artifact, artifact
-from qmodels.variants.artifact import NOT_DEPLOYED
 
 
 @pytest.mark.skipif(
@@ -207,7 +206,7 @@ def test_machine_code_is_loaded_where_its_instructions_are(
 ) -> None:
     variant = variants.all_variants()["fp32-compiled"]
     inputs = artifact.inputs(variant, digits_network)
-    (tmp_path / store.MANIFEST).write_text(json.dumps({"inputs": inputs}))
+    (tmp_path / store.MANIFEST).write_text(json.dumps({"inputs": inputs, "files": {}}))
     flags = machine.cpu_flags()
     monkeypatch.setattr(machine, "cpu_flags", lambda: flags | {"a_newer_one"})
     assert Artifact(variant, tmp_path).unfit() is None
@@ -220,15 +219,27 @@ def test_machine_code_is_loaded_where_its_instructions_are(
 def deployed(artifact: Artifact) -> dict[str, bytes]:
     """Contents of the files that would be deployed, archives opened, by name."""
     contents: dict[str, bytes] = {}
-    for path in artifact.folder.iterdir():
-        if path.name in NOT_DEPLOYED:
-            continue
+    for path in map(artifact.folder.joinpath, artifact.files):
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 contents |= {name: archive.read(name) for name in archive.namelist()}
         else:
             contents[path.name] = path.read_bytes()
     return contents
+
+
+def test_what_others_put_into_its_folder_is_no_part_of_an_artifact(
+    digits_network: Network, tmp_path: Path
+) -> None:
+    built = variants.build(variants.all_variants()["fp32"], digits_network)
+    copied = Artifact(built.variant, shutil.copytree(built.folder, tmp_path / "copy"))
+    for name in (".DS_Store", "model.safetensors~", "__MACOSX/model.safetensors"):
+        file = copied.folder / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(bytes(6000))
+    assert copied.files == built.files
+    assert copied.size_bytes == built.size_bytes
+    copied.load()
 
 
 @pytest.mark.parametrize(
