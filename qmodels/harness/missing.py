@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from qmodels import gate, variants
+from qmodels.harness.plugin import BENCHES
 from qmodels.harness.results import bench_name
 from qmodels.harness.settings import Settings, stored_by_base
 from qmodels.system import machine
@@ -52,10 +53,25 @@ class Collected:
             left_out=frozenset(bench_name(bench) for bench in benches if bench not in chosen),
         )
 
-    @property
-    def whole(self) -> bool:
-        """Whether the command line left out no bench."""
-        return not self.left_out and all(file.parent in self.folders for file in self.files)
+    def is_whole(self, settings: Settings) -> bool:
+        """Whether a run has all that this machine can measure, as far as that is known.
+
+        All packaged benches, and the benches and variants of the stored runs that it was compared
+        with. Files may be left out by options and by plugins that no hook tells of.
+        """
+        stored = settings.baseline.entries.values() if settings.baseline else ()
+        files = {file.resolve() for file in BENCHES.glob("bench_*.py")}
+        files |= {self.file_of(entry) for entry in stored}
+        known = {entry.key.variant for entry in stored}.intersection(variants.all_variants())
+        return (
+            not self.left_out
+            and all(file in self.files for file in files if file.exists())
+            and known.issubset(settings.variants)
+        )
+
+    def file_of(self, entry: gate.Entry) -> Path:
+        """Where the bench of a stored entry was."""
+        return (self.root / entry.nodeid.partition("::")[0]).resolve()
 
     def lacks(self, entry: gate.Entry) -> bool:
         """Whether this run should have the bench of a stored entry.
@@ -65,7 +81,7 @@ class Collected:
         """
         if entry.name in self.left_out:
             return False
-        file = (self.root / entry.nodeid.partition("::")[0]).resolve()
+        file = self.file_of(entry)
         gone = file.parent in self.folders and not file.exists()
         return entry.key.bench in self.functions or file in self.files or gone
 

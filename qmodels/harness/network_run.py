@@ -91,7 +91,7 @@ class NetworkRun:
         results, settings = self.results, self.settings
         if settings.update_baseline:
             results.notes += storing.update_baseline(
-                session, settings, results, passed=passed, whole=self.collected.whole
+                session, settings, results, passed=passed, whole=self.collected.is_whole(settings)
             )
         elif settings.require_baseline and results.problems:
             results.notes += [f"FAILED {problem}" for problem in results.problems]

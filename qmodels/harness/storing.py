@@ -67,7 +67,7 @@ def update_baseline(
     """Store the run, and say what was written or why nothing was.
 
     Args:
-        whole: whether the command line left out no bench.
+        whole: whether the run has all that this machine can measure.
     """
     stored = gate.shown(settings.baseline_path)
     if not passed:

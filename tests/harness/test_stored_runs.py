@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from qmodels import cli
+from qmodels.harness.plugin import BENCHES
 from qmodels.system import machine
 from tests.harness.conftest import Repository
 from tests.harness.planting import SIZES, UPDATE, assert_red, edit
@@ -80,6 +81,57 @@ def test_a_partial_update_says_what_it_kept(stored: Repository) -> None:
     assert "2 entries; partial run: 10 other entries kept" in result.printed
     here = json.loads(stored.baseline.read_text())["machine_class"]
     assert here == machine.machine_class()
+
+
+def test_a_run_that_leaves_a_file_out_hides_no_other_class(stored: Repository) -> None:
+    other = move_to_another_class(stored)
+    result = stored.run(f"--ignore={BENCHES / 'bench_latency.py'}", UPDATE)
+    assert result.status == 0, result.printed
+    assert json.loads(stored.baseline.read_text())["partial"]
+    nearest = f"baseline: baselines/{other.parent.name}/{other.name}, the nearest"
+    assert nearest in stored.run("--collect-only").printed
+
+
+# Says whether a run would be stored as a whole one.
+TELLING = """
+from qmodels.harness.plugin import harness_of
+
+def pytest_collection_finish(session):
+    run = next(iter(harness_of(session.config).runs.values()))
+    print("whole:", run.collected.is_whole(run.settings))
+"""
+SHARD = """
+def pytest_collection_modifyitems(items):
+    items[:] = items[::2]
+"""
+IGNORING = """
+def pytest_ignore_collect(collection_path):
+    return True if collection_path.name == "bench_accuracy.py" else None
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "variants", "whole"),
+    [
+        ([], "fp32,planted", True),
+        ([], None, True),
+        (["-o", "python_files=other.py"], "fp32,planted", True),  # the packaged ones don't mind
+        ([], "fp32", False),
+        (["--ignore-glob=/*/bench_latency.py"], "fp32,planted", False),
+        (["-p", "shard"], "fp32,planted", False),
+        (["-p", "ignoring"], "fp32,planted", False),
+        (["-k", "not size"], "fp32,planted", False),
+    ],
+    ids=str,
+)
+def test_whatever_leaves_something_out_a_run_is_no_whole_one(
+    stored: Repository, options: list[str], variants: str | None, whole: bool
+) -> None:
+    move_to_another_class(stored)
+    for name, plugin in (("shard", SHARD), ("ignoring", IGNORING), ("telling", TELLING)):
+        (stored.folder / f"{name}.py").write_text(plugin)
+    result = stored.run("--collect-only", "-p", "telling", *options, variants=variants)
+    assert f"whole: {whole}\n" in result.printed
 
 
 def test_baselines_name_no_host(stored: Repository) -> None:
