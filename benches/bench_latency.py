@@ -11,8 +11,8 @@ from qmodels.gate import Details
 from qmodels.gate.latency import Timings
 from qmodels.harness.records import Record
 from qmodels.harness.session import BenchSession
-from qmodels.measure import latency
 from qmodels.measure.replay import REPLAY
+from qmodels.system import machine
 from qmodels.variants import Variant
 
 
@@ -35,6 +35,6 @@ def bench_latency(
         timings.metrics(),
         batch_size=batch_size,
         threads=qmodels_session.settings.threads,
-        cpus=len(latency.usable_cpus()),
+        cpus=len(machine.usable_cpus()),
         details=Details(base_seconds=tuple(timings.base_seconds)),
     )

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -13,11 +12,10 @@ from qmodels import variants
 from qmodels.backends.base import LayerNoise
 from qmodels.cli import common
 from qmodels.measure import layer_times, layers
-from qmodels.measure.latency import usable_cpus
 from qmodels.measure.layer_times import Profile
 from qmodels.network import images
 from qmodels.report import trace
-from qmodels.system import store
+from qmodels.system import machine, store
 from qmodels.system.errors import UserError
 
 EXAMPLE = "qmodels layers static-int8-jit"
@@ -56,15 +54,9 @@ def run(arguments: argparse.Namespace) -> None:
     Quantization is compared with the float network, the runtime with the same quantized network in
     reference arithmetic.
     """
-    for option in ("batch_size", "threads"):
-        if getattr(arguments, option) < 1:
-            flag = f"--{option.replace('_', '-')}"
-            raise UserError(f"{flag} {getattr(arguments, option)}: choose 1 or more")
-    most = len(usable_cpus()) or os.cpu_count() or 1
-    if arguments.threads > most:
-        raise UserError(
-            f"--threads {arguments.threads}: this process may use {most} processors: choose no more"
-        )
+    if arguments.batch_size < 1:
+        raise UserError(f"--batch-size {arguments.batch_size}: choose 1 or more")
+    machine.check_threads("--threads", arguments.threads)
     if arguments.trace and arguments.trace.is_dir():
         raise UserError(f"--trace {arguments.trace} is a folder: name a file in it")
     network = common.trained_network(arguments)

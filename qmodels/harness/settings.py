@@ -90,8 +90,7 @@ def check_options(config: pytest.Config) -> None:
     record = option.benchmark_json
     if record and not Path(record).absolute().parent.is_dir():
         raise UserError(f"--benchmark-json {record}: its folder does not exist: make it")
-    if option.qmodels_threads < 1:
-        raise UserError(f"--qmodels-threads {option.qmodels_threads}: choose 1 or more")
+    machine.check_threads("--qmodels-threads", option.qmodels_threads)
     if not math.isfinite(option.qmodels_max_drop):
         raise UserError(f"--qmodels-max-drop {option.qmodels_max_drop}: choose a number of points")
     if option.qmodels_update_baseline:

@@ -22,10 +22,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import psutil
 from numpy.typing import NDArray
 
-from qmodels.system import protocol
+from qmodels.system import machine, protocol
 from qmodels.system.checkout import Checkout
 from qmodels.system.errors import UserError
 from qmodels.system.worker import Worker
@@ -96,15 +95,9 @@ class Visit:
     timed: int
 
 
-def usable_cpus() -> list[int]:
-    """The processors that this process may use; empty where the system has no affinity."""
-    process = psutil.Process()
-    return process.cpu_affinity() if hasattr(process, "cpu_affinity") else []
-
-
 def cpus_of_turn(turn: int, threads: int) -> list[int]:
     """The processors of a turn: as many as threads; successive turns use all in rotation."""
-    usable = usable_cpus()
+    usable = machine.usable_cpus()
     if not usable:
         return []
     first = turn * threads

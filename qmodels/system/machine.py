@@ -1,6 +1,7 @@
 """What this machine is and can do: machine class, processor, GPU."""
 
 import hashlib
+import os
 import platform
 import shutil
 from functools import cache
@@ -11,6 +12,7 @@ import psutil
 
 from qmodels import __version__
 from qmodels.system import packages
+from qmodels.system.errors import UserError
 
 if TYPE_CHECKING:  # reports do without it, and it takes seconds to import
     import torch
@@ -27,6 +29,10 @@ X86_LEVELS = {
 }
 ARM_LEVELS = {"i8mm": ("i8mm", "bf16"), "dotprod": ("asimddp",), "neon": ("asimd",)}
 BFLOAT16_LEVELS = ("amx", "avx512_bf16", "i8mm")
+# Of control groups: microseconds of processor time in each period of microseconds.
+CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+# By which OpenMP binds the threads of a process to processors. Its children inherit that.
+BINDING = ("OMP_PROC_BIND", "GOMP_CPU_AFFINITY", "KMP_AFFINITY")
 RECORDED_PACKAGES = ("torch", "torchvision", "numpy", "pytest-benchmark")
 
 
@@ -112,11 +118,41 @@ def cpu_flags() -> frozenset[str]:
         return frozenset(cpuinfo.get_cpu_info().get("flags", ()))
 
 
+def usable_cpus() -> list[int]:
+    """The processors that this process may use; empty where the system has no affinity."""
+    process = psutil.Process()
+    return process.cpu_affinity() if hasattr(process, "cpu_affinity") else []
+
+
+def most_threads() -> int:
+    """How many threads of this process can run at once: its processors, or less by a quota."""
+    cpus = len(usable_cpus()) or psutil.cpu_count() or 1
+    try:
+        quota, period = CPU_QUOTA.read_text(encoding="utf-8").split()
+        return min(cpus, max(1, int(quota) // int(period)))
+    except (OSError, ValueError):  # no such file, or "max"
+        return cpus
+
+
+def check_threads(option: str, threads: int) -> None:
+    """Refuse a number of threads that can't run at once.
+
+    Raises:
+        UserError: as the option is to say.
+    """
+    if threads < 1:
+        raise UserError(f"{option} {threads}: choose 1 or more")
+    most = most_threads()
+    if threads > most:
+        bound = [name for name in BINDING if os.environ.get(name, "").lower() not in ("", "false")]
+        why = f" ({bound[0]} binds it: unset it)" if bound and most == 1 else ""
+        count = "1 processor" if most == 1 else f"{most} processors"
+        raise UserError(f"{option} {threads}: this process may use {count}{why}: choose no more")
+
+
 def physical_cores() -> int:
     """Processor cores that this process may use, hyper-threads not counted twice."""
-    usable = len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else 0
-    cores = psutil.cpu_count(logical=False) or 1
-    return min(cores, usable) if usable else cores
+    return min(psutil.cpu_count(logical=False) or 1, most_threads())
 
 
 def multiplies_bfloat16() -> bool:

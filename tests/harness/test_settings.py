@@ -53,6 +53,7 @@ def test_no_checkpoint_ends_the_session_with_the_command_that_trains_it(
         ("--qmodels-dataset=imagenet", "unknown data set 'imagenet'"),
         ("--qmodels-width=0", "width 0"),
         ("--qmodels-threads=0", "--qmodels-threads 0"),
+        ("--qmodels-threads=100000", "--qmodels-threads 100000: this process may use"),
         ("--qmodels-accuracy-images=few", "--qmodels-accuracy-images few"),
         ("--benchmark-compare baselines", "put it after the paths"),
         ("--qmodels-base=no-such-branch", "neither a folder nor a commit"),

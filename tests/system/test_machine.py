@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from qmodels.system import machine
+from qmodels.system.errors import UserError
 
 
 def test_machine_class_names_system_architecture_and_instructions_and_no_host() -> None:
@@ -150,3 +151,50 @@ def test_another_boot_is_another_host(monkeypatch: pytest.MonkeyPatch) -> None:
         lambda path, **options: "x" if path.name == "boot_id" else read(path, **options),
     )
     assert machine.host() != before
+
+
+def bound_to(cpus: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a process use these processors, and no quota."""
+    monkeypatch.setattr(machine, "usable_cpus", lambda: cpus)
+    monkeypatch.setattr(machine, "CPU_QUOTA", Path("no such file"))
+
+
+@pytest.mark.parametrize(
+    ("cpus", "quota", "most"),
+    [
+        ([4, 5, 6], None, 3),
+        ([4, 5, 6], "max 100000", 3),
+        ([4, 5, 6], "250000 100000", 2),
+        ([4, 5, 6], "50000 100000", 1),
+        ([4], "250000 100000", 1),
+    ],
+)
+def test_as_many_threads_run_as_a_process_may_use_processors(
+    cpus: list[int],
+    quota: str | None,
+    most: int,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    bound_to(cpus, monkeypatch)
+    if quota is not None:
+        monkeypatch.setattr(machine, "CPU_QUOTA", tmp_path / "cpu.max")
+        (tmp_path / "cpu.max").write_text(quota + "\n")
+    machine.check_threads("--threads", most)
+    count = "1 processor" if most == 1 else f"{most} processors"
+    for threads in (most + 1, 100_000):
+        with pytest.raises(UserError, match=f"^--threads {threads}: this process may use {count}:"):
+            machine.check_threads("--threads", threads)
+
+
+def test_a_variable_that_binds_threads_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    bound_to([0], monkeypatch)
+    for name in machine.BINDING:
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(UserError, match="may use 1 processor: choose no more"):
+        machine.check_threads("--threads", 2)
+    monkeypatch.setenv("OMP_PROC_BIND", "close")
+    with pytest.raises(
+        UserError, match=r"1 processor \(OMP_PROC_BIND binds it: unset it\): choose"
+    ):
+        machine.check_threads("--threads", 2)
