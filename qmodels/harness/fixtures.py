@@ -79,7 +79,7 @@ def qmodels_latencies(
     run = harness_of(pytestconfig).runs[qmodels_session.settings.network.name]
 
     def timings(name: str, batch_size: int) -> "Timings":
-        if pytestconfig.option.benchmark_disable:
+        if run.settings.untimed:
             pytest.skip("latency is not measured under --benchmark-disable")
         timings = run.latencies[name, batch_size]
         if timings.failure is not None:

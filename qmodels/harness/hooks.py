@@ -194,7 +194,10 @@ class Harness:
                 stopped=bool(session.shouldfail or session.shouldstop or interrupted)
             )
         plugin: Any = self.config._benchmarksession  # type: ignore[attr-defined]
-        plugin.save_json = partial(storing.save_record, session, self.ran[-1].results.notes)
+        notes = self.ran[-1].results.notes
+        plugin.save_json = partial(storing.save_record, session, notes)
+        save = plugin.storage.save
+        plugin.storage.save = partial(storing.save_numbered, session, notes, save)
         with repository.without_variables():  # pytest-benchmark asks git for the commit
             return (yield)
 

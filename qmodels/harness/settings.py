@@ -29,6 +29,7 @@ class Settings:
         network: what is quantized; it may have to be trained first.
         variants: that were asked for, all by default.
         left_out: whether variants were named, so that others were left out.
+        untimed: whether pytest-benchmark is to time nothing.
         max_drop: what the recommended variant may lose; see ``report.choose``.
         base: another state of the code under test, which this one is compared with.
         root: pytest's root directory.
@@ -40,6 +41,7 @@ class Settings:
     variants: tuple[str, ...]
     left_out: bool
     threads: int
+    untimed: bool
     max_drop: float
     accuracy_images: int | None
     base: Base | None
@@ -93,6 +95,13 @@ def check_options(config: pytest.Config) -> None:
     machine.check_threads("--qmodels-threads", option.qmodels_threads)
     if not math.isfinite(option.qmodels_max_drop):
         raise UserError(f"--qmodels-max-drop {option.qmodels_max_drop}: choose a number of points")
+    if is_untimed(config):
+        for name in ("histogram", "cprofile", "cprofile_dump", "compare_fail"):
+            if getattr(option, f"benchmark_{name}", None):
+                raise UserError(
+                    f"--benchmark-{name.replace('_', '-')} is of times, which --benchmark-disable "
+                    "leaves out: leave out one of them"
+                )
     if option.qmodels_update_baseline:
         check_update(config)
 
@@ -110,6 +119,7 @@ def settings_of(chosen: Network | Untrained, config: pytest.Config) -> Settings:
         variants=tuple(variant.name for variant in variants.select(option.qmodels_variants)),
         left_out=option.qmodels_variants is not None,
         threads=option.qmodels_threads,
+        untimed=is_untimed(config),
         max_drop=option.qmodels_max_drop,
         accuracy_images=accuracy_images(option.qmodels_accuracy_images, chosen),
         base=find_base(config, chosen),
@@ -228,12 +238,17 @@ def check_update(config: pytest.Config) -> None:
         (option.qmodels_base, "--qmodels-base"),
         (option.qmodels_base_python, "--qmodels-base-python"),
         (option.qmodels_accuracy_images not in (None, "all"), "--qmodels-accuracy-images"),
-        (option.benchmark_disable, "--benchmark-disable"),
+        (is_untimed(config), "--benchmark-disable"),
     ):
         if given:
             raise UserError(
                 f"--qmodels-update-baseline stores whole runs of this code alone: leave out {name}"
             )
+
+
+def is_untimed(config: pytest.Config) -> bool:
+    """Whether pytest-benchmark is to time nothing."""
+    return bool(config.option.benchmark_disable and not config.option.benchmark_enable)
 
 
 def accuracy_images(option: str | None, network: Network | Untrained) -> int | None:

@@ -1,6 +1,6 @@
 """Put a run on record: its file of ``--benchmark-json``, or the baseline."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,15 +31,40 @@ def save_record(session: pytest.Session, notes: list[str], record: Mapping[str, 
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
+def save_numbered(
+    session: pytest.Session,
+    notes: list[str],
+    save: Callable[[Mapping[str, Any], str], None],
+    record: Mapping[str, Any],
+    name: str,
+) -> None:
+    """Save the record as ``--benchmark-save`` asks; a failure fails the session in a line.
+
+    Args:
+        notes: lines for the end of the run; one may be added.
+        save: what pytest-benchmark saves by.
+    """
+    try:
+        save(record, name)
+    except OSError as error:
+        notes.append(
+            f"FAILED run {name} can't be saved ({error}): choose another --benchmark-storage"
+        )
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 def write_record(session: pytest.Session, results: Sequence[Results]) -> None:
-    """Write the record where pytest-benchmark writes none, as it timed no benchmark.
+    """Write and save the record where pytest-benchmark does not, as it timed no benchmark.
 
     Args:
         results: of each network.
     """
     plugin = session.config._benchmarksession  # type: ignore[attr-defined]
     path = session.config.option.benchmark_json
-    if not path or plugin.benchmarks or not any(each.measured or each.failures for each in results):
+    name = plugin.save or plugin.autosave
+    if plugin.benchmarks or not any(each.measured or each.failures for each in results):
+        return
+    if not path and not name:
         return
     record = {
         "machine_info": plugin.get_machine_info(),
@@ -47,7 +72,10 @@ def write_record(session: pytest.Session, results: Sequence[Results]) -> None:
         "benchmarks": [as_benchmark(entry) for each in results for entry in each.measured.values()],
         SECTION: as_record(results),
     }
-    save_record(session, results[-1].notes, record)
+    if path:
+        save_record(session, results[-1].notes, record)
+    if name:
+        plugin.storage.save(record, name)
 
 
 def as_benchmark(entry: gate.Entry) -> dict[str, Any]:

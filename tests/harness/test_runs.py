@@ -212,3 +212,30 @@ def test_without_timing_accuracy_is_gated_and_latency_missed(stored: Repository)
     assert "2 passed, 2 skipped" in lenient.printed
     line = "FAILED bench_latency[fp32-b1] missing: probe_ratio"
     assert_red(strict, line, "has it, and it was not measured", "5 ok, 0 regressed")
+
+
+@pytest.mark.parametrize("options", ["--benchmark-disable", "-k size"], ids=str.strip)
+@pytest.mark.parametrize("name", ["--benchmark-save=kept", "--benchmark-autosave"])
+def test_a_run_is_saved_where_nothing_was_timed(
+    stored: Repository, options: str, name: str
+) -> None:
+    result = stored.run(*options.split(), "-k", "size", "--benchmark-storage=saved", name)
+    assert result.status == 0, result.printed
+    (saved,) = (stored.folder / "saved").rglob("0001_*.json")
+    assert set(gate.read_run(saved).entries) == {
+        gate.Key("digits-resnet34-w8", "bench_size", variant, 1) for variant in ("fp32", "planted")
+    }
+
+
+def test_a_run_that_can_not_be_saved_is_one_line(stored: Repository) -> None:
+    (stored.folder / "file").write_text("")
+    result = stored.run("-k", "size", "--benchmark-storage=file", "--benchmark-save=x")
+    assert_red(result, "FAILED run x can't be saved", "choose another --benchmark-storage")
+    assert "2 ok" in result.printed
+    assert "Traceback" not in result.printed
+
+
+def test_enabled_benchmarks_are_timed_whatever_disables_them(stored: Repository) -> None:
+    result = stored.run("--benchmark-disable", "--benchmark-enable", "-k", "latency and fp32-b1")
+    assert result.status == 0, result.printed
+    assert "1 passed" in result.printed

@@ -60,6 +60,8 @@ def test_no_checkpoint_ends_the_session_with_the_command_that_trains_it(
         ("--benchmark-json=nowhere/run.json", "its folder does not exist: make it"),
         (f"{UPDATE} --qmodels-accuracy-images=9", "leave out --qmodels-accuracy-images"),
         (f"{UPDATE} --benchmark-disable", "leave out --benchmark-disable"),
+        ("--benchmark-disable --benchmark-histogram=h", "--benchmark-histogram is of times"),
+        ("--benchmark-disable --benchmark-cprofile=ncalls", "--benchmark-cprofile is of times"),
         (f"{UPDATE} --qmodels-base=baselines", "leave out --qmodels-base"),
     ],
 )
