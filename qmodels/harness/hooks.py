@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from pytest_benchmark.session import PerformanceRegression
 
 from qmodels import variants
 from qmodels.gate.run import SECTION, times_path
@@ -32,10 +33,13 @@ class Harness:
         runs: by the name of the network.
         alone: whether there are no other benchmarks, which pytest-benchmark reports as ever.
         line: what is shown while benches run in a terminal.
+        session: that of pytest, after collection.
 
     Raises:
         UserError: an option is wrong.
     """
+
+    session: pytest.Session
 
     def __init__(self, config: pytest.Config) -> None:
         store.place_inductor_cache()
@@ -89,6 +93,7 @@ class Harness:
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Note what the command line chose; have pytest-benchmark print what was asked for."""
+        self.session = session
         chosen = set(session.items)
         for run in self.runs.values():
             run.choose(chosen, session)
@@ -215,9 +220,13 @@ class Harness:
         self, terminalreporter: pytest.TerminalReporter
     ) -> Generator[None, None, None]:
         """Print the tables and the verdict, the recommendation last."""
-        yield
-        for run in self.runs.values():
-            summary.write(terminalreporter, run.settings, run.results)
+        try:
+            yield
+        except PerformanceRegression:  # of --benchmark-compare-fail, which has printed it
+            self.session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        finally:
+            for run in self.runs.values():
+                summary.write(terminalreporter, run.settings, run.results)
 
     # What pytest-benchmark asks.
 

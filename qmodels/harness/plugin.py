@@ -67,15 +67,22 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Have pytest-benchmark compare with the stored run, or without benches with its own last."""
-    if not session.config.option.qmodels_compare:
-        return
     harness = session.config.stash.get(HARNESS, None)
-    if harness is not None and not isinstance(harness, UserError) and harness.alone:
-        harness.load_stored_times()
-    else:
-        plugin: Any = session.config._benchmarksession  # type: ignore[attr-defined]
-        plugin.compare = True
-        plugin.handle_loading()
+    if isinstance(harness, UserError):
+        return
+    plugin: Any = getattr(session.config, "_benchmarksession", None)
+    if session.config.option.qmodels_compare:
+        if harness and harness.alone:
+            harness.load_stored_times()
+        else:
+            plugin.compare = True
+            plugin.handle_loading()
+    # It would say so after the run.
+    if harness and plugin.compare_fail and not plugin.compared_mapping:
+        raise pytest.UsageError(
+            "--benchmark-compare-fail has no run to compare with: name one by --benchmark-compare, "
+            "or leave it out"
+        )
 
 
 class BenchModule(pytest.Module):

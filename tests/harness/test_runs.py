@@ -12,7 +12,7 @@ from qmodels.harness.plugin import BENCHES
 from qmodels.system import machine
 from tests.gate.repositories import git
 from tests.harness.conftest import Repository
-from tests.harness.planting import ATTEMPTS, NOISE, SIZES, assert_red, edit, variants_file
+from tests.harness.planting import ATTEMPTS, NOISE, SIZES, SLOWER, assert_red, edit, variants_file
 
 
 def test_an_unchanged_run_is_green_and_prints_the_table(stored: Repository) -> None:
@@ -239,3 +239,32 @@ def test_enabled_benchmarks_are_timed_whatever_disables_them(stored: Repository)
     result = stored.run("--benchmark-disable", "--benchmark-enable", "-k", "latency and fp32-b1")
     assert result.status == 0, result.printed
     assert "1 passed" in result.printed
+
+
+LIMIT = "--benchmark-compare-fail=median:5%"
+
+
+@pytest.mark.parametrize(
+    "compare",
+    ["", "--benchmark-compare", "--benchmark-compare=0007"],
+    ids=["no", "bare", "unknown"],
+)
+def test_a_limit_without_a_run_to_compare_with_is_refused_before_the_run(
+    repository: Repository, compare: str
+) -> None:
+    result = repository.run(LIMIT, *compare.split(), "-k", "latency and b1")
+    assert result.status == pytest.ExitCode.USAGE_ERROR
+    assert "ERROR: --benchmark-compare-fail has no run to compare with" in result.printed
+    assert "Traceback" not in result.printed
+    assert "passed" not in result.printed
+
+
+@pytest.mark.parametrize("limit", ["median:5%", "min:0.001"])
+def test_a_regression_of_pytest_benchmarks_own_does_not_hide_the_verdict(
+    stored: Repository, limit: str
+) -> None:
+    stored.plant(SLOWER)
+    some = ("-k", "latency and planted-b1", "--benchmark-compare")
+    result = stored.run(f"--benchmark-compare-fail={limit}", *some)
+    assert_red(result, "Performance has regressed", "gate: ", "bench_latency[planted-b1]")
+    assert "Traceback" not in result.printed
