@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from docs.study.evaluate import ANY, WHOLE_RUN, Rate
-from qmodels.system import store
+from qmodels.system import files
 from qmodels.system.errors import Unavailable
 
 
@@ -54,6 +54,6 @@ def axes_of(path: Path) -> Iterator[Any]:
     with mpl.rc_context({"svg.hashsalt": "qmodels", "font.size": 9}):
         figure, drawn = pyplot.subplots(figsize=(7, 4.2))
         yield drawn
-        with store.atomic_write(path) as scratch:
+        with files.atomic_write(path) as scratch:
             figure.savefig(scratch, format="svg", bbox_inches="tight", metadata={"Date": None})
         pyplot.close(figure)

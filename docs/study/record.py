@@ -15,7 +15,7 @@ from docs.study.slowed_worker import WORK, WORK_UNITS
 from qmodels.measure import latency
 from qmodels.measure.latency import Arm, Seconds
 from qmodels.measure.latency_worker import PROBE
-from qmodels.system import store, worker
+from qmodels.system import files, worker
 from qmodels.system.checkout import THIS_CHECKOUT
 from qmodels.system.errors import UserError
 from qmodels.variants import Artifact
@@ -80,7 +80,7 @@ def record(
     folders = {name: str(artifact.folder) for name, artifact in artifacts.items()}
     units = planned_units(path.with_suffix(".plan.json"), folders)
     # A pair that a kill cut short is dropped.
-    store.write_text(path, "\n".join([",".join(HEADER), *map(as_line, rows)]) + "\n")
+    files.write_text(path, "\n".join([",".join(HEADER), *map(as_line, rows)]) + "\n")
     started = time.monotonic() - 60 * max((row.minute for row in rows), default=0.0)
     neighbour = worker.start(NEIGHBOUR) if busy else nullcontext()
     with neighbour, console.status("") as status:
@@ -89,7 +89,7 @@ def record(
             status.update(f"pair {pair + 1} of {pairs}, {planted} % of work added")
             minute = (time.monotonic() - started) / 60
             measured = measure_pair(pair, minute, folders, units.get(planted, {}), planted)
-            store.append_line(path, "\n".join(as_line(row) for row in measured))
+            files.append_line(path, "\n".join(as_line(row) for row in measured))
             rows += measured
     return rows
 
@@ -151,7 +151,7 @@ def planned_units(path: Path, folders: Mapping[str, str]) -> dict[int, dict[str,
             }
             for percent in sorted(set(PLANTED) - {0})
         }
-        store.write_text(path, json.dumps(plan, indent=1) + "\n")
+        files.write_text(path, json.dumps(plan, indent=1) + "\n")
     stored = json.loads(path.read_text(encoding="utf-8"))
     return {
         int(percent): {

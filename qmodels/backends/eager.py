@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from qmodels.backends.base import ForwardFn, Stored
 from qmodels.backends.torch_engine import TorchBackend
-from qmodels.system import store
+from qmodels.system import files
 
 FILE = "model.safetensors"
 
@@ -53,7 +53,7 @@ def save_state(model: nn.Module, folder: Path) -> None:
 
 def load_modules(artifact: Stored) -> nn.Module:
     """An artifact's modules with the stored state, in eval mode."""
-    tensors, metadata = store.read_safetensors(artifact.folder / FILE)
+    tensors, metadata = files.read_safetensors(artifact.folder / FILE)
     model = artifact.modules()
     state = model.state_dict()  # carries the versions of the modules, which the file does not
     for name, kind in json.loads(metadata["layout"]).items():

@@ -32,7 +32,7 @@ from qmodels.backends.base import (
     time_forward,
 )
 from qmodels.network.layers import Layer, executed, fused_outputs, output_sqnr
-from qmodels.system import store
+from qmodels.system import files, store
 from qmodels.system.errors import Obstacle, UserError, first_line
 
 # Without freezing, weights stay arguments, nothing is packed, and int8 patterns run in float.
@@ -224,7 +224,7 @@ def compile_program(program: ExportedProgram, package: Path, scratch: Path) -> N
             aoti_compile_and_package(program, package_path=str(package), inductor_configs=options)
     except (RuntimeError, OSError) as error:
         remedy = "install a C++ compiler that works, as with apt-get install g++"
-        if store.is_full(scratch, str(error)):
+        if files.is_full(scratch, str(error)):
             remedy = "free the disk or set QMODELS_CACHE_DIR"
         raise UserError(
             f"torch could not compile the model ({first_line(error)}): {remedy}"
@@ -262,7 +262,7 @@ def wrapped_compiler(scratch: Path) -> Path:
     script = f'#!/bin/sh\nexec {shlex.quote(compiler() or "c++")} "$@" {shlex.join(options)}\n'
     path = scratch / f"c++-{store.digest_bytes(script.encode())[:12]}"
     if not path.exists():
-        with store.atomic_write(path, mode=0o755) as written:
+        with files.atomic_write(path, mode=0o777) as written:
             written.write_text(script)
     return path
 

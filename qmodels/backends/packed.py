@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from qmodels.backends.base import ForwardFn, Stored
 from qmodels.backends.torch_engine import TorchBackend
-from qmodels.system import store
+from qmodels.system import files
 
 FILE = "model.safetensors"
 FOUR_BITS = range(-8, 8)
@@ -54,7 +54,7 @@ class Packed(TorchBackend):
 
     def read(self, artifact: Stored) -> ForwardFn:
         """Fill the modules, with weights multiplied out."""
-        tensors, metadata = store.read_safetensors(artifact.folder / FILE)
+        tensors, metadata = files.read_safetensors(artifact.folder / FILE)
         shapes = json.loads(metadata["shapes"])
         network = artifact.modules()
         state = network.state_dict()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from qmodels.backends.base import Backend
-from qmodels.system import machine, packages, sources, store, worker
+from qmodels.system import files, machine, packages, sources, store, worker
 from qmodels.system.errors import UserError
 
 SECONDS = 120.0
@@ -55,7 +55,7 @@ def probe_backend(backend: Backend, modules: tuple[str, ...]) -> BackendStatus:
 
     def write(folder: Path) -> None:
         status = probe_in_subprocess(type(backend).__module__, modules)
-        store.write_text(folder / STATUS_FILE, json.dumps(asdict(status)))
+        files.write_text(folder / STATUS_FILE, json.dumps(asdict(status)))
 
     try:
         folder = store.get_or_build(

@@ -15,7 +15,7 @@ from qmodels.measure import layer_times, layers
 from qmodels.measure.layer_times import Profile
 from qmodels.network import images
 from qmodels.report import trace
-from qmodels.system import machine, store
+from qmodels.system import files, machine
 from qmodels.system.errors import UserError
 
 EXAMPLE = "qmodels layers static-int8-jit"
@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> None:
     noise = {layer.layer: layer for layer in measured}
     print(as_json(profile, noise) if arguments.json else as_table(profile, noise, arguments))
     if arguments.trace:
-        store.write_text(arguments.trace, trace.trace_json(variant.name, profile.forwards))
+        files.write_text(arguments.trace, trace.trace_json(variant.name, profile.forwards))
         common.PROGRESS.print(f"wrote {arguments.trace}: open it at https://ui.perfetto.dev")
 
 

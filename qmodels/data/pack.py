@@ -16,7 +16,7 @@ from torch import Tensor
 
 from qmodels.data import cifar100, digits
 from qmodels.data.dataset import CALIBRATION_IMAGES, Split, stratified_subset
-from qmodels.system import store
+from qmodels.system import files, store
 
 
 def tile(images: Tensor, columns: int) -> NDArray[np.uint8]:
@@ -36,10 +36,10 @@ def tile(images: Tensor, columns: int) -> NDArray[np.uint8]:
 
 def write(path: Path, split: Split, columns: int) -> None:
     """Write the picture of a split, and its labels beside it."""
-    with store.atomic_write(path) as scratch:
+    with files.atomic_write(path) as scratch:
         picture = Image.fromarray(tile(split.images, columns))
         picture.save(scratch, path.suffix[1:], lossless=True, quality=100, method=6)
-    with store.atomic_write(path.with_suffix(".labels")) as scratch:
+    with files.atomic_write(path.with_suffix(".labels")) as scratch:
         scratch.write_bytes(split.labels.to(torch.uint8).numpy().tobytes())
     for written in (path, path.with_suffix(".labels")):
         print(f'    "{written.name}": "{store.digest_file(written)}",')

@@ -17,7 +17,7 @@ from qmodels.gate.baseline import baseline_path
 from qmodels.gate.details import Details
 from qmodels.gate.entry import Entry, Key, Provenance
 from qmodels.gate.run import FORMAT, Run, by_reason, ranks_path, read_run, reasons_of, times_path
-from qmodels.system import store
+from qmodels.system import files, store
 from qmodels.system.errors import UserError
 
 # The statistics that pytest-benchmark needs to print a comparison.
@@ -204,9 +204,9 @@ def write(
         "commit_info": {},
         "benchmarks": [times_of(entry) for entry in ordered],
     }
-    store.write_text(ranks_path(path), layout(ranks, deep=1) + "\n")
-    store.write_text(times_path(path), layout(times, deep=2) + "\n")
-    store.write_text(path, layout(record, deep=3) + "\n")
+    files.write_text(ranks_path(path), layout(ranks, deep=1) + "\n")
+    files.write_text(times_path(path), layout(times, deep=2) + "\n")
+    files.write_text(path, layout(record, deep=3) + "\n")
 
 
 def as_record(entry: Entry) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from qmodels import gate, report, variants
 from qmodels.gate.run import SECTION
 from qmodels.harness.results import Results, as_record
 from qmodels.harness.settings import Settings
-from qmodels.system import store
+from qmodels.system import files
 from qmodels.system.errors import UserError
 
 
@@ -24,7 +24,7 @@ def save_record(session: pytest.Session, notes: list[str], record: Mapping[str, 
     """
     path = Path(session.config.option.benchmark_json)
     try:
-        store.write_text(path, safe_dumps(record, indent=4))  # type: ignore[no-untyped-call]
+        files.write_text(path, safe_dumps(record, indent=4))  # type: ignore[no-untyped-call]
         notes.append(f"run record: {gate.shown(path)}")
     except UserError as error:
         notes.append(f"FAILED {error}")
@@ -112,7 +112,7 @@ def update_baseline(
         commit_info=commit_info(session),
     )
     try:
-        files = gate.accept(
+        accepted = gate.accept(
             settings.baselines,
             replace(gate.Run.from_record(record), skipped=results.run.skipped),
             variants=variants.all_variants(),
@@ -121,4 +121,4 @@ def update_baseline(
     except UserError as error:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
         return [f"baseline not updated: {error}"]
-    return [line for file in files for line in report.describe_accepted(file)]
+    return [line for file in accepted for line in report.describe_accepted(file)]

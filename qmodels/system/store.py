@@ -1,36 +1,27 @@
-"""Files that survive being killed: atomic writes, locks, digests, and the content-addressed cache.
+"""Digests, and the content-addressed cache.
 
-Files are written under a temporary name beside their destination and renamed: a reader sees the
-old file or the new one, never half of one. A built folder is named by the digest of all that it was
-made from. Its manifest holds the digests of its files, which every load checks. This is by hand
-because a cache of single values, as joblib's or diskcache's, has neither folders nor that check.
+A built folder is named by the digest of all that it was made from. Its manifest holds the digests
+of its files, which every load checks. This is by hand because a cache of single values, as joblib's
+or diskcache's, has neither folders nor that check.
 """
 
 import hashlib
 import json
 import os
 import shutil
-import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import platformdirs
-from filelock import FileLock
-from safetensors import SafetensorError
 
 from qmodels.system.errors import UserError
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from qmodels.system.files import lock, scratch_name, write_text
 
 MANIFEST = "manifest.json"
 # The variable that names the folder of torch's compiler.
 INDUCTOR_CACHE = "TORCHINDUCTOR_CACHE_DIR"
-# A disk with fewer free bytes is full.
-FULL = 2**18
 # Of manifests. It is part of a folder's name, so that nobody reads folders of another format.
 FORMAT = 1
 
@@ -89,91 +80,6 @@ def digest_value(value: Mapping[str, Any]) -> str:
     return digest_bytes(json.dumps(value, sort_keys=True).encode())
 
 
-@contextmanager
-def atomic_write(path: Path, mode: int = 0o644) -> Iterator[Path]:
-    """A temporary name to write to; renamed to ``path`` when the block ends without an error.
-
-    A device or a pipe is written to as it is.
-
-    Args:
-        mode: of the file.
-
-    Raises:
-        UserError: the disk is full, or the folder can't be written.
-    """
-    if path.is_char_device() or path.is_fifo():  # as /dev/stdout, which is to stay what it is
-        try:
-            yield path
-        except OSError as error:
-            raise unwritable(path, error.strerror) from None
-        return
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        os.close(descriptor)
-    except OSError as error:
-        raise unwritable(path, error.strerror) from None
-    scratch = Path(name)
-    try:
-        yield scratch
-        # mkstemp makes files private; a cache or a baseline is as readable as any other file.
-        scratch.chmod(mode)
-        scratch.replace(path)
-    except OSError as error:
-        raise unwritable(path, error.strerror) from None
-    except SafetensorError as error:  # what safetensors raises for an OSError
-        raise unwritable(path, str(error)) from None
-    finally:
-        scratch.unlink(missing_ok=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a whole text file atomically."""
-    with atomic_write(path) as scratch:
-        scratch.write_text(text, encoding="utf-8")
-
-
-def read_safetensors(path: Path) -> tuple[dict[str, "Tensor"], dict[str, str]]:
-    """The tensors of a safetensors file by name, and its metadata.
-
-    Raises:
-        SafetensorError: the file is damaged.
-    """
-    from safetensors import safe_open  # of torch tensors, which not every process needs
-
-    with safe_open(path, framework="pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        return tensors, file.metadata()
-
-
-def append_line(path: Path, line: str) -> None:
-    """Add a line to a text file.
-
-    Raises:
-        UserError: the disk is full, or the file can't be written.
-    """
-    try:
-        with path.open("a", encoding="utf-8") as stream:
-            stream.write(line + "\n")
-    except OSError as error:
-        raise unwritable(path, error.strerror) from None
-
-
-def unwritable(path: Path, reason: str | None) -> UserError:
-    """The error for a file that can't be written."""
-    return UserError(f"{path} can't be written ({reason}): free the disk or choose another folder")
-
-
-def is_full(folder: Path, reason: str) -> bool:
-    """Whether the disk of a folder is full. Not every writer's error has the system's reason."""
-    return "No space left" in reason or shutil.disk_usage(folder).free < FULL
-
-
-def lock(path: Path) -> FileLock:
-    """A lock on ``path`` between processes; the system frees it when its holder dies."""
-    return FileLock(path.with_name(f".{path.name}.lock"))
-
-
 def get_or_build(
     name: str, inputs: Mapping[str, Any], build: Callable[[Path], None], *, root: Path | None = None
 ) -> Path:
@@ -201,12 +107,14 @@ def get_or_build(
             if damage is None:
                 return folder
             warnings.warn(f"{damage} is damaged: building {name} again", stacklevel=2)
-            shutil.rmtree(folder)
         # A process that was killed while it built left its scratch folder.
-        for leftover in root.glob(f".{folder.name}.build-*"):
+        for leftover in root.glob(f".{folder.name}.build.*"):
             shutil.rmtree(leftover, ignore_errors=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.build-", dir=root))
+        scratch = scratch_name(root, f"{folder.name}.build")
         try:
+            if folder.exists():
+                shutil.rmtree(folder)
+            scratch.mkdir()
             build(scratch)
             files = {
                 str(path.relative_to(scratch)): digest_file(path)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from qmodels import network
 from qmodels.quantize import fake_quantize
-from qmodels.system import store
+from qmodels.system import files, store
 from qmodels.system.errors import UserError
 from qmodels.training.recipes import Recipe, from_record
 
@@ -196,16 +196,16 @@ def save(state: dict[str, Tensor], description: Checkpoint) -> Checkpoint:
         state: the model's state dictionary, its weights float32.
         description: everything but the digest, which is filled in.
     """
-    with store.atomic_write(description.path) as scratch:
+    with files.atomic_write(description.path) as scratch:
         save_file(to_storage(state), scratch)
         checkpoint = replace(description, sha256=store.digest_file(scratch))
-    with store.lock(checkpoint.folder / INDEX):
+    with files.lock(checkpoint.folder / INDEX):
         others = [other for other in read_index(checkpoint.folder) if other.file != checkpoint.file]
         records = [asdict(description) for description in (*others, checkpoint)]
         for record in records:
             del record["folder"]
         content = {"format": FORMAT, "checkpoints": records}
-        store.write_text(checkpoint.folder / INDEX, json.dumps(content, indent=2) + "\n")
+        files.write_text(checkpoint.folder / INDEX, json.dumps(content, indent=2) + "\n")
     return checkpoint
 
 

@@ -14,7 +14,7 @@ from torch.nn import functional
 from qmodels import network
 from qmodels.network.evaluation import accuracy, predict
 from qmodels.quantize import fake_quantize
-from qmodels.system import machine, store
+from qmodels.system import files, machine, store
 from qmodels.system.errors import UserError
 from qmodels.training import arithmetic, checkpoints, distributed, ema, loader, state
 from qmodels.training.checkpoints import Checkpoint
@@ -45,7 +45,7 @@ def train(job: Job, *, console: Console | None = None) -> Checkpoint:
     with distributed.join() as workers, torch.random.fork_rng(devices=[]):
         description = job.description
         path = state_path(description, workers)
-        with store.lock(path) if workers.is_main else nullcontext():
+        with files.lock(path) if workers.is_main else nullcontext():
             finished = workers.broadcast_object(checkpoints.find_finished(description))
             if finished is None:
                 finished = fit(

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from qmodels.system import store
+from qmodels.system import files
 from qmodels.training.recipes import Recipe
 
 READ_LOSS_EVERY = 50  # steps; reading makes a GPU's queue run empty
@@ -101,7 +101,7 @@ class Reporter:
     def write(self, line: str) -> None:
         """Append a line to the log."""
         if self.log is not None:
-            store.append_line(self.log, line)
+            files.append_line(self.log, line)
 
     def speed(self, steps: int) -> float:
         """Images per second of this epoch."""

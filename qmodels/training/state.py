@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from qmodels.system import store
+from qmodels.system import files
 from qmodels.system.errors import UserError
 
 
@@ -41,7 +41,7 @@ def save(path: Path, state: State, epochs: int, precision: str) -> None:
     tensors = {
         name: value.detach().cpu().contiguous().clone() for name, value in state.tensors().items()
     }
-    with store.atomic_write(path) as scratch:
+    with files.atomic_write(path) as scratch:
         save_file(tensors, scratch, metadata={"epochs": str(epochs), "precision": precision})
 
 

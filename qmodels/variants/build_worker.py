@@ -13,7 +13,7 @@ from torch import Tensor
 
 from qmodels import data
 from qmodels.network import Network, eager_quantization, open_network
-from qmodels.system import store, worker
+from qmodels.system import files, worker
 from qmodels.system.errors import Unavailable, UserError, describe_error
 from qmodels.variants import registry
 from qmodels.variants.registry import Variant
@@ -50,7 +50,7 @@ def build(variant: Variant, network: Network, folder: Path) -> None:
 def build_failure(variant: Variant, reason: str, folder: Path) -> UserError:
     """The line for a variant whose build in a folder failed."""
     remedy = f"fix {variant.module}, or leave the variant out"
-    if store.is_full(folder, reason):
+    if files.is_full(folder, reason):
         remedy = "free the disk or set QMODELS_CACHE_DIR"
     return UserError(f"{variant.name} can't be built ({reason}): {remedy}")
 

@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 
 from qmodels import gate
-from qmodels.system import machine, store
+from qmodels.system import files, machine
 from tests.harness.planting import PLAIN, SHORT, TOLERANCES, UPDATE, Result
 from tests.outside import install
 
@@ -122,7 +122,7 @@ def repository(
 def stored(repository: Repository, cache: Path) -> Repository:
     """A user's repository with a stored run of its variants, made once for all tests."""
     shared = cache / "stored-run"
-    with store.lock(shared):
+    with files.lock(shared):
         if not shared.exists():
             result = repository.run(UPDATE)
             assert result.status == 0, result.printed

@@ -10,7 +10,7 @@ from qmodels.report.accuracy import accuracy_of
 from qmodels.report.changes import count_findings
 from qmodels.report.page import charts, content, flips, machines, trade_off
 from qmodels.report.page.content import Content
-from qmodels.system import packages, store
+from qmodels.system import files, packages
 from qmodels.system.errors import Unavailable, UserError
 
 LIMIT_BYTES = 3_000_000  # of a page; one that has more shows no images
@@ -49,7 +49,7 @@ def write_page(
     text = render(page)
     if len(text.encode()) > LIMIT_BYTES:
         text = render(replace(page, picture=""))
-    store.write_text(path, text)
+    files.write_text(path, text)
     return len(text.encode())
 
 
@@ -125,7 +125,7 @@ def draw(run: Run, path: Path) -> None:
     vl_convert, _ = import_extra()
     spec = trade_off.labelled(points, TITLES["latency"], accuracy_of(run))
     svg = vl_convert.vegalite_to_svg(spec, charts.VERSION)
-    store.write_text(path, svg)
+    files.write_text(path, svg)
 
 
 def import_extra() -> tuple[Any, Any]:
