@@ -7,11 +7,14 @@ process is ended with all that it started, and the error names the limit.
 
 import json
 import os
+import select
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -27,6 +30,10 @@ from qmodels.system.errors import UserError
 ANSWER_SECONDS = 1800.0
 # Between the end of a process's output and its own.
 EXIT_SECONDS = 10.0
+# Between looks for the parent of a process whose standard input was closed.
+LOOK_SECONDS = 0.5
+# The variable that names the folder that a worker removes itself, if its parent can't any more.
+SCRATCH = "QMODELS_SCRATCH"
 
 
 class WorkerError(UserError):
@@ -154,7 +161,11 @@ def start(
             stdout=subprocess.PIPE,
             stderr=stderr,
             text=True,
-            env={**checkout.environment(), "TMPDIR": str(folder), **(environment or {})},
+            env={
+                **checkout.environment(),
+                **{name: str(folder) for name in ("TMPDIR", SCRATCH)},
+                **(environment or {}),
+            },
             cwd=checkout.root,
             start_new_session=True,  # so that it can be ended with all that it started
         )
@@ -172,6 +183,7 @@ def serve(answer: Callable[[Any], Any]) -> None:
     Whatever else writes to the standard output, as runtimes and their progress bars do, goes to
     the standard error.
     """
+    threading.Thread(target=end_with_parent, args=(os.getppid(),), daemon=True).start()
     # The parent waits for the end of this stream, and then reads the error of the process.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
@@ -182,6 +194,28 @@ def serve(answer: Callable[[Any], Any]) -> None:
         # Not left to ``sys.exit``, which prints after Python has closed what this frame holds.
         print(error, file=sys.stderr, flush=True)
         sys.exit(1)
+
+
+def end_with_parent(parent: int) -> None:
+    """In a worker: end it, and all that it started, if its parent was killed.
+
+    A parent that is killed ends nothing. Its end of the standard input closes then, but so does
+    that of a parent which only has no more requests.
+
+    Args:
+        parent: its process id.
+    """
+    hangup = select.poll()
+    hangup.register(0, 0)
+    hangup.poll()
+    while os.getppid() == parent:
+        time.sleep(LOOK_SECONDS)
+    folder = os.environ.get(SCRATCH)
+    if folder:
+        shutil.rmtree(folder, ignore_errors=True)
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)
 
 
 @dataclass(frozen=True)

@@ -1,3 +1,5 @@
+import signal
+import subprocess
 import sys
 import tempfile
 import textwrap
@@ -38,6 +40,8 @@ ECHO = """
             return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]).pid
         if request == "hang":
             time.sleep(60)
+        if request == "slow":
+            time.sleep(1.5)
         if request == "cache":
             return os.environ["QMODELS_CACHE_DIR"]
         if request == "temporary":
@@ -141,3 +145,60 @@ def test_what_a_child_dies_of_is_one_line(checkout: Checkout, request_: str, sai
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
     assert echo.process.poll() is not None
+
+
+# Says the process ids of a worker and of what it started, and its folder; then waits for an answer.
+PARENT = """
+    import sys
+    from pathlib import Path
+    from qmodels.system import worker
+    from qmodels.system.checkout import Checkout
+
+    with worker.start("echo", checkout=Checkout(Path.cwd(), Path(sys.executable))) as child:
+        ids = [child.process.pid, child.request("grandchild")]
+        print(*ids, child.request("temporary"), flush=True)
+        child.request("hang")
+"""
+
+
+def runs(pid: str) -> bool:
+    """Whether a process runs; one that ended may still be listed."""
+    try:
+        return psutil.Process(int(pid)).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_a_child_ends_with_a_parent_that_is_killed(number: int, checkout: Checkout) -> None:
+    parent = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(PARENT)],
+        cwd=checkout.root,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=checkout.environment(),
+    )
+    with parent:
+        assert parent.stdout is not None
+        *ids, folder = parent.stdout.readline().split()
+        assert Path(folder).exists()
+        parent.send_signal(number)
+    deadline = time.monotonic() + 10
+    while any(map(runs, ids)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert list(filter(runs, ids)) == []
+    assert not Path(folder).parent.exists()
+
+
+def test_a_child_without_more_requests_answers_the_last_one(checkout: Checkout) -> None:
+    code = "import echo"
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=checkout.root,
+        input='"slow"\n',
+        capture_output=True,
+        text=True,
+        check=False,
+        env=checkout.environment(),
+    )
+    assert ended.stdout == '"slow"\n'
