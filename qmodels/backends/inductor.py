@@ -202,6 +202,8 @@ class Inductor(Backend):
 
 
 BACKEND = Inductor()
+# What the system says of programs and libraries in a folder of a mount without execution.
+NOEXEC = ("Permission denied", "failed to map segment")
 
 
 def compiler() -> str | None:
@@ -224,6 +226,8 @@ def compile_program(program: ExportedProgram, package: Path, scratch: Path) -> N
             aoti_compile_and_package(program, package_path=str(package), inductor_configs=options)
     except (RuntimeError, OSError) as error:
         remedy = "install a C++ compiler that works, as with apt-get install g++"
+        if any(text in str(error) for text in NOEXEC):
+            remedy = f"no program may run in {scratch}: set QMODELS_CACHE_DIR"
         if files.is_full(scratch, str(error)):
             remedy = "free the disk or set QMODELS_CACHE_DIR"
         raise UserError(

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from qmodels.backends.base import Backend
-from qmodels.system import files, machine, packages, sources, store, worker
+from qmodels.system import child, files, machine, packages, sources, store, worker
 from qmodels.system.errors import UserError
 
 SECONDS = 120.0
@@ -101,4 +101,4 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    worker.serve(answer)
+    child.serve(answer)

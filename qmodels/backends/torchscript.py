@@ -1,6 +1,7 @@
 """TorchScript: a traced and frozen graph in one archive, run operator by operator."""
 
 import io
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from qmodels.backends import archive
 from qmodels.backends.base import ForwardFn, Stored
 from qmodels.backends.torch_engine import TorchBackend
 from qmodels.network import eager_quantization
+from qmodels.system.errors import Obstacle
 
 FILE = "model.pt"
 
@@ -19,6 +21,12 @@ class TorchScript(TorchBackend):
     """Graphs whose weights are constants."""
 
     name = "torchscript"
+
+    def obstacle(self) -> Obstacle | None:
+        """Why nothing can be traced; None where it can be."""
+        if os.environ.get("PYTORCH_JIT", "1") == "0":
+            return Obstacle("PYTORCH_JIT=0 disables TorchScript: unset it", fixable=True)
+        return super().obstacle()
 
     def save(self, model: torch.jit.ScriptModule, folder: Path) -> None:
         """Write an archive, without the source lines that its operators were traced from."""

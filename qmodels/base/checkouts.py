@@ -148,7 +148,8 @@ def interpreter(folder: Path, python: str | None) -> Path:
     """
     if python is None:
         own = folder / ".tox" / "benches" / "bin" / "python"
-        return own if own.exists() else Path(sys.executable)
+        # Of a link that leads nowhere, the folder's environment is to be made again.
+        return own if own.exists() or own.is_symlink() else Path(sys.executable)
     command = shutil.which(python)
     if command is None:
         raise UserError(

@@ -16,7 +16,7 @@ from qmodels import __version__, variants
 from qmodels.measure import latency_worker
 from qmodels.measure.latency_worker import Loader, ModelProcesses
 from qmodels.network import Call, open_network
-from qmodels.system import forked, machine, packages, worker
+from qmodels.system import child, forked, machine, packages, worker
 from qmodels.system.errors import UserError, describe_error, failure_line
 from qmodels.system.protocol import PROTOCOL
 
@@ -79,7 +79,7 @@ def build(request: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     return {"folders": folders, "failures": failures}
 
 
-def measure(request: Mapping[str, Any]) -> None:
+def measure(request: Mapping[str, Any]) -> dict[str, Any]:
     """Run benches of this code, except those of latency; what fails is in the record.
 
     Args:
@@ -118,6 +118,7 @@ def measure(request: Mapping[str, Any]) -> None:
     if not Path(request["file"]).exists():
         reason = worker.last_line(finished.stdout.decode(errors="replace")) or finished.reason
         raise UserError(f"its benches measured nothing: {reason}")
+    return {}
 
 
 def main(load: Callable[[Mapping[str, Any]], Mapping[str, Loader]] = latency_worker.load) -> None:
@@ -127,14 +128,14 @@ def main(load: Callable[[Mapping[str, Any]], Mapping[str, Loader]] = latency_wor
         load: maps a ``load`` request to the models that ``visit`` requests then name.
     """
     models = ModelProcesses()
-    requests: dict[str, Callable[[Mapping[str, Any]], Any]] = {
+    requests: dict[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {
         "build": build,
         "measure": measure,
         "load": lambda request: models.load(load(request), request["threads"]),
         "visit": models.visit,
     }
 
-    def answer(request: Mapping[str, Any]) -> Any:
+    def answer(request: Mapping[str, Any]) -> Mapping[str, Any]:
         if "protocol" in request:
             # It imports every backend. Processes of models are forked from this one, and each is
             # to have its own backend alone.
@@ -142,4 +143,4 @@ def main(load: Callable[[Mapping[str, Any]], Mapping[str, Loader]] = latency_wor
             return forked.call("hello", greeting, limit=HELLO_SECONDS)
         return requests[request["request"]](request)
 
-    worker.serve(answer)
+    child.serve(answer)

@@ -11,12 +11,13 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
 from qmodels import __version__
 from qmodels.system import store
-from qmodels.system.errors import UserError
+from qmodels.system.errors import UserError, refused
 
 NO_COMMANDS = ("__init__", "common", "runs")
 INTERRUPTED, CLOSED_PIPE = 130, 141  # 128 + the signal's number, as shells report it
@@ -30,17 +31,25 @@ def main(argv: Sequence[str] | None = None) -> None:
     argv = sys.argv[1:] if argv is None else argv
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # lines of tables, where there is no UTF-8
-    store.place_inductor_cache()
     try:
-        arguments = parser(*argv[:1]).parse_args(argv)
-        status = arguments.action(arguments)
-        sys.stdout.flush()
+        try:
+            Path.cwd()  # torch dies where it was deleted
+            store.place_inductor_cache()
+            arguments = parser(*argv[:1]).parse_args(argv)
+            status = arguments.action(arguments)
+        finally:
+            sys.stdout.flush()
     except UserError as error:
         print(f"qmodels: {error}", file=sys.stderr)
         sys.exit(error.status)
     except BrokenPipeError:  # the reader, `head` for instance, has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(CLOSED_PIPE)
+    except OSError as error:
+        print(f"qmodels: {refused(error)}", file=sys.stderr)
+        with suppress(OSError, ValueError):  # what is left to print would fail at exit again
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(UserError.status)
     except KeyboardInterrupt:
         print("qmodels: interrupted; finished work is kept", file=sys.stderr)
         sys.exit(INTERRUPTED)

@@ -63,7 +63,7 @@ def read_run_or_stored(name: str) -> tuple[Run, str | None]:
         UserError: there is neither, or it can't be read.
     """
     path = Path(name)
-    if ".json" in path.suffix or path.is_file():
+    if ".json" in path.suffix or (path.exists() and not path.is_dir()):  # a pipe is no file
         stored = path.resolve().parent.parent == baselines().resolve()
         return read_run(path), gate.shown(path) if stored else None
     baseline = stored_baseline(name)

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 
 from rich.console import Console
 from rich.table import Table
@@ -39,7 +40,5 @@ def run(arguments: argparse.Namespace) -> None:
     for variant in known:
         here = variant.unavailable_reason() or "yes"
         table.add_row(variant.name, variant.engine, variant.extra or "", variant.summary, here)
-    console = Console()
-    if not console.is_terminal:
-        console.width = UNLIMITED
-    console.print(table)
+    # FORCE_COLOR has rich take a pipe for a terminal.
+    Console(width=None if sys.stdout.isatty() else UNLIMITED).print(table)

@@ -4,7 +4,6 @@ The test split and the calibration images come with the package. Only training n
 split, which torchvision downloads and verifies.
 """
 
-import os
 from pathlib import Path
 
 import torch
@@ -12,7 +11,7 @@ from filelock import FileLock
 
 from qmodels.data import packaged
 from qmodels.data.dataset import Dataset, Split
-from qmodels.system import store
+from qmodels.system import files, store
 from qmodels.system.errors import UserError, first_line
 
 DOWNLOADED = "cifar-100-python"  # as torchvision names it
@@ -46,8 +45,7 @@ def load() -> Dataset:
 
 def data_dir() -> Path:
     """Where the training split is or will be: ``QMODELS_DATA_DIR``, else in the cache."""
-    configured = os.environ.get("QMODELS_DATA_DIR")
-    return Path(configured).absolute() if configured else store.cache_dir("datasets")
+    return files.named_folder("QMODELS_DATA_DIR") or store.cache_dir("datasets")
 
 
 def has_training_split() -> bool:

@@ -221,14 +221,17 @@ def read_json(path: Path) -> dict[str, Any]:
         UserError: the file can't be read, or holds something else.
     """
     try:
-        record = dict(
-            json.loads(
-                path.read_text(encoding="utf-8"), parse_constant=refuse_number, parse_float=finite
-            )
-        )
+        text = path.read_bytes()
+    except OSError as error:
+        raise UserError(
+            f"run {path} can't be read ({error.strerror}): check its folder and its mode"
+        ) from None
+    try:
+        decoded = text.decode("utf-8-sig")
+        record = dict(json.loads(decoded, parse_constant=refuse_number, parse_float=finite))
         json.dumps(record, ensure_ascii=False).encode()  # half a surrogate pair is no text
         return record
-    except (OSError, ValueError, TypeError) as error:
+    except (ValueError, TypeError) as error:
         raise damage_error(f"run {path}", str(error)) from None
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from qmodels.harness.options import add_options
-from qmodels.system.errors import UserError
+from qmodels.system.errors import UserError, refused
 
 if TYPE_CHECKING:  # it imports torch
     from qmodels.harness.hooks import Harness
@@ -35,6 +35,8 @@ def start(config: pytest.Config) -> "Harness | UserError":
             harness = Harness(config)
         except UserError as error:
             config.stash[HARNESS] = error
+        except OSError as error:
+            config.stash[HARNESS] = UserError(refused(error))
         else:
             config.stash[HARNESS] = harness
             config.pluginmanager.register(harness, "qmodels-harness")

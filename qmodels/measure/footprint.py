@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from qmodels.system import worker
+from qmodels.system import child
 
 # A profiling compiler replaces its code after the first forwards.
 FORWARDS = 5
@@ -165,4 +165,4 @@ def peak_resident() -> int:
 
 
 if __name__ == "__main__":
-    worker.serve(answer)
+    child.serve(answer)

@@ -207,7 +207,7 @@ def visit(
     Raises:
         ModelFailure: the model failed.
     """
-    answer: list[float] | str = worker.request(
+    answer = worker.request(
         {
             "request": "visit",
             "model": model,
@@ -217,9 +217,9 @@ def visit(
             "cpus": cpus,
         }
     )
-    if isinstance(answer, str):
-        raise ModelFailure(model, answer)
-    return answer
+    if "failure" in answer:
+        raise ModelFailure(model, answer["failure"])
+    return list(answer["seconds"])
 
 
 def warm_up(

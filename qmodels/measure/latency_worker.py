@@ -106,8 +106,8 @@ class ModelProcesses:
             self.forks[name] = forked.start(name, partial(serve, name, loader, threads))
         return {name: self.answer(name, LOAD_SECONDS, since=started) for name in loaders}
 
-    def visit(self, request: Mapping[str, Any]) -> list[float] | str:
-        """Seconds of each timed forward, or the line of the model's failure.
+    def visit(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """``seconds`` of each timed forward, or the line of the model's ``failure``.
 
         Args:
             request: the ``model``, ``batch_size``, how many forwards to run ``untimed`` and then
@@ -116,8 +116,8 @@ class ModelProcesses:
         name = request["model"]
         if name not in self.failures:
             self.forks[name].send(request)
-        seconds: list[float] | str = self.answer(name, VISIT_SECONDS)
-        return seconds
+        answer = self.answer(name, VISIT_SECONDS)
+        return {"failure" if isinstance(answer, str) else "seconds": answer}
 
     def answer(self, name: str, limit: float, *, since: float | None = None) -> Any:
         """What a model's process sends next, or the line of its failure; see ``Fork.receive``."""

@@ -17,7 +17,7 @@ from qmodels.backends.base import UNTIMED, ProfiledForward, Step, time_forward
 from qmodels.measure import timing
 from qmodels.measure.latency import STEADY_HEAP
 from qmodels.network.layers import executed
-from qmodels.system import worker
+from qmodels.system import child, worker
 from qmodels.system.errors import UserError
 from qmodels.variants.artifact import Artifact, open_artifact
 
@@ -178,4 +178,4 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    worker.serve(answer)
+    child.serve(answer)

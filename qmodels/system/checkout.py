@@ -7,6 +7,8 @@ import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
+from qmodels.system import files
+
 # Variables that name a folder.
 FOLDERS = ("QMODELS_CACHE_DIR", "QMODELS_DATA_DIR")
 
@@ -29,8 +31,8 @@ class Checkout:
         """Variables with which its Python imports from there what is not installed."""
         paths = self.paths or (str(self.root), *python_path())
         # Its working directory is another one than that of this process.
-        configured = {name: os.environ[name] for name in FOLDERS if os.environ.get(name)}
-        folders = {name: str(Path(value).absolute()) for name, value in configured.items()}
+        named = {name: files.named_folder(name) for name in FOLDERS}
+        folders = {name: str(folder) for name, folder in named.items() if folder}
         return {**os.environ, **folders, "PYTHONPATH": os.pathsep.join(paths)}
 
 

@@ -1,6 +1,7 @@
 """Errors that the user can fix: one line each, no traceback."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 
 class UserError(Exception):
@@ -35,6 +36,17 @@ class Obstacle:
 
     reason: str
     fixable: bool
+
+
+def refused(error: OSError) -> str:
+    """What the system refuses, in a line: a path that can't be looked at, or the output."""
+    if error.filename is not None:
+        return f"{error.filename}: {error.strerror}: check its folder and its mode"
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return "the working directory was deleted: change to another"
+    return f"the output can't be written ({error.strerror}): send it elsewhere"
 
 
 def first_line(error: BaseException) -> str:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 # A disk with fewer free bytes is full.
 FULL = 2**18
+# What the system says of a disk, a quota and a limit of file sizes that are reached.
+FULL_TEXTS = tuple(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 
 
 @contextmanager
@@ -126,6 +128,24 @@ def read_safetensors(path: Path) -> tuple[dict[str, "Tensor"], dict[str, str]]:
         return tensors, file.metadata()
 
 
+def named_folder(variable: str) -> Path | None:
+    """The folder that a variable names, absolute; None where it is not set.
+
+    ``~`` is the home directory, which no shell puts in where a file or a service sets variables.
+
+    Raises:
+        UserError: it is no text, or there is no home directory.
+    """
+    value = os.environ.get(variable, "").strip("\r\n")
+    if not value:
+        return None
+    try:
+        value.encode()
+        return Path(value).expanduser().absolute()
+    except (UnicodeError, RuntimeError) as error:
+        raise UserError(f"{variable}={value!a} names no folder ({error}): set it anew") from None
+
+
 def append_line(path: Path, line: str) -> None:
     """Add a line to a text file.
 
@@ -146,7 +166,7 @@ def unwritable(path: Path, reason: str | None) -> UserError:
 
 def is_full(folder: Path, reason: str) -> bool:
     """Whether the disk of a folder is full. Not every writer's error has the system's reason."""
-    return "No space left" in reason or shutil.disk_usage(folder).free < FULL
+    return any(text in reason for text in FULL_TEXTS) or shutil.disk_usage(folder).free < FULL
 
 
 @contextmanager

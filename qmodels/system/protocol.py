@@ -17,7 +17,7 @@ from qmodels.system.worker import Worker
 
 # Goes up with any change of what one side reads of the other: requests, answers, the index of
 # checkpoints, the run record.
-PROTOCOL = 3
+PROTOCOL = 4
 COMMAND = ("qmodels", "serve")
 
 
@@ -48,7 +48,7 @@ def greet(process: Worker, module: str) -> Hello:
         UserError: the other side speaks another protocol or none.
     """
     answer = process.request({"protocol": PROTOCOL, "module": module})
-    number = answer.get("protocol") if isinstance(answer, dict) else None
+    number = answer.get("protocol")
     if number != PROTOCOL:
         raise UserError(f"it speaks protocol {number}")
     variants = tuple(answer["variants"])

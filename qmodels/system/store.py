@@ -17,7 +17,7 @@ from typing import Any
 import platformdirs
 
 from qmodels.system.errors import UserError
-from qmodels.system.files import lock, scratch_name, write_text
+from qmodels.system.files import lock, named_folder, scratch_name, write_text
 
 MANIFEST = "manifest.json"
 # The variable that names the folder of torch's compiler.
@@ -48,9 +48,16 @@ def cache_dir(*parts: str) -> Path:
 
 
 def cache_path() -> Path:
-    """Where the cache directory is, or would be."""
-    configured = os.environ.get("QMODELS_CACHE_DIR")
-    return Path(configured).absolute() if configured else platformdirs.user_cache_path("qmodels")
+    """Where the cache directory is, or would be.
+
+    Raises:
+        UserError: nothing says where.
+    """
+    folder = named_folder("QMODELS_CACHE_DIR")
+    try:
+        return folder or platformdirs.user_cache_path("qmodels")
+    except RuntimeError:
+        raise UserError("no home directory is known: set QMODELS_CACHE_DIR") from None
 
 
 def place_inductor_cache() -> None:

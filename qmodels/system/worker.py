@@ -1,21 +1,17 @@
 """Start processes, talk with them, and end them: nothing else in qmodels does.
 
-A worker runs a module in lines of JSON, ``run`` a command that ends by itself; ``forked`` has
-functions in forked processes. Every wait has a time limit, in seconds. When it has passed, the
-process is ended with all that it started, and the error names the limit.
+A worker answers lines of JSON, as ``child`` does; ``run`` runs a command that ends by itself;
+``forked`` has functions in forked processes. Every wait has a time limit, in seconds. When it has
+passed, the process is ended with all that it started, and the error names the limit.
 """
 
 import json
 import os
-import select
-import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,8 +26,6 @@ from qmodels.system.errors import UserError
 ANSWER_SECONDS = 1800.0
 # Between the end of a process's output and its own.
 EXIT_SECONDS = 10.0
-# Between looks for the parent of a process whose standard input was closed.
-LOOK_SECONDS = 0.5
 # The variable that names the folder that a worker removes itself, if its parent can't any more.
 SCRATCH = "QMODELS_SCRATCH"
 
@@ -57,16 +51,15 @@ class Worker:
     process: subprocess.Popen[str]
     stderr: IO[str]
 
-    def request(self, payload: object, *, limit: float = ANSWER_SECONDS) -> Any:
-        """Send a JSON value, and wait for the answer.
+    def request(self, payload: object, *, limit: float = ANSWER_SECONDS) -> dict[str, Any]:
+        """Send a JSON value, and wait for the answer, an object.
 
         Args:
             limit: seconds after which the worker is ended.
 
         Raises:
-            WorkerError: it gave no answer in time, ended, or printed something else.
+            WorkerError: it gave no answer in time, or ended.
         """
-        assert self.process.stdin is not None
         assert self.process.stdout is not None
         expired = threading.Event()
 
@@ -76,16 +69,17 @@ class Worker:
 
         alarm = threading.Timer(limit, expire)
         alarm.daemon = True  # an interrupt before the ``finally`` must not keep this process
-        answer = ""
         try:
             alarm.start()
-            self.process.stdin.write(json.dumps(payload) + "\n")
-            self.process.stdin.flush()
-            answer = self.process.stdout.readline()
-            return json.loads(answer)
-        except (ValueError, BrokenPipeError):
-            reason = no_answer(limit) if expired.is_set() else self.failure(answer)
-            raise WorkerError(f"{self.command} failed in {self.checkout.root}", reason) from None
+            with suppress(BrokenPipeError, ValueError):  # it has ended, or was closed
+                print(json.dumps(payload), file=self.process.stdin, flush=True)
+            for answer in self.process.stdout:
+                with suppress(ValueError):
+                    value = json.loads(answer)
+                    if isinstance(value, dict):  # and nothing that its Python prints when it starts
+                        return value
+            reason = no_answer(limit) if expired.is_set() else self.failure()
+            raise WorkerError(f"{self.command} failed in {self.checkout.root}", reason)
         finally:
             alarm.cancel()
 
@@ -93,10 +87,8 @@ class Worker:
         """End the worker, and all that it started."""
         end_tree(self.process.pid)
 
-    def failure(self, answer: str) -> str:
-        """Why it gave this answer, which is no JSON, or an empty one; it is ended."""
-        if answer.endswith("\n"):
-            self.end()
+    def failure(self) -> str:
+        """Why it gave no answer; it is ended."""
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(EXIT_SECONDS)
         self.end()
@@ -104,10 +96,7 @@ class Worker:
         with suppress(BrokenPipeError):  # what it did not read is still to be written
             self.process.stdin.close()
         self.stderr.seek(0)
-        said = self.stderr.read()
-        if answer.endswith("\n"):
-            return f"it answered {answer.strip()!r}, which is no JSON"
-        return why_ended(self.process.wait(), said)
+        return why_ended(self.process.wait(), self.stderr.read())
 
 
 @contextmanager
@@ -142,7 +131,7 @@ def start(
         environment: variables that the process has beside those of the checkout.
 
     Raises:
-        UserError: the temporary directory can't be written to.
+        UserError: the temporary directory can't be written to, or its Python can't be run.
     """
     with ExitStack() as stack:
         # Removed here, because a process that is ended removes nothing itself.
@@ -154,68 +143,32 @@ def start(
         except OSError as error:
             raise no_temporary_file(error) from None
         checkout = checkout or here()
-        process = subprocess.Popen(
-            # Without -P a file in its working directory would hide a module of that name.
-            [checkout.python, "-P", "-m", *command],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            text=True,
-            env={
-                **checkout.environment(),
-                **{name: str(folder) for name in ("TMPDIR", SCRATCH)},
-                **(environment or {}),
-            },
-            cwd=checkout.root,
-            start_new_session=True,  # so that it can be ended with all that it started
-        )
+        try:
+            process = subprocess.Popen(
+                # Without -P a file in its working directory would hide a module of that name.
+                [checkout.python, "-P", "-m", *command],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                text=True,
+                env={
+                    **checkout.environment(),
+                    **{name: str(folder) for name in ("TMPDIR", SCRATCH)},
+                    **(environment or {}),
+                },
+                cwd=checkout.root,
+                start_new_session=True,  # so that it can be ended with all that it started
+            )
+        except OSError as error:
+            raise UserError(
+                f"{checkout.python} can't be run ({error.strerror}): make its environment again"
+            ) from None
         worker = Worker(" ".join(command), checkout, process, stderr)
         with process:
             try:
                 yield worker
             finally:
                 worker.end()
-
-
-def serve(answer: Callable[[Any], Any]) -> None:
-    """In a worker: answer requests until there are no more.
-
-    Whatever else writes to the standard output, as runtimes and their progress bars do, goes to
-    the standard error.
-    """
-    threading.Thread(target=end_with_parent, args=(os.getppid(),), daemon=True).start()
-    # The parent waits for the end of this stream, and then reads the error of the process.
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    try:
-        for line in sys.stdin:
-            print(json.dumps(answer(json.loads(line))), file=answers, flush=True)
-    except UserError as error:
-        # Not left to ``sys.exit``, which prints after Python has closed what this frame holds.
-        print(error, file=sys.stderr, flush=True)
-        sys.exit(1)
-
-
-def end_with_parent(parent: int) -> None:
-    """In a worker: end it, and all that it started, if its parent was killed.
-
-    A parent that is killed ends nothing. Its end of the standard input closes then, but so does
-    that of a parent which only has no more requests.
-
-    Args:
-        parent: its process id.
-    """
-    hangup = select.poll()
-    hangup.register(0, 0)
-    hangup.poll()
-    while os.getppid() == parent:
-        time.sleep(LOOK_SECONDS)
-    folder = os.environ.get(SCRATCH)
-    if folder:
-        shutil.rmtree(folder, ignore_errors=True)
-    if os.getpgrp() == os.getpid():
-        os.killpg(0, signal.SIGKILL)
-    os._exit(1)
 
 
 @dataclass(frozen=True)

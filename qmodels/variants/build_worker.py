@@ -13,7 +13,7 @@ from torch import Tensor
 
 from qmodels import data
 from qmodels.network import Network, eager_quantization, open_network
-from qmodels.system import files, worker
+from qmodels.system import child, files
 from qmodels.system.errors import Unavailable, UserError, describe_error
 from qmodels.variants import registry
 from qmodels.variants.registry import Variant
@@ -99,4 +99,4 @@ def answer(request: Mapping[str, Any]) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    worker.serve(answer)
+    child.serve(answer)

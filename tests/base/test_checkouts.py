@@ -26,10 +26,10 @@ SERVE = """
         request = json.loads(line)
         with open(os.environ["ASKED"], "a") as asked:
             asked.write(line)
-        answer = None
+        answer = {}
         if "protocol" in request:
             answer = {
-                "protocol": 3,
+                "protocol": 4,
                 "version": "0",
                 "file": os.environ.get("FILE", f"{os.getcwd()}/{request['module']}.py"),
                 "variants": ["fp32", "int8"],
@@ -174,7 +174,7 @@ def test_the_module_of_the_network_is_that_of_the_base(
         ("--output=/tmp/x", "neither a folder nor a commit"),
         (
             "main~1",
-            "base main~1 can't be asked by protocol 3 .*invalid choice.*: name a later",
+            "base main~1 can't be asked by protocol 4 .*invalid choice.*: name a later",
         ),
     ],
 )
@@ -203,9 +203,9 @@ def test_a_hook_of_another_repository_does_not_mislead_git(
 
 def test_another_protocol_is_refused_in_one_line(repository: Path) -> None:
     text = (repository / MAIN).read_text()
-    (repository / MAIN).write_text(text.replace('"protocol": 3', '"protocol": 4'))
+    (repository / MAIN).write_text(text.replace('"protocol": 4', '"protocol": 5'))
     with pytest.raises(
-        UserError, match=r"can't be asked by protocol 3 \(it speaks protocol 4\)"
+        UserError, match=r"can't be asked by protocol 4 \(it speaks protocol 5\)"
     ) as caught:
         find(str(repository), repository)
     assert "\n" not in str(caught.value)

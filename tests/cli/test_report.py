@@ -1,6 +1,9 @@
+import errno
 import io
+import os
 import re
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -141,3 +144,39 @@ def test_a_page_is_written(qmodels: Qmodels, tmp_path: Path) -> None:
         refused = qmodels(line)
         assert refused.status == 2
         assert error in refused.err
+
+
+@pytest.mark.parametrize("form", ["a pipe", "a byte order mark"])
+def test_a_run_may_come_in_any_form(
+    form: str, write_run: WriteRun, qmodels: Qmodels, tmp_path: Path
+) -> None:
+    path = write_run("run.json", size_bytes=1e6)
+    plain = qmodels(f"report {path}").out
+    if form == "a byte order mark":
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+        assert qmodels(f"report {path}").out == plain
+        return
+    pipe = tmp_path / "63"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(path.read_bytes(),))
+    writer.start()
+    assert qmodels(f"report {pipe}").out == plain
+    writer.join()
+
+
+def test_a_run_that_can_not_be_read_is_not_called_damaged(
+    write_run: WriteRun, qmodels: Qmodels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_run("run.json", size_bytes=1e6)
+    usual = Path.read_bytes
+
+    def refuse(file: Path) -> bytes:
+        if file == path:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(file))
+        return usual(file)
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    result = qmodels(f"report {path}")
+    assert result.status == 2
+    said = "can't be read (Permission denied): check its folder and its mode"
+    assert result.err == f"qmodels: run {path} {said}\n"

@@ -1,3 +1,5 @@
+import pytest
+
 from tests.cli.conftest import Qmodels
 
 
@@ -11,7 +13,12 @@ def test_the_table_names_variants(qmodels: Qmodels) -> None:
     assert "static-int8-jit" in qmodels("variants").out
 
 
-def test_in_a_pipe_a_variant_is_a_line(qmodels: Qmodels) -> None:
+@pytest.mark.parametrize("color", [{}, {"FORCE_COLOR": "1"}, {"TTY_COMPATIBLE": "1"}], ids=str)
+def test_in_a_pipe_a_variant_is_a_line(
+    color: dict[str, str], qmodels: Qmodels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in color.items():
+        monkeypatch.setenv(name, value)
     lines = qmodels("variants").out.splitlines()
-    rows = [line for line in lines if line.startswith("│")]
+    rows = [line for line in lines if "│" in line]
     assert len(rows) == len(qmodels("variants --json").json)

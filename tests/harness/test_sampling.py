@@ -19,7 +19,7 @@ CASES: list[sequential.Case] = [("fp32", 1), ("dynamic-int8", 1)]
 SECONDS = {"probe": 0.001, "fp32": 0.010, "dynamic-int8": 0.008, "ceiling-float32": 0.002}
 # In place of the stopwatch: it answers with times that are told, not taken.
 CLOCK = """
-    from qmodels.system import worker
+    from qmodels.system import child
     from qmodels.system.protocol import PROTOCOL
 
     seconds = {}
@@ -31,9 +31,9 @@ CLOCK = """
         if request["request"] == "load":
             seconds.update(request["seconds"])
             return {name: request["broken"].get(name) for name in seconds}
-        return [seconds[request["model"]]] * request["timed"]
+        return {"seconds": [seconds[request["model"]]] * request["timed"]}
 
-    worker.serve(answer)
+    child.serve(answer)
 """
 
 

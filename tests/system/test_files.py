@@ -171,3 +171,38 @@ def test_users_of_a_group_share_a_cache() -> None:
             process.start()
             process.join()
             assert process.exitcode == 0, f"user {user}"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (None, None),
+        ("", None),
+        ("/a folder", Path("/a folder")),
+        ("~/cache", Path.home() / "cache"),
+        ("/cache\n", Path("/cache")),  # as of $(cat FILE) in a service
+        ("cache\r\n", Path.cwd() / "cache"),
+    ],
+)
+def test_a_variable_names_a_folder(
+    value: str | None, expected: Path | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("QMODELS_CACHE_DIR", raising=False)
+    if value is not None:
+        monkeypatch.setenv("QMODELS_CACHE_DIR", value)
+    assert files.named_folder("QMODELS_CACHE_DIR") == expected
+
+
+@pytest.mark.parametrize("value", ["/cache\udcff", "~nobody-of-this-name/cache"])
+def test_a_variable_that_names_no_folder_is_one_line(
+    value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QMODELS_DATA_DIR", value)
+    with pytest.raises(UserError, match=r"^QMODELS_DATA_DIR='.*' names no folder .*: set it anew$"):
+        files.named_folder("QMODELS_DATA_DIR")
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_disk_a_quota_and_a_limit_are_full(code: int, tmp_path: Path) -> None:
+    assert files.is_full(tmp_path, f"[Errno {code}] {os.strerror(code)}: 'model.pt'")
+    assert not files.is_full(tmp_path, "no such axis")
