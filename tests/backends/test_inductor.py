@@ -13,7 +13,7 @@ from qmodels.backends.base import Stored
 from qmodels.measure import kernels
 from qmodels.network.layers import executed
 from qmodels.network.resnet import random_images
-from qmodels.system import machine, store, worker
+from qmodels.system import files, machine, store, worker
 from qmodels.system.errors import UserError
 from qmodels.variants import all_variants
 from tests.conftest import Files
@@ -102,7 +102,7 @@ def test_a_compiler_that_fails_is_one_line(tmp_path: Path, monkeypatch: pytest.M
     said = r"could not compile the model \(C\+\+ compile error\): "
     with pytest.raises(UserError, match=f"{said}install a C"):
         inductor.BACKEND.save(exported, tmp_path)
-    monkeypatch.setattr(store, "FULL", 2**60)
+    monkeypatch.setattr(files, "FULL", 2**60)
     with pytest.raises(UserError, match=f"{said}free the disk"):
         inductor.BACKEND.save(exported, tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -26,13 +26,13 @@ class Clock:
         clock = self
 
         class Arm:
-            def request(self, request: dict[str, Any]) -> list[float] | str:
+            def request(self, request: dict[str, Any]) -> dict[str, Any]:
                 clock.visits.append((arm, request["model"]))
                 if clock.breaks.get(request["model"], math.inf) < len(clock.visits):
-                    return f"{request['model']} died"
+                    return {"failure": f"{request['model']} died"}
                 clock.speed *= 1.001
                 seconds = clock.seconds[request["model"]] * factor * clock.speed
-                return [seconds * next(NOISE) for _ in range(request["timed"])]
+                return {"seconds": [seconds * next(NOISE) for _ in range(request["timed"])]}
 
         return Arm()
 
@@ -102,9 +102,9 @@ def test_warming_up_goes_on_while_times_fall() -> None:
     falling = iter([10.0] * 3 + [8.0] * 3 + [1.0] * 100)
 
     class Compiling:
-        def request(self, request: dict[str, Any]) -> list[float]:
+        def request(self, request: dict[str, Any]) -> dict[str, list[float]]:
             clock.visits.append(("head", request["model"]))
-            return [0.01 * next(falling)]
+            return {"seconds": [0.01 * next(falling)]}
 
     workers: list[Any] = [Compiling()]
     assert latency.warm_up(workers, ["fp32"], 1, 1)["fp32"] == pytest.approx(0.01)

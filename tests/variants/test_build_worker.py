@@ -9,7 +9,7 @@ from torch import nn
 from qmodels import variants
 from qmodels.backends import eager, inductor
 from qmodels.network import Network
-from qmodels.system import store
+from qmodels.system import files
 from qmodels.system.errors import Unavailable, UserError
 from qmodels.variants import build_worker, registry
 
@@ -93,7 +93,7 @@ def test_a_full_disk_is_one_line(
         def save(self, model: nn.Module, folder: Path) -> None:
             raise error
 
-    monkeypatch.setattr(store, "FULL", fewest_free_bytes)
+    monkeypatch.setattr(files, "FULL", fewest_free_bytes)
     broken = dataclasses.replace(variants.all_variants()["fp32"], backend=Full())
     with pytest.raises(UserError, match=r"^fp32 can't be built \(.*Error: .*\): free the disk"):
         variants.build(broken, digits_network)
