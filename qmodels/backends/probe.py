@@ -26,7 +26,7 @@ class BackendStatus:
     """What a probe of a backend gave.
 
     Attributes:
-        broken: why it does not work, in part of a line; None where it does.
+        broken: why it does not work, as a message fragment; None where it does.
         saturates: whether int8 convolutions give wrong sums at full range; None without int8.
     """
 
@@ -35,7 +35,7 @@ class BackendStatus:
 
 
 class BackendBroken(UserError):
-    """A runtime is installed and does not work; the text says why, in part of a line."""
+    """A runtime is installed and does not work; the text is the reason, as a message fragment."""
 
 
 @cache

@@ -14,6 +14,8 @@ from qmodels.network import eager_quantization
 from qmodels.system.errors import Obstacle
 
 FILE = "model.pt"
+# Values of PYTORCH_JIT.
+DISABLED = ("0", "false", "no", "0v")
 
 
 @dataclass(frozen=True)
@@ -24,8 +26,9 @@ class TorchScript(TorchBackend):
 
     def obstacle(self) -> Obstacle | None:
         """Why nothing can be traced; None where it can be."""
-        if os.environ.get("PYTORCH_JIT", "1") == "0":
-            return Obstacle("PYTORCH_JIT=0 disables TorchScript: unset it", fixable=True)
+        value = os.environ.get("PYTORCH_JIT", "1")
+        if value.lower() in DISABLED:
+            return Obstacle(f"PYTORCH_JIT={value} disables TorchScript: unset it", fixable=True)
         return super().obstacle()
 
     def save(self, model: torch.jit.ScriptModule, folder: Path) -> None:

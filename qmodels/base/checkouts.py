@@ -114,7 +114,9 @@ def revision(sha: str, top: Path) -> Path:
         file = folder / ".revision.tar"
         git("archive", "--format=tar", f"--output={file}", sha, folder=top)
         with tarfile.open(file) as archive:
-            archive.extractall(folder, filter="data")
+            # Python 3.11.3 and before, as in Debian 12, have no filters.
+            archive.extraction_filter = getattr(tarfile, "data_filter", None)
+            archive.extractall(folder)
         file.unlink()
 
     return store.get_or_build(

@@ -57,7 +57,7 @@ class Collected:
         """Whether a run has all that this machine can measure, as far as that is known.
 
         All packaged benches, and the benches and variants of the stored runs that it was compared
-        with. Files may be left out by options and by plugins that no hook tells of.
+        with. Options and plugins may leave out files, and no hook reports that.
         """
         stored = settings.baseline.entries.values() if settings.baseline else ()
         files = {file.resolve() for file in BENCHES.glob("bench_*.py")}

@@ -65,7 +65,7 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
 
 
 def wrong_version(modules: Iterable[str], extra: str, distribution: str | None) -> str | None:
-    """The first module whose version the extra of a distribution does not allow, in part of a line.
+    """The first module whose version an extra does not allow, as a message fragment.
 
     None where all versions are allowed, or the distribution is not installed.
     """

@@ -34,7 +34,7 @@ class WorkerError(UserError):
     """A process gave no answer.
 
     Attributes:
-        reason: why, in part of a line.
+        reason: as a message fragment.
     """
 
     def __init__(self, name: str, reason: str) -> None:
@@ -181,7 +181,7 @@ class Finished:
 
     @property
     def reason(self) -> str:
-        """Why it ended, in part of a line."""
+        """Exit reason, as a message fragment."""
         return why_ended(self.status, self.stderr.decode(errors="replace"))
 
 
@@ -231,12 +231,12 @@ def end_tree(pid: int) -> None:
 
 
 def no_answer(limit: float) -> str:
-    """Why a process was ended, in part of a line."""
+    """The reason of a process that was ended, as a message fragment."""
     return f"no answer within {limit:g} s"
 
 
 def why_ended(status: int, stderr: str) -> str:
-    """Why a process ended, in part of a line: its signal, and the last line of its errors.
+    """Exit reason, as a message fragment: the signal, and the last line of its errors.
 
     Args:
         status: as ``subprocess`` gives it: negative for a signal.

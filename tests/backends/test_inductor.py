@@ -108,6 +108,19 @@ def test_a_compiler_that_fails_is_one_line(tmp_path: Path, monkeypatch: pytest.M
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_where_no_program_may_run_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a mount without execution: no compiler would help."""
+    monkeypatch.setenv("QMODELS_CACHE_DIR", str(tmp_path / "cache"))
+    with inductor.scratch_dir() as scratch:
+        inductor.wrapped_compiler(scratch).chmod(0o644)
+    (tmp_path / "artifact").mkdir()
+    exported = inductor.export(nn.Conv2d(3, 4, 3).eval(), torch.randn(2, 3, 8, 8))
+    with pytest.raises(UserError, match=r"no program may run in .*inductor: set QMODELS_CACHE_DIR"):
+        inductor.BACKEND.save(exported, tmp_path / "artifact")
+
+
 # In a process of its own, since oneDNN reads once which instructions it may use. The build has more
 # threads than the forward. Which graph is faster depends on what else the machine does.
 SINGLE_IMAGE = """

@@ -103,3 +103,16 @@ def test_the_probe_sees_saturation_where_vnni_is_switched_off(engine: str) -> No
     command = [sys.executable, "-c", SATURATES[engine]]
     child = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert child.stdout.strip() == "True"
+
+
+@pytest.mark.parametrize("value", ["0", "False", "no"])
+def test_without_torchscript_its_variants_are_skipped(
+    value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = variants.all_variants()
+    before = known["static-int8"].obstacle()
+    monkeypatch.setenv("PYTORCH_JIT", value)
+    for name in ("static-int8-jit", "fx-int8", "mixed-int8"):
+        said = f"PYTORCH_JIT={value} disables TorchScript: unset it"
+        assert known[name].unavailable_reason() == said
+    assert known["static-int8"].obstacle() == before

@@ -2,6 +2,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tarfile
 import textwrap
 from pathlib import Path
 
@@ -128,6 +129,39 @@ def test_a_folder_is_taken_as_it_is_with_the_python_of_its_environment(
     own.symlink_to(sys.executable)
     monkeypatch.chdir(repository.parent)
     assert find("repository", repository).code.python == own
+
+
+@pytest.mark.parametrize("damage", ["a link to nothing", "not executable", "no interpreter"])
+def test_an_environment_that_can_not_be_run_is_one_line(repository: Path, damage: str) -> None:
+    own = repository / ".tox" / "benches" / "bin" / "python"
+    own.parent.mkdir(parents=True)
+    if damage == "a link to nothing":
+        own.symlink_to("python-that-was-removed")
+    else:
+        own.write_text("#!/no/such/interpreter\n")
+        own.chmod(0o644 if damage == "not executable" else 0o755)
+    said = rf"\({own} can't be run \(.*\): make its environment again\)"
+    with pytest.raises(UserError, match=said):
+        find(str(repository), repository)
+
+
+def test_a_revision_is_laid_out_without_the_filters_of_tarfile(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By Python 3.11.3 and before."""
+    extract = tarfile.TarFile.extractall
+
+    def without(archive: tarfile.TarFile, path: Path) -> None:
+        extract(archive, path)
+
+    monkeypatch.setattr(tarfile.TarFile, "extractall", without)
+    monkeypatch.delattr(tarfile, "data_filter")
+    (repository / "link").symlink_to("qmodels")
+    git(repository, "add", ".")
+    git(repository, "commit", "-m", "a link")
+    base = find("main", repository)
+    assert (base.code.root / "link" / "__main__.py").is_file()
+    assert base.code.root.joinpath("link").is_symlink()
 
 
 def test_another_python_runs_the_same_code(

@@ -71,3 +71,18 @@ def test_bad_options_are_one_line(repository: Repository, arguments: str, said: 
     assert said in result.printed
     assert result.printed.count("ERROR: ") == 1
     assert "Traceback" not in result.printed
+
+
+def test_what_can_not_be_looked_at_is_one_line(repository: Repository) -> None:
+    """A folder may be one that this user can't search."""
+    (repository.folder / "broken.py").write_text(
+        "import qmodels.gate\n"
+        "def refuse(*arguments):\n"
+        "    raise PermissionError(13, 'Permission denied', '/closed/baselines')\n"
+        "qmodels.gate.find_baseline = refuse\n"
+    )
+    result = repository.run("-p", "broken", "-k", "size")
+    assert result.status == pytest.ExitCode.USAGE_ERROR
+    said = "ERROR: /closed/baselines: Permission denied: check its folder and its mode"
+    assert said in result.printed
+    assert "Traceback" not in result.printed
