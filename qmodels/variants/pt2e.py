@@ -10,7 +10,6 @@ from collections import Counter
 from itertools import chain
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from qmodels.backends import inductor
@@ -19,9 +18,6 @@ from qmodels.network.fusion import fuse
 from qmodels.quantize import fake_quantize, histograms
 from qmodels.system.errors import Unavailable, first_line
 from qmodels.variants.registry import variant
-
-# The least scale, as of torch's observers.
-EPS = torch.finfo(torch.float32).eps
 
 
 @variant(
@@ -65,28 +61,14 @@ def prepare(fused: nn.Module, images: Tensor, weight_range: tuple[int, int]) -> 
         Unavailable: torchao's quantizer does not take the network.
     """
     logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)  # of torchao's own calls
-    from torchao.quantization import pt2e
     from torchao.quantization.pt2e.quantize_pt2e import prepare_pt2e
     from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as x86
 
-    # The quantizer's own observers bound scales by 2**-12 from below, which would round channels of
-    # small weights to a few steps.
-    ranges = pt2e.HistogramObserver.with_args(eps=EPS)
-    weights = pt2e.PerChannelMinMaxObserver.with_args(eps=EPS)
     config = x86.get_default_x86_inductor_quantization_config(reduce_range=False)
-    activation = dataclasses.replace(config.input_activation, observer_or_fake_quant_ctr=ranges)
-    weight = dataclasses.replace(
-        config.weight,
-        quant_min=weight_range[0],
-        quant_max=weight_range[1],
-        observer_or_fake_quant_ctr=weights,
-    )
+    lowest, highest = weight_range
+    weight = dataclasses.replace(config.weight, quant_min=lowest, quant_max=highest)
     quantizer = x86.X86InductorQuantizer()
-    quantizer.set_global(
-        dataclasses.replace(
-            config, input_activation=activation, output_activation=activation, weight=weight
-        )
-    )
+    quantizer.set_global(dataclasses.replace(config, weight=weight))
     for name, part in fused.named_modules():
         # The strides of one channel fit two layouts. Inductor assumes one and oneDNN the other, so
         # that what an int8 kernel gives is read in a wrong order (torch 2.15).
