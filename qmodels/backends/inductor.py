@@ -4,13 +4,9 @@ What is stored is what runs: a package is loaded without compiling. Its kernels 
 torch's dispatcher, so the proof that they ran is what oneDNN says of itself.
 """
 
-import os
 import platform
-import shlex
-import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,7 +17,7 @@ from packaging.version import Version
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from qmodels.backends import archive, exported_graph, onednn_log
+from qmodels.backends import archive, compiler, exported_graph, onednn_log
 from qmodels.backends.base import (
     Backend,
     ForwardFn,
@@ -32,13 +28,8 @@ from qmodels.backends.base import (
     time_forward,
 )
 from qmodels.network.layers import Layer, executed, fused_outputs, output_sqnr
-from qmodels.system import files, store
-from qmodels.system.errors import Obstacle, UserError, first_line
+from qmodels.system.errors import Obstacle, UserError
 
-# Without freezing, weights stay arguments, nothing is packed, and int8 patterns run in float.
-# Precompiled headers take 275 MB of the temporary directory, and only pay off in a process that
-# compiles many packages.
-OPTIONS: Mapping[str, Any] = {"freezing": True, "aot_inductor.precompile_headers": False}
 MOST_IMAGES = 4096
 # Before torch 2.10 its loader knows the entries of a package by the name of their source.
 NEEDS_NAME_OF_SOURCE = Version(torch.__version__) < Version("2.10")
@@ -88,7 +79,7 @@ class Inductor(Backend):
 
     def obstacle(self) -> Obstacle | None:
         """Why Inductor can't build here: it needs a C++ compiler."""
-        if compiler():
+        if compiler.path():
             return None
         remedy = (
             "xcode-select --install" if platform.system() == "Darwin" else "apt-get install g++"
@@ -108,11 +99,14 @@ class Inductor(Backend):
         ):
             if program is None:
                 continue
-            with scratch_dir() as scratch, tempfile.TemporaryDirectory(dir=scratch) as packages:
+            with (
+                compiler.scratch_dir() as scratch,
+                tempfile.TemporaryDirectory(dir=scratch) as packages,
+            ):
                 package = Path(packages, name)
                 torch.set_num_threads(count)
                 try:
-                    compile_program(program, package, scratch)
+                    compiler.compile_program(program, package, scratch)
                 finally:
                     torch.set_num_threads(threads)
                 archive.copy_without(
@@ -202,73 +196,6 @@ class Inductor(Backend):
 
 
 BACKEND = Inductor()
-# What the system says of programs and libraries in a folder of a mount without execution.
-NOEXEC = ("Permission denied", "failed to map segment")
-
-
-def compiler() -> str | None:
-    """The C++ compiler that Inductor would call, if there is one."""
-    named = os.environ.get("CXX", "")
-    return next((path for name in (named, "g++", "clang++") if (path := shutil.which(name))), None)
-
-
-def compile_program(program: ExportedProgram, package: Path, scratch: Path) -> None:
-    """Compile a graph into a package.
-
-    Raises:
-        UserError: there is no compiler, it failed, or the disk is full.
-    """
-    from torch._inductor import aoti_compile_and_package
-
-    options = {**OPTIONS, "cpp.cxx": (None, str(wrapped_compiler(scratch)))}
-    try:
-        with torch.no_grad():
-            aoti_compile_and_package(program, package_path=str(package), inductor_configs=options)
-    except (RuntimeError, OSError) as error:
-        remedy = "install a C++ compiler that works, as with apt-get install g++"
-        if any(text in str(error) for text in NOEXEC):
-            remedy = f"no program may run in {scratch}: set QMODELS_CACHE_DIR"
-        if files.is_full(scratch, str(error)):
-            remedy = "free the disk or set QMODELS_CACHE_DIR"
-        raise UserError(
-            f"torch could not compile the model ({first_line(error)}): {remedy}"
-        ) from None
-
-
-@contextmanager
-def scratch_dir() -> Iterator[Path]:
-    """Where Inductor keeps sources, objects and precompiled headers while the block lasts."""
-    before = os.environ.get(store.INDUCTOR_CACHE)
-    with ExitStack() as stack:
-        folder = store.cache_dir("inductor")
-        if len(str(folder).split()) > 1:  # Inductor splits the compiler's command at spaces
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        os.environ[store.INDUCTOR_CACHE] = str(folder)
-        try:
-            yield folder
-        finally:
-            if before is None:
-                del os.environ[store.INDUCTOR_CACHE]
-            else:
-                os.environ[store.INDUCTOR_CACHE] = before
-
-
-def wrapped_compiler(scratch: Path) -> Path:
-    """A script that calls the compiler, so that machine code names no path of this machine.
-
-    Its own path is always the same in a folder, because Inductor's cache is keyed by it.
-    """
-    options = ["-g0"]
-    if platform.system() == "Linux":
-        options.append("-s")  # no symbol but those that are called
-    for folder in (Path(torch.__file__).parents[1], scratch):
-        options.append(f"-ffile-prefix-map={folder}=.")
-    script = f'#!/bin/sh\nexec {shlex.quote(compiler() or "c++")} "$@" {shlex.join(options)}\n'
-    path = scratch / f"c++-{store.digest_bytes(script.encode())[:12]}"
-    if not path.exists():
-        with files.atomic_write(path, mode=0o777) as written:
-            written.write_text(script)
-    return path
 
 
 def open_package(package: Path) -> ForwardFn:
@@ -276,8 +203,17 @@ def open_package(package: Path) -> ForwardFn:
 
     By the loader in C++: torch's own around it brings in the compiler, which takes three seconds
     and 150 MB to load.
+
+    Raises:
+        UserError: its library can't be loaded from where the loader lays it out.
     """
-    runner = torch._C._aoti.AOTIModelPackageLoader(str(package), "model", False, 1, -1)
+    try:
+        runner = torch._C._aoti.AOTIModelPackageLoader(str(package), "model", False, 1, -1)
+    except RuntimeError as error:
+        if compiler.may_not_run(error):
+            remedy = f"no program may run in {tempfile.gettempdir()}: set TMPDIR"
+            raise UserError(f"{package} can't be loaded: {remedy}") from None
+        raise
 
     def forward(images: Tensor) -> Tensor:
         logits: Tensor = runner.boxed_run([images])[0]

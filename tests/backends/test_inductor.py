@@ -1,6 +1,7 @@
 import os
 import shutil
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -8,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from qmodels.backends import inductor
+from qmodels.backends import compiler, inductor
 from qmodels.backends.base import Stored
 from qmodels.measure import kernels
 from qmodels.network.layers import executed
 from qmodels.network.resnet import random_images
-from qmodels.system import files, machine, store, worker
+from qmodels.system import machine, store, worker
 from qmodels.system.errors import UserError
 from qmodels.variants import all_variants
 from tests.conftest import Files
@@ -32,17 +33,18 @@ def network() -> nn.Module:
 
 @pytest.fixture(scope="module")
 def packages(network: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Stored:
-    """Of one image and of many, built in a cache whose path has a space.
+    """Of one image and of many. The paths of the cache and of temporary files have a space.
 
     Inductor splits the compiler's command at spaces.
     """
-    if not inductor.compiler():
+    if not compiler.path():
         pytest.skip("needs a C++ compiler")
     folder = tmp_path_factory.mktemp("packages")
     exported = inductor.export(network, random_images(2), also_single=True)
     before = os.environ.get(store.INDUCTOR_CACHE)  # torch sets one of its own
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("QMODELS_CACHE_DIR", str(tmp_path_factory.mktemp("a cache")))
+        patch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("temporary files")))
         inductor.BACKEND.save(exported, folder)
     assert os.environ.get(store.INDUCTOR_CACHE) == before
     return Files(folder, nn.Identity)
@@ -89,36 +91,6 @@ def test_a_graph_that_runs_in_float_is_caught(packages: Stored) -> None:
         all_variants()["pt2e-int8"], kernels.report(ran, macs, logits, None, logits)
     )
     assert "pt2e-int8 ran 0.0 % of its multiply-accumulates in int8" in str(doubt)
-
-
-def test_a_compiler_that_fails_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import torch._inductor
-
-    def fails(*arguments: object, **options: object) -> None:
-        raise RuntimeError("C++ compile error\nand a page of it")
-
-    monkeypatch.setattr(torch._inductor, "aoti_compile_and_package", fails)
-    exported = inductor.Exported(nn.Identity(), many=object())  # type: ignore[arg-type]
-    said = r"could not compile the model \(C\+\+ compile error\): "
-    with pytest.raises(UserError, match=f"{said}install a C"):
-        inductor.BACKEND.save(exported, tmp_path)
-    monkeypatch.setattr(files, "FULL", 2**60)
-    with pytest.raises(UserError, match=f"{said}free the disk"):
-        inductor.BACKEND.save(exported, tmp_path)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_folder_where_no_program_may_run_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As of a mount without execution: no compiler would help."""
-    monkeypatch.setenv("QMODELS_CACHE_DIR", str(tmp_path / "cache"))
-    with inductor.scratch_dir() as scratch:
-        inductor.wrapped_compiler(scratch).chmod(0o644)
-    (tmp_path / "artifact").mkdir()
-    exported = inductor.export(nn.Conv2d(3, 4, 3).eval(), torch.randn(2, 3, 8, 8))
-    with pytest.raises(UserError, match=r"no program may run in .*inductor: set QMODELS_CACHE_DIR"):
-        inductor.BACKEND.save(exported, tmp_path / "artifact")
 
 
 # In a process of its own, since oneDNN reads once which instructions it may use. The build has more
@@ -190,37 +162,14 @@ def test_the_fastest_is_fast_on_most_forwards_but_the_first() -> None:
     assert inductor.fastest((delayed_at_first, slow), random_images(1)) is delayed_at_first
 
 
-# In a process of its own: torch remembers which instructions its compiler could use.
-COMPILES = """
-import sys
-import time
-from pathlib import Path
-from torch import nn
-from qmodels.backends import inductor
-from qmodels.network.resnet import random_images
-from qmodels.system.errors import UserError
+def test_a_library_that_may_not_run_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As from a TMPDIR of a mount without execution, which holds it while it runs."""
 
-exported = inductor.export(nn.Flatten(), random_images(2))
-try:
-    inductor.BACKEND.save(exported, Path(sys.argv[1]))
-except UserError as error:
-    print(error)
-"""
+    def load(*arguments: object) -> None:
+        raise RuntimeError("Error in dlopen: many.so: failed to map segment from shared object")
 
-
-def test_a_compiler_that_does_not_work_is_one_line(tmp_path: Path) -> None:
-    broken = {"CXX": "false", "QMODELS_CACHE_DIR": str(tmp_path / "cache")}
-    command = (sys.executable, "-c", COMPILES, str(tmp_path))
-    ended = worker.run(*command, limit=200, folder=ROOT, environment={**os.environ, **broken})
-    said = ended.stdout.decode()
-    assert said.startswith("torch could not compile the model ("), ended.reason
-    assert said.endswith("): install a C++ compiler that works, as with apt-get install g++\n")
-    assert said.count("\n") == 1
-
-
-def test_without_a_compiler_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shutil, "which", lambda name: None)
-    obstacle = inductor.BACKEND.obstacle()
-    assert obstacle is not None
-    assert obstacle.reason.startswith("no C++ compiler: ")
-    assert obstacle.fixable
+    monkeypatch.setattr(torch._C._aoti, "AOTIModelPackageLoader", load)
+    with pytest.raises(UserError, match=rf"{inductor.MANY} can't be loaded: .*: set TMPDIR"):
+        inductor.BACKEND.load(Files(tmp_path, nn.Identity))
