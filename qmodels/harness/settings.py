@@ -14,7 +14,7 @@ from qmodels import data, gate, network, variants
 from qmodels.base import checkouts
 from qmodels.base.checkouts import Base
 from qmodels.network import Network, open_network
-from qmodels.system import defaults, machine
+from qmodels.system import defaults, files, machine
 from qmodels.system.checkout import THIS_CHECKOUT
 from qmodels.system.errors import UserError
 from qmodels.training import checkpoints, networks
@@ -89,9 +89,7 @@ def check_options(config: pytest.Config) -> None:
             f"--benchmark-compare took {option.benchmark_compare!r} for a run: put it after the "
             "paths"
         )
-    record = option.benchmark_json
-    if record and not Path(record).absolute().parent.is_dir():
-        raise UserError(f"--benchmark-json {record}: its folder does not exist: make it")
+    check_outputs(config)
     machine.check_threads("--qmodels-threads", option.qmodels_threads)
     if not math.isfinite(option.qmodels_max_drop):
         raise UserError(f"--qmodels-max-drop {option.qmodels_max_drop}: choose a number of points")
@@ -104,6 +102,24 @@ def check_options(config: pytest.Config) -> None:
                 )
     if option.qmodels_update_baseline:
         check_update(config)
+
+
+def check_outputs(config: pytest.Config) -> None:
+    """Refuse files that could not be written when the run ends.
+
+    Raises:
+        UserError: a folder is missing, or may not be written.
+    """
+    option = config.option
+    record, storage = option.benchmark_json, option.benchmark_storage.removeprefix("file://")
+    if record and not Path(record).absolute().parent.is_dir():
+        raise UserError(f"--benchmark-json {record}: its folder does not exist: make it")
+    outputs = {"json": record} if record else {}
+    if (option.benchmark_save or option.benchmark_autosave) and "://" not in storage:
+        outputs["storage"] = str(Path(storage, "run.json"))
+    for name, path in outputs.items():
+        if not files.may_write(Path(path)):
+            raise UserError(f"--benchmark-{name}: {path} can't be written: choose another folder")
 
 
 def settings_of(chosen: Network | Untrained, config: pytest.Config) -> Settings:

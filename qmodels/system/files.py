@@ -42,29 +42,30 @@ def atomic_write(path: Path, mode: int = 0o666) -> Iterator[Path]:
     Raises:
         UserError: the disk is full, or the folder can't be written.
     """
-    if path.is_char_device() or path.is_fifo():  # as /dev/stdout, which is to stay what it is
-        try:
+    try:
+        if path.is_char_device() or path.is_fifo():  # as /dev/stdout, which is to stay what it is
             yield path
-        except OSError as error:
-            raise unwritable(path, error.strerror) from None
-        return
-    target = Path(os.path.realpath(path))
-    try:
+            return
+        target = Path(os.path.realpath(path))
         scratch = scratch_file(target, mode)
-    except OSError as error:
-        raise unwritable(path, error.strerror) from None
-    # Some writers make a file of their own.
-    mode = (target if target.exists() else scratch).stat().st_mode
-    try:
-        yield scratch
-        scratch.chmod(stat.S_IMODE(mode))
-        replace(target, scratch)
+        try:
+            # Some writers make a file of their own.
+            mode = (target if target.exists() else scratch).stat().st_mode
+            yield scratch
+            scratch.chmod(stat.S_IMODE(mode))
+            replace(target, scratch)
+        finally:
+            scratch.unlink(missing_ok=True)
     except OSError as error:
         raise unwritable(path, error.strerror) from None
     except SafetensorError as error:  # what safetensors raises for an OSError
         raise unwritable(path, str(error)) from None
-    finally:
-        scratch.unlink(missing_ok=True)
+
+
+def may_write(path: Path) -> bool:
+    """Whether a file can be made or replaced, with the folders above it that are missing."""
+    folder = next(folder for folder in path.absolute().parents if os.access(folder, os.F_OK))
+    return os.access(folder, os.W_OK | os.X_OK) or os.access(path, os.W_OK)
 
 
 def scratch_file(target: Path, mode: int) -> Path:

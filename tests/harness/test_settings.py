@@ -1,6 +1,8 @@
 """What a run measures: weights and options, and those that end it in a line."""
 
 import dataclasses
+import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -71,6 +73,30 @@ def test_bad_options_are_one_line(repository: Repository, arguments: str, said: 
     assert said in result.printed
     assert result.printed.count("ERROR: ") == 1
     assert "Traceback" not in result.printed
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "--benchmark-json=closed/run.json",
+        "--benchmark-save=x --benchmark-storage=closed/runs",
+        "--benchmark-autosave --benchmark-storage=file://closed",
+    ],
+)
+def test_an_output_that_can_not_be_written_is_refused_before_the_run(
+    options: str, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (repository.folder / "closed").mkdir()
+    ask = os.access
+
+    def closed(path: Path, mode: int) -> bool:
+        return ask(path, mode) and (mode == os.F_OK or "closed" not in path.parts)
+
+    monkeypatch.setattr(os, "access", closed)
+    result = repository.run(*options.split(), "-k", "size")
+    assert result.status == pytest.ExitCode.USAGE_ERROR
+    assert "can't be written: choose another folder" in result.printed
+    assert "1 passed" not in result.printed
 
 
 def test_what_can_not_be_looked_at_is_one_line(repository: Repository) -> None:
