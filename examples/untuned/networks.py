@@ -18,7 +18,7 @@ import qmodels
 from qmodels import data
 
 SIZE = 224
-CALIBRATION = range(512)
+CALIBRATION = range(64)
 TEST = range(1000, 1040)
 STATISTICS = range(32)
 

@@ -1,5 +1,6 @@
 """The end of a run: the tables and the verdicts."""
 
+import sys
 from collections.abc import Sequence
 
 import pytest
@@ -19,14 +20,11 @@ def write(terminal: pytest.TerminalReporter, settings: Settings, results: Result
         overview = report.overview_text(
             run, results.verdicts, run.failures, color=terminal.hasmarkup
         )
-        terminal.write_line(overview)
+        terminal.write_line(printable(overview))
         if terminal.verbosity > 0:
             stored = settings.baseline.entries if settings.baseline else {}
-            terminal.write_line(
-                "\nAll metrics, changes in parentheses:\n"
-                f"{report.summary_table(run, stored)}"
-                f"\n\n{report.speed_table(run)}".rstrip()
-            )
+            tables = f"{report.summary_table(run, stored)}\n\n{report.speed_table(run)}".rstrip()
+            terminal.write_line(printable(f"\nAll metrics, changes in parentheses:\n{tables}"))
         terminal.write_line("")
     if results.verdicts:
         terminal.write_line(f"gate: {report.count_findings(results.verdicts)}")
@@ -37,9 +35,18 @@ def write(terminal: pytest.TerminalReporter, settings: Settings, results: Result
         *dict.fromkeys(results.notes),
     )
     if lines:
-        terminal.write_line(report.wrap(lines))
+        terminal.write_line(printable(report.wrap(lines)))
     if run.entries or run.skipped:
-        terminal.write_line(f"\n{report.recommend(run, settings.max_drop)}")
+        terminal.write_line(printable(f"\n{report.recommend(run, settings.max_drop)}"))
+
+
+def printable(text: str) -> str:
+    """The text with question marks for what the output can't show.
+
+    pytest would write escapes instead, of line breaks too.
+    """
+    encoding = getattr(sys.__stdout__, "encoding", None) or "utf-8"
+    return text.encode(encoding, "replace").decode(encoding)
 
 
 def remarks(findings: Sequence[gate.Finding], settings: Settings) -> list[str]:

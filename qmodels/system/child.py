@@ -11,8 +11,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import psutil
+
 from qmodels.system.errors import UserError
-from qmodels.system.worker import SCRATCH
+from qmodels.system.worker import PARENT, SCRATCH
 
 # Between looks for the parent of a process whose standard input was closed.
 LOOK_SECONDS = 0.5
@@ -24,7 +26,8 @@ def serve(answer: Callable[[Any], Mapping[str, Any]]) -> None:
     Whatever else writes to the standard output, as runtimes and their progress bars do, goes to
     the standard error.
     """
-    threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
+    parent = int(os.environ.get(PARENT, os.getppid()))
+    threading.Thread(target=end_with, args=(parent,), daemon=True).start()
     # The parent waits for the end of this stream, and then reads the error of the process.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
@@ -46,14 +49,22 @@ def end_with(parent: int) -> None:
     requests.
 
     Args:
-        parent: its process id.
+        parent: its process id. It may have died before this process asked for it.
     """
     hangup = select.poll()
     hangup.register(0, 0)
     hangup.poll()
-    while os.getppid() == parent:
+    while is_running(parent):
         time.sleep(LOOK_SECONDS)
     end()
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process has not ended; one that nobody has waited for has."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def end() -> None:

@@ -28,6 +28,8 @@ ANSWER_SECONDS = 1800.0
 EXIT_SECONDS = 10.0
 # The variable that names the folder that a worker removes itself, if its parent can't any more.
 SCRATCH = "QMODELS_SCRATCH"
+# That of the process that started a worker, which may have ended before the worker runs.
+PARENT = "QMODELS_PARENT"
 
 
 class WorkerError(UserError):
@@ -154,6 +156,7 @@ def start(
                 env={
                     **checkout.environment(),
                     **{name: str(folder) for name in ("TMPDIR", SCRATCH)},
+                    PARENT: str(os.getpid()),
                     **(environment or {}),
                 },
                 cwd=checkout.root,

@@ -127,30 +127,6 @@ def test_bad_input_is_one_line_and_status_2(line: str, message: str, qmodels: Qm
     assert result.out == ""
 
 
-def in_shell(line: str, folder: Path, *, before: str = "", **environment: str) -> tuple[int, str]:
-    """Exit status and standard error of a command in a shell."""
-    ended = subprocess.run(
-        ["bash", "-c", f"{before} {sys.executable} -m qmodels {line}"],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return ended.returncode, ended.stderr
-
-
-@pytest.mark.parametrize("line", ["variants", "baseline show"])
-def test_an_output_that_is_full_is_one_line(line: str) -> None:
-    said = "qmodels: the output can't be written (No space left on device): send it elsewhere\n"
-    assert in_shell(f"{line} > /dev/full", ROOT) == (2, said)
-
-
-def test_a_working_directory_that_was_deleted_is_one_line(tmp_path: Path) -> None:
-    said = "qmodels: the working directory was deleted: change to another\n"
-    assert in_shell("variants", tmp_path, before="mkdir gone; cd gone; rmdir ../gone;") == (2, said)
-
-
 def test_no_home_is_one_line(tmp_path: Path) -> None:
     """As of a user id without a name in a container."""
     code = "import os; from qmodels.system import store; os.setuid(54321); store.cache_path()"

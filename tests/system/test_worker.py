@@ -8,10 +8,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
-from qmodels.system import worker
+from qmodels.system import child, worker
 from qmodels.system.checkout import Checkout
 from qmodels.system.errors import UserError
 
@@ -143,17 +142,9 @@ def test_a_child_that_hangs_is_ended_with_what_it_started(checkout: Checkout) ->
         with pytest.raises(UserError, match="echo failed in"):
             ask(echo, "again")
     deadline = time.monotonic() + 10
-    while running(grandchild) and time.monotonic() < deadline:
+    while child.is_running(grandchild) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert not running(grandchild)
-
-
-def running(pid: int) -> bool:
-    """Whether a process has not ended; one that nobody has waited for has."""
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+    assert not child.is_running(grandchild)
 
 
 @pytest.mark.parametrize(
@@ -206,9 +197,9 @@ def test_a_child_ends_with_a_parent_that_is_killed(number: int, checkout: Checko
         parent.send_signal(number)
     deadline = time.monotonic() + 60
     pids = list(map(int, ids))
-    while any(map(running, pids)) and time.monotonic() < deadline:
+    while any(map(child.is_running, pids)) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert list(filter(running, pids)) == []
+    assert list(filter(child.is_running, pids)) == []
     assert not Path(folder).parent.exists()
 
 

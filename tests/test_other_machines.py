@@ -1,0 +1,171 @@
+"""What goes wrong on other people's machines, by kind: ``docs/other-machines.md``. 50 seconds.
+
+Commands run as users type them, in processes and folders of their own.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from qmodels.system import child
+
+BENCHES = "-m pytest --pyargs qmodels.benches -q -p no:cacheprovider --qmodels-dataset digits"
+FP32 = f"{BENCHES} --qmodels-variants fp32"
+# Of a command, and until what it started has ended.
+COMMAND_SECONDS = 300
+END_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A working directory, a cache and temporary files.
+
+    Attributes:
+        folder: holds them all.
+    """
+
+    folder: Path
+
+    @property
+    def temporary(self) -> Path:
+        return self.folder / "temporary files"
+
+    def start(self, command: str, before: str = "", **environment: str) -> subprocess.Popen[str]:
+        """Have a shell do something, and then Python run a command."""
+        self.temporary.mkdir(exist_ok=True)
+        return subprocess.Popen(
+            ["bash", "-c", f"{before} exec {sys.executable} {command}"],
+            cwd=self.folder,
+            env={
+                **{name: os.environ[name] for name in os.environ if "PYTEST" not in name},
+                "PYTHONPATH": os.pathsep.join([str(self.folder), *sys.path]),
+                "PYTHONUNBUFFERED": "1",
+                "CI": "",  # there, a run without a stored one fails
+                "QMODELS_CACHE_DIR": str(self.folder / "a cache"),
+                "TMPDIR": str(self.temporary),
+                **environment,
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, command: str, **options: str) -> subprocess.CompletedProcess[str]:
+        """The ended command."""
+        with self.start(command, **options) as process:
+            out, err = process.communicate(timeout=COMMAND_SECONDS)
+        return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+    def is_clean(self) -> bool:
+        """Whether no temporary file is left."""
+        return list(self.temporary.iterdir()) == []
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    """Wait until something holds.
+
+    Raises:
+        TimeoutError: it never does.
+    """
+    deadline = time.monotonic() + END_SECONDS
+    while not holds():
+        if time.monotonic() > deadline:
+            raise TimeoutError
+        time.sleep(0.05)
+
+
+def descendants(process: subprocess.Popen[str]) -> list[int]:
+    """Ids of what a process started, and of what that started."""
+    return [each.pid for each in psutil.Process(process.pid).children(recursive=True)]
+
+
+@pytest.mark.parametrize(
+    ("moment", "seconds"),
+    [("checkpoint: ", 0), ("baseline: ", 0), ("baseline: ", 4), ("gate: ", 0)],
+)
+def test_interrupts_come_at_any_moment(other: Machine, moment: str, seconds: int) -> None:
+    with other.start(f"{FP32} -k 'latency and b1'") as process:
+        assert process.stdout is not None
+        printed = ""
+        while moment not in printed:
+            printed += process.stdout.read(1)
+        time.sleep(seconds)
+        children = descendants(process)
+        os.killpg(process.pid, signal.SIGINT)
+        printed += process.communicate(timeout=END_SECONDS)[0]
+    assert process.returncode in (pytest.ExitCode.INTERRUPTED, -signal.SIGINT)
+    assert "KeyboardInterrupt" in printed or moment == "gate: "
+    assert "Traceback" not in printed
+    wait_until(lambda: not any(map(child.is_running, children)))
+    assert other.is_clean()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_commands_are_killed_and_their_children_are_not(other: Machine, number: int) -> None:
+    with other.start("-m qmodels build --dataset digits --variants fp32-compiled") as process:
+        # Before the child has imported torch, and so before it answers.
+        wait_until(lambda: bool(descendants(process)) and not other.is_clean())
+        children = descendants(process)
+        process.send_signal(number)
+        process.communicate(timeout=COMMAND_SECONDS)
+    wait_until(lambda: not any(map(child.is_running, children)))
+    wait_until(other.is_clean)
+
+
+def test_startup_files_print_and_paths_have_spaces(other: Machine) -> None:
+    (other.folder / "sitecustomize.py").write_text("print('welcome', flush=True)")
+    ended = other.run(f'{FP32} -k "memory or accuracy or latency and b1"')
+    assert ended.returncode == 0, ended.stdout
+    assert "3 passed" in ended.stdout
+
+
+def test_variables_change_python_and_its_output(other: Machine) -> None:
+    ended = other.run(
+        f'{FP32} -k "memory or accuracy or latency and b1"',
+        COLUMNS="20",
+        LC_ALL="C",
+        PYTHONOPTIMIZE="2",
+        PYTHONUTF8="0",
+        PYTHONWARNINGS="error",
+        TERM="dumb",
+    )
+    assert ended.returncode == 0, ended.stdout
+    assert "3 passed" in ended.stdout
+    rule, values = ended.stdout.partition("verdict\n")[2].splitlines()[:2]
+    assert set(rule) == {"?"}
+    assert values.split()[:3] == ["fp32", "-", "98.99"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="no /dev/full")
+@pytest.mark.parametrize("command", ["variants", "baseline show"])
+def test_outputs_are_full(other: Machine, command: str) -> None:
+    ended = other.run(f"-m qmodels {command} > /dev/full")
+    said = "qmodels: the output can't be written (No space left on device): send it elsewhere\n"
+    assert (ended.returncode, ended.stderr) == (2, said)
+
+
+@pytest.mark.parametrize("command", ["variants", "baseline show --json"])
+def test_outputs_are_closed(other: Machine, command: str) -> None:
+    ended = other.run(f"-m qmodels {command} | true")
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("command", ["variants", "report run.json"])
+def test_working_directories_are_deleted(other: Machine, command: str) -> None:
+    ended = other.run(f"-m qmodels {command}", before="mkdir gone; cd gone; rmdir ../gone;")
+    said = "qmodels: the working directory was deleted: change to another\n"
+    assert (ended.returncode, ended.stderr) == (2, said)
