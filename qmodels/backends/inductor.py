@@ -28,7 +28,7 @@ from qmodels.backends.base import (
     time_forward,
 )
 from qmodels.network.layers import Layer, executed, fused_outputs, output_sqnr
-from qmodels.system.errors import Obstacle, UserError
+from qmodels.system.errors import Obstacle, UserError, first_line
 
 MOST_IMAGES = 4096
 # Before torch 2.10 its loader knows the entries of a package by the name of their source.
@@ -211,8 +211,8 @@ def open_package(package: Path) -> ForwardFn:
         runner = torch._C._aoti.AOTIModelPackageLoader(str(package), "model", False, 1, -1)
     except RuntimeError as error:
         if compiler.may_not_run(error):
-            remedy = f"no program may run in {tempfile.gettempdir()}: set TMPDIR"
-            raise UserError(f"{package} can't be loaded: {remedy}") from None
+            reason = f"{package} can't be loaded ({first_line(error)})"
+            raise UserError(f"{reason}: set TMPDIR to a folder where programs may run") from None
         raise
 
     def forward(images: Tensor) -> Tensor:

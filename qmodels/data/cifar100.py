@@ -7,7 +7,6 @@ split, which torchvision downloads and verifies.
 from pathlib import Path
 
 import torch
-from filelock import FileLock
 
 from qmodels.data import packaged
 from qmodels.data.dataset import Dataset, Split
@@ -69,7 +68,7 @@ def read_downloaded(*, train: bool) -> Split:
     folder = data_dir() / DOWNLOADED
     try:
         if not folder.is_dir():
-            with FileLock(store.cache_dir() / "cifar100-download.lock"):
+            with files.lock(store.cache_dir() / "cifar100-download"):
                 CIFAR100(str(data_dir()), train=train, download=True)
         source = CIFAR100(str(data_dir()), train=train)
     except (RuntimeError, OSError, EOFError) as error:

@@ -114,12 +114,11 @@ def check_outputs(config: pytest.Config) -> None:
     record, storage = option.benchmark_json, option.benchmark_storage.removeprefix("file://")
     if record and not Path(record).absolute().parent.is_dir():
         raise UserError(f"--benchmark-json {record}: its folder does not exist: make it")
-    outputs = {"json": record} if record else {}
-    if (option.benchmark_save or option.benchmark_autosave) and "://" not in storage:
-        outputs["storage"] = str(Path(storage, "run.json"))
-    for name, path in outputs.items():
-        if not files.may_write(Path(path)):
-            raise UserError(f"--benchmark-{name}: {path} can't be written: choose another folder")
+    if record and not files.may_write(Path(record)):
+        raise UserError(f"--benchmark-json {record} can't be written: choose another file")
+    saves = (option.benchmark_save or option.benchmark_autosave) and "://" not in storage
+    if saves and not files.may_write(Path(storage, "run.json")):
+        raise UserError(f"--benchmark-storage {storage} can't be written: choose another folder")
 
 
 def settings_of(chosen: Network | Untrained, config: pytest.Config) -> Settings:

@@ -16,7 +16,6 @@ would decide: a time would depend on what else is measured, by a fifth for the s
 
 import math
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -146,14 +145,9 @@ def load(
     Raises:
         UserError: a worker failed.
     """
-    with ThreadPoolExecutor(len(workers)) as pool:
-        return list(
-            pool.map(
-                lambda worker, request: worker.request({"request": "load", **request}),
-                workers,
-                requests,
-            )
-        )
+    for worker, request in zip(workers, requests, strict=True):
+        worker.send({"request": "load", **request})
+    return [worker.answer() for worker in workers]
 
 
 def time_working(

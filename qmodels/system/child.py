@@ -26,8 +26,7 @@ def serve(answer: Callable[[Any], Mapping[str, Any]]) -> None:
     Whatever else writes to the standard output, as runtimes and their progress bars do, goes to
     the standard error.
     """
-    parent = int(os.environ.get(PARENT, os.getppid()))
-    threading.Thread(target=end_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     # The parent waits for the end of this stream, and then reads the error of the process.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
@@ -42,19 +41,18 @@ def serve(answer: Callable[[Any], Mapping[str, Any]]) -> None:
     end()
 
 
-def end_with(parent: int) -> None:
+def end_with_parent() -> None:
     """End with a parent that is killed, which ends nothing itself.
 
     Its end of the standard input closes then, but so does that of a parent which only has no more
-    requests.
-
-    Args:
-        parent: its process id. It may have died before this process asked for it.
+    requests. It may have died before this process runs.
     """
+    starter = os.getppid()  # the parent, or a script that starts this Python
+    parent = int(os.environ.get(PARENT, starter))
     hangup = select.poll()
     hangup.register(0, 0)
     hangup.poll()
-    while is_running(parent):
+    while os.getppid() == starter and is_running(parent):
         time.sleep(LOOK_SECONDS)
     end()
 

@@ -63,9 +63,14 @@ def atomic_write(path: Path, mode: int = 0o666) -> Iterator[Path]:
 
 
 def may_write(path: Path) -> bool:
-    """Whether a file can be made or replaced, with the folders above it that are missing."""
-    folder = next(folder for folder in path.absolute().parents if os.access(folder, os.F_OK))
-    return os.access(folder, os.W_OK | os.X_OK) or os.access(path, os.W_OK)
+    """Whether a file can be made or replaced, with the folders above it that are missing.
+
+    Of a link, the file that it names.
+    """
+    target = Path(os.path.realpath(path))
+    folder = next(folder for folder in target.parents if os.access(folder, os.F_OK))
+    may_make = os.access(folder, os.W_OK | os.X_OK)
+    return not target.is_dir() and (may_make or os.access(target, os.W_OK))
 
 
 def scratch_file(target: Path, mode: int) -> Path:

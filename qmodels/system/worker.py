@@ -54,7 +54,17 @@ class Worker:
     stderr: IO[str]
 
     def request(self, payload: object, *, limit: float = ANSWER_SECONDS) -> dict[str, Any]:
-        """Send a JSON value, and wait for the answer, an object.
+        """Send a JSON value, and wait for the answer: see ``send`` and ``answer``."""
+        self.send(payload)
+        return self.answer(limit=limit)
+
+    def send(self, payload: object) -> None:
+        """Send a JSON value. That the worker has ended is seen by what waits for the answer."""
+        with suppress(BrokenPipeError, ValueError):  # it has ended, or was closed
+            print(json.dumps(payload), file=self.process.stdin, flush=True)
+
+    def answer(self, *, limit: float = ANSWER_SECONDS) -> dict[str, Any]:
+        """Wait for an answer, an object.
 
         Args:
             limit: seconds after which the worker is ended.
@@ -73,11 +83,9 @@ class Worker:
         alarm.daemon = True  # an interrupt before the ``finally`` must not keep this process
         try:
             alarm.start()
-            with suppress(BrokenPipeError, ValueError):  # it has ended, or was closed
-                print(json.dumps(payload), file=self.process.stdin, flush=True)
-            for answer in self.process.stdout:
+            for line in self.process.stdout:
                 with suppress(ValueError):
-                    value = json.loads(answer)
+                    value = json.loads(line)
                     if isinstance(value, dict):  # and nothing that its Python prints when it starts
                         return value
             reason = no_answer(limit) if expired.is_set() else self.failure()

@@ -139,3 +139,10 @@ def test_pytest_benchmark_is_needed(repository: Repository) -> None:
     result = repository.run("-p", "no:benchmark")
     assert result.status == pytest.ExitCode.USAGE_ERROR
     assert "benches need pytest-benchmark: leave out -p no:benchmark" in result.printed
+
+
+def test_benches_are_known_below_another_root(stored: Repository) -> None:
+    """As below a bare `pytest.ini` in a parent folder, and not by their path."""
+    baselines = f"qmodels_baselines={stored.folder.name}/baselines"
+    above = (f"--rootdir={stored.folder.parent}", "-o", baselines)
+    assert "2 ok" in stored.run(*above, "-k", "size").printed

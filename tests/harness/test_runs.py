@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -227,9 +228,19 @@ def test_a_run_is_saved_where_nothing_was_timed(
     }
 
 
+SAVE = "--benchmark-save=x"
+
+
 def test_a_run_that_can_not_be_saved_is_one_line(stored: Repository) -> None:
-    (stored.folder / "file").write_text("")
-    result = stored.run("-k", "size", "--benchmark-storage=file", "--benchmark-save=x")
+    """As on a disk that fills while it is made."""
+    refused = stored.run("-k", "size", "--benchmark-storage=baselines/tolerances.toml", SAVE)
+    assert refused.status == pytest.ExitCode.USAGE_ERROR
+    assert "tolerances.toml can't be written: choose another folder" in refused.printed
+    stored.run("-k", "size", "--benchmark-storage=saved", SAVE)
+    (saved,) = (stored.folder / "saved").rglob("0001_x.json")
+    shutil.rmtree(saved.parent)
+    saved.parent.write_text("a file in the way")
+    result = stored.run("-k", "size", "--benchmark-storage=saved", SAVE)
     assert_red(result, "FAILED run x can't be saved", "choose another --benchmark-storage")
     assert "2 ok" in result.printed
     assert "Traceback" not in result.printed

@@ -89,13 +89,13 @@ def test_an_output_that_can_not_be_written_is_refused_before_the_run(
     (repository.folder / "closed").mkdir()
     ask = os.access
 
-    def closed(path: Path, mode: int) -> bool:
-        return ask(path, mode) and (mode == os.F_OK or "closed" not in path.parts)
+    def closed(path: Path | str, mode: int, **options: bool) -> bool:
+        return ask(path, mode, **options) and (mode == os.F_OK or "closed" not in Path(path).parts)
 
     monkeypatch.setattr(os, "access", closed)
     result = repository.run(*options.split(), "-k", "size")
     assert result.status == pytest.ExitCode.USAGE_ERROR
-    assert "can't be written: choose another folder" in result.printed
+    assert "can't be written: choose another" in result.printed
     assert "1 passed" not in result.printed
 
 

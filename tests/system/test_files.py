@@ -206,3 +206,23 @@ def test_a_variable_that_names_no_folder_is_one_line(
 def test_a_disk_a_quota_and_a_limit_are_full(code: int, tmp_path: Path) -> None:
     assert files.is_full(tmp_path, f"[Errno {code}] {os.strerror(code)}: 'model.pt'")
     assert not files.is_full(tmp_path, "no such axis")
+
+
+def test_a_file_may_be_written_where_a_link_names_a_folder_that_may(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = os.access
+    for name in ("open", "closed"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "open" / "link").symlink_to("../closed/run.json")
+    (tmp_path / "closed" / "link").symlink_to("../open/run.json")
+
+    def access(path: Path, mode: int) -> bool:
+        return ask(path, mode) and (mode == os.F_OK or "closed" not in path.parts)
+
+    monkeypatch.setattr(os, "access", access)
+    assert files.may_write(tmp_path / "open" / "new folder" / "run.json")
+    assert files.may_write(tmp_path / "closed" / "link")
+    assert not files.may_write(tmp_path / "open" / "link")
+    assert not files.may_write(tmp_path / "closed" / "run.json")
+    assert not files.may_write(tmp_path / "open")
