@@ -50,7 +50,6 @@ def test_a_folder_where_no_program_may_run_is_told(
 # In a process of its own: torch remembers which instructions its compiler could use.
 COMPILES = """
 import sys
-import time
 from pathlib import Path
 from torch import nn
 from qmodels.backends import inductor

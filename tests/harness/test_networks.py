@@ -8,7 +8,7 @@ from qmodels import gate
 from qmodels.cli import runs
 from qmodels.system import machine
 from qmodels.system.errors import UserError
-from tests.base.test_checkouts import git
+from tests.gate.repositories import git
 from tests.harness.conftest import Repository
 from tests.harness.planting import TOLERANCES, UPDATE, Result, assert_red, edit
 from tests.outside import RUNTIME
