@@ -1,4 +1,4 @@
-"""What goes wrong on other people's machines, by kind: ``docs/other-machines.md``. 190 seconds in all.
+"""Faults on other people's machines, by kind: ``docs/other-machines.md``. 190 seconds in all.
 
 Commands run as users type them, in processes and folders of their own.
 """
