@@ -102,9 +102,6 @@ class Worker:
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(EXIT_SECONDS)
         self.end()
-        assert self.process.stdin is not None
-        with suppress(BrokenPipeError):  # what it did not read is still to be written
-            self.process.stdin.close()
         self.stderr.seek(0)
         return why_ended(self.process.wait(), self.stderr.read())
 
@@ -180,6 +177,9 @@ def start(
                 yield worker
             finally:
                 worker.end()
+                assert process.stdin is not None
+                with suppress(BrokenPipeError):  # what it did not read is still to be written
+                    process.stdin.close()
 
 
 @dataclass(frozen=True)

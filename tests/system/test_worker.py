@@ -203,6 +203,15 @@ def test_a_child_ends_with_a_parent_that_is_killed(number: int, checkout: Checko
     assert not Path(folder).parent.exists()
 
 
+def test_a_request_that_a_dead_child_never_reads_is_no_failure_of_its_own(
+    checkout: Checkout,
+) -> None:
+    with worker.start("echo", checkout=checkout) as echo:
+        echo.end()
+        echo.process.wait()
+        echo.send("again")
+
+
 def test_a_child_without_more_requests_answers_the_last_one(checkout: Checkout) -> None:
     code = "import echo"
     ended = subprocess.run(
