@@ -7,6 +7,7 @@ arithmetic.
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -73,7 +74,7 @@ def products(forward: ForwardFn, images: Tensor, *, exactly: bool = False) -> li
                 recorded.append(Product(name, weight, plain, integer))
             return out
 
-    with torch.inference_mode(), Recorder():  # type: ignore[no-untyped-call]
+    with torch.inference_mode(), unoptimized(), Recorder():  # type: ignore[no-untyped-call]
         forward(images)
     return recorded
 
@@ -140,10 +141,20 @@ def reference(forward: ForwardFn) -> ForwardFn:
             return exact(name, args) if name in EXACT else func(*args, **(kwargs or {}))
 
     def run(images: Tensor) -> Tensor:
-        with Reference():  # type: ignore[no-untyped-call]
+        with unoptimized(), Reference():  # type: ignore[no-untyped-call]
             return forward(images)
 
     return run
+
+
+def unoptimized() -> AbstractContextManager[None]:
+    """While it lasts, TorchScript rewrites no graph before it runs one.
+
+    To do that it compares constants by ``aten::equal``, numbers with tensors too, and a dispatch
+    mode fails at those.
+    """
+    context: AbstractContextManager[None] = torch.jit.optimized_execution(False)  # type: ignore[attr-defined]
+    return context
 
 
 def exact(name: str, args: Any) -> Tensor:

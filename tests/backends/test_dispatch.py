@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from qmodels.backends import dispatch, torch_engine, torchscript
 from qmodels.network import resnet
-from qmodels.variants import static
+from qmodels.variants import fx, static
 
 BACKEND = torchscript.BACKEND.on(torch_engine.default_engine())
 IMAGES = resnet.random_images(2)
@@ -93,3 +93,27 @@ def test_reference_arithmetic_ends_with_the_forward(quantized: nn.Module) -> Non
         before = quantized(IMAGES)
         dispatch.reference(quantized)(IMAGES)
         assert torch.equal(quantized(IMAGES), before)
+
+
+class Shuffle(nn.Module):
+    """A convolution whose channels are shuffled by sizes that the graph computes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images (N, 3, H, W) to (N, 4)."""
+        x = self.convolution(x)
+        count, channels, height, width = x.size()
+        halves = x.view(count, 2, channels // 2, height, width)
+        return halves.transpose(1, 2).reshape(count, channels, height, width).mean([2, 3])
+
+
+def test_graphs_that_compute_sizes_are_seen_before_torch_has_rewritten_them() -> None:
+    torch.manual_seed(0)
+    script = fx.fx_int8(Shuffle().eval(), resnet.random_images(8))
+    with torch.inference_mode():
+        exact = dispatch.reference(script)(IMAGES)
+        assert [product.integer for product in dispatch.products(script, IMAGES)] == [True]
+        assert torch.allclose(script(IMAGES), exact, atol=0.05)
