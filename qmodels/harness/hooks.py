@@ -3,6 +3,7 @@
 Tests that ask for none of the fixtures are left alone.
 """
 
+import traceback
 import warnings
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, nullcontext
@@ -182,6 +183,15 @@ class Harness:
         return (status[0], "", "") if status and self.line and self.line.live else status
 
     # The end.
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Leave out frames without a line, which pytest can't show.
+
+        Python 3.11 has no line for the end of a loop, and interrupts there as everywhere.
+        """
+        lines = (line for _, line in traceback.walk_tb(excinfo.tb))
+        excinfo.traceback = excinfo.traceback.filter(lambda _: next(lines) is not None)
 
     @property
     def ran(self) -> list[NetworkRun]:

@@ -118,6 +118,22 @@ def test_a_layer_that_fell_back_to_float_fails_memory(stored: Repository) -> Non
     assert_red(result, "planted did not run quantized::linear: it may have fallen back to float")
 
 
+def test_an_interrupt_may_come_where_python_knows_no_line(stored: Repository) -> None:
+    interrupted = """
+        def run(images):
+            raise KeyboardInterrupt
+        code = run.__code__
+        without_lines = b"\\xf8" * (len(code.co_code) // 2)
+        run.__code__ = code.replace(co_linetable=without_lines)
+        return run
+"""
+    stored.plant(variants_file(loading(interrupted)))
+    result = stored.run("-k", "accuracy")
+    assert result.status == pytest.ExitCode.INTERRUPTED, result.printed
+    assert "KeyboardInterrupt" in result.printed
+    assert "gate: 2 ok, 0 regressed" in result.printed
+
+
 def test_a_broken_runtime_costs_its_latencies_alone(stored: Repository) -> None:
     stored.plant(DYING)
     assert_red(stored.run("-k", "latency and b1"), "1 failed, 1 passed", "planted")
