@@ -47,6 +47,12 @@ def executed(model: nn.Module, images: Tensor) -> list[Layer]:
     return layers
 
 
+def blocks(layer: str) -> list[str]:
+    """Names of the modules that a layer is in, the innermost first, without the network itself."""
+    parts = layer.split(".")
+    return [".".join(parts[:depth]) for depth in range(len(parts) - 1, 0, -1)]
+
+
 def fused_outputs(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
     """Outputs of all modules of a float network in eval mode, by name.
 
@@ -71,10 +77,12 @@ def fused_outputs(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
 def output_sqnr(values: Tensor, expected: Tensor) -> float:
     """SQNR of a layer's output, in decibels.
 
-    A quantized graph shows the output behind a ReLU, which the float network may have as a module
-    or a function of its own: values that are nowhere negative are compared with positive ones.
+    One of the two may be behind a ReLU that is a module or a function of its own in the other
+    graph. Where one is nowhere negative, what is negative in the other is not compared.
     """
-    return sqnr_db(values, expected.relu() if values.min() >= 0 else expected)
+    if values.min() >= 0 or expected.min() >= 0:
+        values, expected = values.relu(), expected.relu()
+    return sqnr_db(values, expected)
 
 
 def assign(shapes: Iterable[tuple[int, ...]], layers: Iterable[Layer]) -> list[str | None]:

@@ -1,5 +1,6 @@
 import pytest
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from qmodels import variants
 from qmodels.data import Dataset
@@ -48,6 +49,35 @@ def test_a_relu_that_is_not_declared_as_fused_is_no_noise(name: str) -> None:
         artifact, network.load(), images, quantize=lambda: variants.quantize(variant, network)
     )
     assert [noise.layer for noise in noises] == ["features.0", "classify"]
+    assert min(noise.quantization_db for noise in noises) > 20
+
+
+class Residual(nn.Module):
+    """A block whose sum is the output of none of the modules that its last layer is directly in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.path = nn.Sequential(
+            nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU()),
+            nn.Sequential(nn.Conv2d(4, 4, 3, padding=1)),
+        )
+        self.shortcut = nn.Sequential(nn.Conv2d(1, 4, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.relu(self.path(x) + self.shortcut(x))
+
+
+def test_a_kernel_that_adds_gives_the_output_of_the_block() -> None:
+    variant = variants.all_variants()["static-int8-onednn"]
+    reason = variant.unavailable_reason()
+    if reason:
+        pytest.skip(reason)
+    torch.manual_seed(0)
+    images = torch.rand(20, 1, 8, 8)
+    module = nn.Sequential(Residual(), nn.Flatten(), nn.Linear(256, 2)).eval()
+    network = Network("residual", module, images, (images, torch.zeros(20, dtype=torch.int64)))
+    noises = layers.noise(variants.build(variant, network), module, images)
+    assert len(noises) == 4
     assert min(noise.quantization_db for noise in noises) > 20
 
 
