@@ -79,11 +79,17 @@ def products(forward: ForwardFn, images: Tensor, *, exactly: bool = False) -> li
     return recorded
 
 
+def names_of(ran: Sequence[Product], layers: Sequence[Layer]) -> list[str | None]:
+    """The layer of each operator that multiplied; see ``assign``."""
+    outputs = [tuple(product.output.shape[1:]) for product in ran]
+    return assign([product.weight for product in ran], layers, outputs)
+
+
 def profile(
     forward: ForwardFn, layers: Sequence[Layer], images: Tensor, forwards: int
 ) -> list[ProfiledForward]:
     """What torch's profiler sees of forwards; see ``Backend.profile``."""
-    names = assign((product.weight for product in products(forward, images)), layers)
+    names = names_of(products(forward, images), layers)
     activities = [torch.profiler.ProfilerActivity.CPU]
     with torch.inference_mode(), torch.profiler.profile(activities=activities) as profiler:
         for _ in range(UNTIMED + forwards):

@@ -21,7 +21,7 @@ from qmodels.backends.base import (
 )
 from qmodels.network import eager_quantization
 from qmodels.network.evaluation import sqnr_db
-from qmodels.network.layers import Layer, assign, blocks, executed, fused_outputs, output_sqnr
+from qmodels.network.layers import Layer, blocks, executed, fused_outputs, output_sqnr
 from qmodels.system import machine
 from qmodels.system.errors import Obstacle
 
@@ -139,7 +139,7 @@ class TorchBackend(Backend):
         forward = self.load(artifact)
         ran = dispatch.products(forward, images)
         reference = dispatch.products(forward, images, exactly=True)
-        names = assign((product.weight for product in ran), executed(model, images[:1]))
+        names = dispatch.names_of(ran, executed(model, images[:1]))
         outputs = fused_outputs(model, images)
         noise = []
         for layer, runtime, exact in zip(names, ran, reference, strict=True):
@@ -147,10 +147,11 @@ class TorchBackend(Backend):
                 continue
             expected = [outputs[layer]]
             if "_add" in runtime.operator:  # it gives the output of a block that the layer is in
-                expected = [outputs[block] for block in blocks(layer)]
-            alike = [output for output in expected if output.shape == exact.output.shape]
-            if alike:  # a sum may be no module's output
-                quantization_db = max(output_sqnr(exact.output, output) for output in alike)
+                shape = exact.output.shape
+                around = [outputs[block] for block in blocks(layer)]
+                expected = [output for output in around if output.shape == shape]
+            if expected:  # a sum may be no module's output
+                quantization_db = max(output_sqnr(exact.output, output) for output in expected)
                 runtime_db = sqnr_db(runtime.output, exact.output)
                 noise.append(LayerNoise(layer, quantization_db, runtime_db))
         return noise

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -18,10 +19,12 @@ class Layer:
     Attributes:
         name: of its module.
         weight: shape of its weight, (out, in / groups, ...).
+        output: shape of its output for an image, (C, H, W) or (C,); empty where it is unknown.
     """
 
     name: str
     weight: tuple[int, ...]
+    output: tuple[int, ...] = ()
 
 
 def executed(model: nn.Module, images: Tensor) -> list[Layer]:
@@ -32,8 +35,10 @@ def executed(model: nn.Module, images: Tensor) -> list[Layer]:
     """
     layers: list[Layer] = []
     handles = [
-        module.register_forward_pre_hook(
-            lambda module, _, name=name: layers.append(Layer(name, tuple(module.weight.shape)))
+        module.register_forward_hook(
+            lambda module, _, output, name=name: layers.append(
+                Layer(name, tuple(module.weight.shape), tuple(output.shape[1:]))
+            )
         )
         for name, module in model.named_modules()
         if isinstance(module, nn.Conv2d | nn.Linear)
@@ -85,22 +90,29 @@ def output_sqnr(values: Tensor, expected: Tensor) -> float:
     return sqnr_db(values, expected)
 
 
-def assign(shapes: Iterable[tuple[int, ...]], layers: Iterable[Layer]) -> list[str | None]:
-    """Name kernels that are known by the shapes of their weights alone.
+def assign(
+    weights: Iterable[tuple[int, ...]],
+    layers: Iterable[Layer],
+    outputs: Iterable[tuple[int, ...]] = (),
+) -> list[str | None]:
+    """Name kernels that are known by shapes alone.
 
-    Kernels whose weights have the same shape run in the order of the network's own forward.
+    Kernels whose shapes are equal run in the order of the network's own forward.
 
     Args:
-        shapes: of weights, (out, in / groups, ...), in the order that the kernels ran.
+        weights: their shapes, (out, in / groups, ...), in the order that the kernels ran.
         layers: in the order that the network runs them.
+        outputs: their shapes for an image, where they are known.
 
     Returns:
-        For each kernel the name of its layer; None where no layer of the shape is left.
+        For each kernel the name of its layer; None where no layer of the shapes is left.
     """
     left = list(layers)
     names: list[str | None] = []
-    for shape in shapes:
-        layer = next((layer for layer in left if layer.weight == shape), None)
+    for weight, output in zip_longest(weights, outputs, fillvalue=()):
+        layer = next(
+            (each for each in left if each.weight == weight and output in ((), each.output)), None
+        )
         if layer is not None:
             left.remove(layer)
         names.append(layer.name if layer else None)

@@ -92,9 +92,7 @@ class Repository:
                 patch.delenv(name, raising=False)
             for name, value in environment.items():
                 patch.setenv(name, value)
-            ran = self.pytester.runpytest_inprocess(
-                *arguments, plugins=[self.kept], no_reraise_ctrlc=True
-            )
+            ran = self.pytester.runpytest_inprocess(*arguments, plugins=[self.kept])
         self.kept.restore()
         return Result(int(ran.ret), unwrapped(f"{ran.stdout}\n{ran.stderr}"))
 

@@ -18,13 +18,17 @@ class Backwards(nn.Module):
         return logits
 
 
-LAYERS = [Layer("first", (4, 3, 1, 1)), Layer("second", (8, 2, 3, 3)), Layer("last", (2, 8))]
+LAYERS = [
+    Layer("first", (4, 3, 1, 1), (4, 32, 32)),
+    Layer("second", (8, 2, 3, 3), (8, 30, 30)),
+    Layer("last", (2, 8), (2,)),
+]
 
 
 def test_layers_come_in_the_order_that_they_run() -> None:
     model = Backwards().eval()
     assert executed(model, resnet.random_images(1)) == LAYERS
-    assert not any(module._forward_pre_hooks for module in model.modules())
+    assert not any(module._forward_hooks for module in model.modules())
 
 
 def test_shapes_alone_name_layers_and_each_once() -> None:
@@ -32,6 +36,9 @@ def test_shapes_alone_name_layers_and_each_once() -> None:
     assert assign(shapes, LAYERS) == ["last", "first", None, None]
     twins = [Layer("a", (1, 1)), Layer("b", (1, 1))]
     assert assign([(1, 1), (1, 1)], twins) == ["a", "b"]
+    alike = [Layer("fine", (1, 1), (1, 4, 4)), Layer("coarse", (1, 1), (1, 2, 2))]
+    outputs = [(1, 2, 2), (1, 4, 4)]
+    assert assign([(1, 1), (1, 1)], alike, outputs) == ["coarse", "fine"]
 
 
 def test_a_node_belongs_to_the_layer_whose_name_it_begins_with() -> None:
