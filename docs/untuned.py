@@ -1,7 +1,7 @@
 """Variants by network, of networks that nobody tuned quantization for: `examples/untuned`.
 
 ``python -m docs.untuned`` prints a table for each metric from the stored runs there, and why
-variants were skipped. In that folder, ``pytest --pyargs qmodels.benches -k "not memory"
+variants were skipped. In that folder, ``pytest --pyargs qmodels.benches -k "not memory and not b8"
 --qmodels-update-baseline`` makes the runs.
 """
 
@@ -50,7 +50,7 @@ TABLES = (
     Table("SQNR (dB)", "sqnr_db", "{:.1f}"),
     Table("Int8 MACs", "int8_mac_fraction", "{:.0%}"),
     Table("Size (x fp32)", "size_bytes", "{:.2f}", relative=True),
-    Table("Time of 1 image (x fp32)", "latency_ms", "{:.2f}", relative=True),
+    Table("Time of 1 image (x fp32)", "latency_ratio", "{:.2f}"),
 )
 
 
@@ -60,14 +60,26 @@ def runs() -> dict[str, Run]:
     return {path.stem: read_run(path) for path in paths}
 
 
+def reasons(stored: dict[str, Run]) -> list[str]:
+    """Why variants were skipped, a line for each reason, with the networks if it is not all."""
+    networks: dict[str, list[str]] = {}
+    for name, run in stored.items():
+        for reason, variants in run.skipped.items():
+            line = f"{', '.join(variants)}: {reason}".replace(name, "the network")
+            networks.setdefault(line, []).append(name)
+    return [
+        line if len(names) == len(stored) else f"{line} ({', '.join(names)})"
+        for line, names in networks.items()
+    ]
+
+
 def main() -> None:
     """Print the tables, and the reasons."""
     stored = runs()
     for table in TABLES:
         print(table.text(stored), end="\n\n")
-    for name, run in stored.items():
-        for reason, variants in run.skipped.items():
-            print(f"{name}: {', '.join(variants)}: {reason}")
+    for line in reasons(stored):
+        print(line)
 
 
 if __name__ == "__main__":
