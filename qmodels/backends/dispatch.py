@@ -81,7 +81,8 @@ def products(forward: ForwardFn, images: Tensor, *, exactly: bool = False) -> li
 
 def names_of(ran: Sequence[Product], layers: Sequence[Layer]) -> list[str | None]:
     """The layer of each operator that multiplied; see ``assign``."""
-    outputs = [tuple(product.output.shape[1:]) for product in ran]
+    # A linear layer may multiply tokens of all images as one matrix.
+    outputs = [out.shape[1:] if out.dim() == 4 else () for out in (each.output for each in ran)]
     return assign([product.weight for product in ran], layers, outputs)
 
 

@@ -184,6 +184,14 @@ def place_stubs(traced: fx.GraphModule) -> None:
             traced.get_submodule(str(node.target)).qconfig = None  # type: ignore[assignment]
 
 
+def chains(model: nn.Module) -> tuple[tuple[str, ...], ...]:
+    """Names of modules that can be fused and are not yet; none where torch.fx can't trace."""
+    try:
+        return fusion_groups(fx.symbolic_trace(model))
+    except Exception:  # whatever the model's code does with a tensor that has no values
+        return ()
+
+
 def fusion_groups(traced: fx.GraphModule) -> tuple[tuple[str, ...], ...]:
     """Convolutions, batch norms and ReLUs that follow one another, each called once, by name."""
     called = [node for node in traced.graph.nodes if node.op == "call_module"]

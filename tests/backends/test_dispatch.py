@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from qmodels.backends import dispatch, torch_engine, torchscript
 from qmodels.network import resnet
+from qmodels.network.layers import Layer
 from qmodels.variants import fx, static
 
 BACKEND = torchscript.BACKEND.on(torch_engine.default_engine())
@@ -93,6 +94,14 @@ def test_reference_arithmetic_ends_with_the_forward(quantized: nn.Module) -> Non
         before = quantized(IMAGES)
         dispatch.reference(quantized)(IMAGES)
         assert torch.equal(quantized(IMAGES), before)
+
+
+def test_operators_whose_weights_have_one_shape_are_told_apart_by_their_outputs() -> None:
+    fine, coarse = nn.Conv2d(3, 4, 1), nn.Conv2d(3, 4, 1, stride=2)
+    ran = dispatch.products(lambda images: (coarse(images), fine(images))[0], IMAGES)
+    weight = (4, 3, 1, 1)
+    layers = [Layer("fine", weight, (4, 32, 32)), Layer("coarse", weight, (4, 16, 16))]
+    assert dispatch.names_of(ran, layers) == ["coarse", "fine"]
 
 
 class Shuffle(nn.Module):

@@ -58,23 +58,26 @@ class Residual(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.path = nn.Sequential(
-            nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU()),
-            nn.Sequential(nn.Conv2d(4, 4, 3, padding=1)),
+            nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU()),
+            nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4)),
         )
-        self.shortcut = nn.Sequential(nn.Conv2d(1, 4, 1))
+        self.shortcut = nn.Sequential(nn.Conv2d(1, 4, 1), nn.BatchNorm2d(4))
 
     def forward(self, x: Tensor) -> Tensor:
         return nn.functional.relu(self.path(x) + self.shortcut(x))
 
 
-def test_a_kernel_that_adds_gives_the_output_of_the_block() -> None:
-    variant = variants.all_variants()["static-int8-onednn"]
+@pytest.mark.parametrize("name", ["static-int8-jit", "static-int8-onednn"])
+def test_a_kernel_gives_the_output_behind_what_is_fused_with_it(name: str) -> None:
+    variant = variants.all_variants()[name]
     reason = variant.unavailable_reason()
     if reason:
         pytest.skip(reason)
     torch.manual_seed(0)
     images = torch.rand(20, 1, 8, 8)
-    module = nn.Sequential(Residual(), nn.Flatten(), nn.Linear(256, 2)).eval()
+    module = nn.Sequential(Residual(), nn.Flatten(), nn.Linear(256, 2))
+    module(images)  # its batch norms
+    module.eval()
     network = Network("residual", module, images, (images, torch.zeros(20, dtype=torch.int64)))
     noises = layers.noise(variants.build(variant, network), module, images)
     assert len(noises) == 4
