@@ -6,7 +6,7 @@ from pathlib import Path
 
 from qmodels.gate.classes import is_processor, nearest
 from qmodels.gate.entry import Entry, Key
-from qmodels.gate.run import read_run, shown
+from qmodels.gate.run import read_run, reasons_of, shown
 from qmodels.system.errors import UserError
 
 
@@ -20,7 +20,8 @@ class Baseline:
         partial_for: machine classes of which no whole run is stored. An absent entry of such a
             class is new. An absent entry of another class is missing.
         failures: of a base, why benches failed there, by name.
-        skipped: variants that could not run when the first file was stored, by the reason.
+        skipped: variants that could not run in the base, or when the first file was stored, by the
+            reason.
     """
 
     path: Path
@@ -32,8 +33,15 @@ class Baseline:
 
     @property
     def shown(self) -> str:
-        """The path as people type it."""
-        return shown(self.path)
+        """The path as people type it; a base has none that they know."""
+        return "The base" if self.from_base else shown(self.path)
+
+    def absence(self, bench: str, variant: str) -> str:
+        """Why it has no entry of a bench of a variant, as a sentence."""
+        if bench in self.failures:
+            return f"The base failed to measure it: {self.failures[bench]}"
+        why = reasons_of(self.skipped).get(variant)
+        return f"{self.shown} has no {bench}" + (f" (skipped: {why})" if why else "")
 
 
 def baseline_path(folder: Path, machine_class: str, network: str) -> Path:

@@ -57,9 +57,7 @@ def compare(
         return without_baseline("missing", f"{lacks}: {ACCEPT}")
     before = baseline.entries.get(now.key)
     if before is None:
-        lacks = f"{baseline.shown} has no {now.name}"
-        if now.name in baseline.failures:
-            lacks = f"The base failed to measure it: {baseline.failures[now.name]}"
+        lacks = baseline.absence(now.name, now.variant)
         if baseline.from_base or now.machine_class in baseline.partial_for:
             return without_baseline("new", lacks)
         return without_baseline("missing", f"{lacks}: {ACCEPT}")

@@ -114,7 +114,13 @@ class Recorder:
         # Not of a file that people know: it lies in the cache.
         entries = {key: replace(entry, file=None) for key, entry in run.entries.items()}
         failures = {failure.name: failure.reason for failure in run.failures}
-        return gate.Baseline(settings.base.code.root, entries, from_base=True, failures=failures)
+        return gate.Baseline(
+            settings.base.code.root,
+            entries,
+            from_base=True,
+            failures=failures,
+            skipped=run.skipped,
+        )
 
     @cached_property
     def accepted(self) -> gate.StoredChanges | None:

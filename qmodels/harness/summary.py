@@ -55,8 +55,8 @@ def remarks(findings: Sequence[gate.Finding], settings: Settings) -> list[str]:
     if not settings.require_baseline:  # else they failed their benches
         shown.append("undecided")
     lines = gate.lines(finding for finding in findings if finding.verdict in shown)
-    for verdict, meaning in (("new", "are new"), ("missing", "have no baseline")):
+    for verdict in ("new", "missing"):
         group = [finding for finding in findings if finding.verdict == verdict]
         if group and not (verdict == "missing" and settings.require_baseline):
-            lines.append(f"{len(group)} metrics {meaning}, such as {gate.lines(group)[0]}")
+            lines.append(f"{len(group)} {verdict}, such as {gate.lines(group)[0]}")
     return lines

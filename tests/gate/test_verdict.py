@@ -124,9 +124,22 @@ def test_a_metric_that_this_machine_cannot_measure_is_excused() -> None:
     assert compare(now, stored(size_bytes=size(1))) == []
 
 
-def test_what_a_base_does_not_know_is_new() -> None:
-    (finding,) = compare(entry(size_bytes=size(1)), Baseline(Path("base"), {}, from_base=True))
+@pytest.mark.parametrize(
+    ("skipped", "said"),
+    [
+        ({}, "The base has no bench_size[fp32]"),
+        (
+            {"no torchao": ("fp32", "other")},
+            "The base has no bench_size[fp32] (skipped: no torchao)",
+        ),
+        ({"no torchao": ("other",)}, "The base has no bench_size[fp32]"),
+    ],
+)
+def test_what_a_base_does_not_know_is_new(skipped: dict[str, tuple[str, ...]], said: str) -> None:
+    base = Baseline(Path(), {}, from_base=True, skipped=skipped)
+    (finding,) = compare(entry(size_bytes=size(1)), base)
     assert finding.verdict == "new"
+    assert finding.context == said
 
 
 def predictions(wrong: list[int], images: str = "all") -> Ranks:
