@@ -62,9 +62,8 @@ def write_record(session: pytest.Session, results: Sequence[Results]) -> None:
     plugin = session.config._benchmarksession  # type: ignore[attr-defined]
     path = session.config.option.benchmark_json
     name = plugin.save or plugin.autosave
-    if plugin.benchmarks or not any(each.measured or each.failures for each in results):
-        return
-    if not path and not name:
+    known = any(each.measured or each.failures or each.skipped for each in results)
+    if plugin.benchmarks or not known or not (path or name):
         return
     record = {
         "machine_info": plugin.get_machine_info(),

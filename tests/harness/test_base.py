@@ -108,6 +108,13 @@ def test_what_the_base_does_not_know_or_failed_to_measure_is_new(
     assert line in result.printed
 
 
+def test_what_the_base_could_not_run_is_new_with_the_reason(stored: Repository, base: Path) -> None:
+    (base / "planted.py").write_text(variants_file(obstacle="Obstacle('no such chip', False)"))
+    result = stored.run("-k", "size[planted]", f"--qmodels-base={base}", variants="planted")
+    line = "1 new, such as bench_size[planted] new: size_bytes. The base has no bench_size[planted]"
+    assert f"{line} (skipped: no such chip)" in result.printed
+
+
 def test_a_base_that_pytest_takes_for_a_folder_of_tests_is_one_line(
     stored: Repository, base: Path
 ) -> None:
