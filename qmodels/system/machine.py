@@ -33,6 +33,8 @@ BFLOAT16_LEVELS = ("amx", "avx512_bf16", "i8mm")
 CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 # By which OpenMP binds the threads of a process to processors. Its children inherit that.
 BINDING = ("OMP_PROC_BIND", "GOMP_CPU_AFFINITY", "KMP_AFFINITY")
+# To which OpenMP lowers the threads of a process, without an error.
+THREAD_LIMIT = "OMP_THREAD_LIMIT"
 RECORDED_PACKAGES = ("torch", "torchvision", "numpy", "pytest-benchmark")
 
 
@@ -148,6 +150,11 @@ def check_threads(option: str, threads: int) -> None:
         why = f" ({bound[0]} binds it: unset it)" if bound and most == 1 else ""
         count = "1 processor" if most == 1 else f"{most} processors"
         raise UserError(f"{option} {threads}: this process may use {count}{why}: choose no more")
+    allowed = os.environ.get(THREAD_LIMIT, "").strip()
+    if allowed.isdecimal() and threads > int(allowed):
+        raise UserError(
+            f"{option} {threads}: {THREAD_LIMIT} is {allowed}: unset it, or choose no more"
+        )
 
 
 def physical_cores() -> int:

@@ -198,3 +198,16 @@ def test_a_variable_that_binds_threads_is_named(monkeypatch: pytest.MonkeyPatch)
         UserError, match=r"1 processor \(OMP_PROC_BIND binds it: unset it\): choose"
     ):
         machine.check_threads("--threads", 2)
+
+
+@pytest.mark.parametrize("limit", ["1", " 1 "])
+def test_more_threads_than_openmp_starts_are_refused(
+    limit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bound_to([0, 1], monkeypatch)
+    monkeypatch.setenv(machine.THREAD_LIMIT, limit)
+    machine.check_threads("--threads", 1)
+    with pytest.raises(UserError, match=r"^--threads 2: OMP_THREAD_LIMIT is 1: unset it, or"):
+        machine.check_threads("--threads", 2)
+    monkeypatch.setenv(machine.THREAD_LIMIT, "2")
+    machine.check_threads("--threads", 2)
