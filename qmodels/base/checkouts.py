@@ -18,6 +18,7 @@ from qmodels.system.checkout import Checkout
 from qmodels.system.errors import UserError
 from qmodels.system.protocol import PROTOCOL, Hello, connect
 from qmodels.system.repository import GitError, git
+from qmodels.system.worker import StartError
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,8 @@ def find(name: str | None, python: str | None, root: Path, module: str) -> Base:
         remedy = f"install {packages.DISTRIBUTION} {__version__} for {python}"
     try:
         base = Base(code, root, commit, hello(code, module))
+    except StartError:
+        raise
     except UserError as error:
         raise UserError(
             f"base {name or python} can't be asked by protocol {PROTOCOL} ({error}): {remedy}"
@@ -155,8 +158,8 @@ def interpreter(folder: Path, python: str | None) -> Path:
     command = shutil.which(python)
     if command is None:
         raise UserError(
-            f"--qmodels-base-python {python}: there is no such command: name the Python of an "
-            "environment that has pytest-qmodels"
+            f"--qmodels-base-python {python} is no command that can be run: name the Python of "
+            "an environment that has pytest-qmodels"
         )
     return Path(command).absolute()
 

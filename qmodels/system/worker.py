@@ -32,6 +32,10 @@ SCRATCH = "QMODELS_SCRATCH"
 PARENT = "QMODELS_PARENT"
 
 
+class StartError(UserError):
+    """A Python can't be run; the line has the remedy."""
+
+
 class WorkerError(UserError):
     """A process gave no answer.
 
@@ -114,10 +118,10 @@ def scratch() -> Iterator[Path]:
         UserError: it can't be made.
     """
     try:
-        made = tempfile.TemporaryDirectory(prefix="qmodels-", ignore_cleanup_errors=True)
+        folder = tempfile.TemporaryDirectory(prefix="qmodels-", ignore_cleanup_errors=True)
     except OSError as error:
         raise no_temporary_file(error) from None
-    with made as name:
+    with folder as name:
         yield Path(name)
 
 
@@ -138,7 +142,8 @@ def start(
         environment: variables that the process has beside those of the checkout.
 
     Raises:
-        UserError: the temporary directory can't be written to, or its Python can't be run.
+        UserError: the temporary directory can't be written to.
+        StartError: its Python can't be run.
     """
     with ExitStack() as stack:
         # Removed here, because a process that is ended removes nothing itself.
@@ -168,7 +173,7 @@ def start(
                 start_new_session=True,  # so that it can be ended with all that it started
             )
         except OSError as error:
-            raise UserError(
+            raise StartError(
                 f"{checkout.python} can't be run ({error.strerror}): make its environment again"
             ) from None
         worker = Worker(" ".join(command), checkout, process, stderr)

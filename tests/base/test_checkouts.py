@@ -57,7 +57,7 @@ def test_an_environment_that_can_not_be_run_is_one_line(repository: Path, damage
     else:
         own.write_text("#!/no/such/interpreter\n")
         own.chmod(0o644 if damage == "not executable" else 0o755)
-    said = rf"\({own} can't be run \(.*\): make its environment again\)"
+    said = rf"^{own} can't be run \(.*\): make its environment again$"
     with pytest.raises(UserError, match=said):
         find(str(repository), repository)
 
@@ -85,16 +85,16 @@ def test_another_python_runs_the_same_code(
     repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What this one imports from outside the repository is not for it."""
-    ours = repository.parent / "ours"
-    ours.mkdir()
-    monkeypatch.syspath_prepend(ours)
+    packages = repository.parent / "packages"
+    packages.mkdir()
+    monkeypatch.syspath_prepend(packages)
     other = repository.parent / "python"
     other.symlink_to(sys.executable)
     base = find(None, repository, str(other))
     assert (base.code.root, base.code.python) == (repository, other)
-    assert str(ours) not in base.code.paths
-    assert str(ours) in find(None, repository).code.paths
-    with pytest.raises(UserError, match="base-python nowhere: there is no such command") as caught:
+    assert str(packages) not in base.code.paths
+    assert str(packages) in find(None, repository).code.paths
+    with pytest.raises(UserError, match="base-python nowhere is no command that") as caught:
         find(None, repository, "nowhere")
     assert "\n" not in str(caught.value)
 

@@ -52,8 +52,8 @@ def test_every_commit_that_stored_the_run_is_a_version(history: History) -> None
 
 
 def test_small_steps_add_up_until_they_are_beyond_the_tolerance(history: History) -> None:
-    found = {series.name: changes(series, TOLERANCES) for series in history.series}
-    assert found == {
+    by_name = {series.name: changes(series, TOLERANCES) for series in history.series}
+    assert by_name == {
         "small": [("Third", 1000, 920, True)],
         "large": [("Third", 2000, 2600, False)],
         "late": [],
@@ -95,8 +95,8 @@ def test_what_is_not_committed_is_the_last_version(path: Path) -> None:
 
 def test_earlier_formats_count_and_damage_is_passed_over(path: Path) -> None:
     earlier = benchmark("small", 800, arithmetic="float32", provenance="id")
-    made = {"format": 2, "made": {"id": {**PROVENANCE, "host": "old"}}, **record(earlier)}
-    for subject, text in (("Earlier", json.dumps(made)), ("Damaged", "{"), ("Empty", "{}")):
+    stored = {"format": 2, "made": {"id": {**PROVENANCE, "host": "old"}}, **record(earlier)}
+    for subject, text in (("Earlier", json.dumps(stored)), ("Damaged", "{"), ("Empty", "{}")):
         path.write_text(text)
         repositories.commit(path.parents[1], subject)
     path.write_bytes(b"\xff\xfe{")
@@ -121,9 +121,9 @@ def test_a_merge_changed_what_it_brought_and_nothing_else(path: Path) -> None:
     for branch in ("a", "b"):
         repositories.git(folder, "merge", "-q", "--no-ff", "-m", f"Merge {branch}", branch)
     by_name = {series.name: series for series in read_history(path, "size_bytes").series}
-    found = {name: changes(series, TOLERANCES)[1:] for name, series in by_name.items()}
-    assert found["large"] == [("Merge a", 2600, 3600, False)]
-    assert found["small"] == [("Merge b", 920, 820, True)]
+    later = {name: changes(series, TOLERANCES)[1:] for name, series in by_name.items()}
+    assert later["large"] == [("Merge a", 2600, 3600, False)]
+    assert later["small"] == [("Merge b", 920, 820, True)]
 
 
 @pytest.mark.parametrize("subject", ["", "a\tb", "two\u2028lines", "form\x0cfeed", "café"])

@@ -82,9 +82,9 @@ def test_a_score_is_judged_image_by_image(shift: float, noise: float, verdict: s
     generator = np.random.default_rng(1)
     before = generator.uniform(0.5, 1, size=2000)
     now = before - shift + noise * generator.normal(size=2000)
-    found = judged(now, before)
-    assert [finding.verdict for finding in found] == [verdict]
-    assert "images worse and" in found[0].change
+    findings = judged(now, before)
+    assert [finding.verdict for finding in findings] == [verdict]
+    assert "images worse and" in findings[0].change
 
 
 def test_a_loss_that_one_image_explains_is_no_regression() -> None:
