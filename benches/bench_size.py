@@ -8,7 +8,7 @@ from qmodels.gate import Details
 from qmodels.harness.records import Record
 from qmodels.harness.session import BenchSession
 from qmodels.measure import timing
-from qmodels.measure.metric import make_metric
+from qmodels.measure.metrics import SIZE
 from qmodels.variants import Artifact
 
 
@@ -28,7 +28,7 @@ def bench_size(
     with timing.timing_environment(threads):
         benchmark.pedantic(load_and_run, rounds=3)  # type: ignore[no-untyped-call]
     qmodels_record(
-        {"size_bytes": make_metric("size_bytes", qmodels_artifact.size_bytes)},
+        {SIZE.name: SIZE.of(qmodels_artifact.size_bytes)},
         batch_size=1,
         threads=threads,
         details=Details(files=qmodels_artifact.files),

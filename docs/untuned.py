@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qmodels.gate import Run, read_run
+from qmodels.measure.metric import Definition
+from qmodels.measure.metrics import INT8_MACS, LATENCY_RATIO, SIZE, SQNR
 from qmodels.report.table import markdown, metric
 from qmodels.variants import all_variants
 
@@ -26,7 +28,7 @@ class Table:
     """
 
     heading: str
-    metric: str
+    metric: Definition
     shown: str
     relative: bool = False
 
@@ -47,10 +49,10 @@ class Table:
 
 
 TABLES = (
-    Table("SQNR (dB)", "sqnr_db", "{:.1f}"),
-    Table("Int8 MACs", "int8_mac_fraction", "{:.0%}"),
-    Table("Size (x fp32)", "size_bytes", "{:.2f}", relative=True),
-    Table("Time of 1 image (x fp32)", "latency_ratio", "{:.2f}"),
+    Table("SQNR (dB)", SQNR, "{:.1f}"),
+    Table("Int8 MACs", INT8_MACS, "{:.0%}"),
+    Table("Size (x fp32)", SIZE, "{:.2f}", relative=True),
+    Table("Time of 1 image (x fp32)", LATENCY_RATIO, "{:.2f}"),
 )
 
 

@@ -9,6 +9,7 @@ import re
 import sys
 from pathlib import Path
 
+from qmodels.measure import metrics
 from qmodels.system import worker
 
 ROOT = Path(__file__).parents[1]
@@ -98,3 +99,15 @@ def test_gates_and_reports_need_no_torch() -> None:
     script = "import sys, qmodels.cli.choose, qmodels.cli.report; sys.exit('torch' in sys.modules)"
     ended = worker.run(sys.executable, "-c", script, limit=60, folder=ROOT)
     assert ended.status == 0, ended.reason
+
+
+def test_the_names_of_metrics_stand_in_their_table_alone() -> None:
+    modules = [path for folder in ("qmodels", "benches") for path in (ROOT / folder).rglob("*.py")]
+    literals = {
+        f"{module.relative_to(ROOT)}: {node.value}"
+        for module in modules
+        if module != Path(metrics.__file__)
+        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and node.value in metrics.METRICS
+    }
+    assert not literals

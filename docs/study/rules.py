@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from docs.study.record import Row
 from qmodels.gate import sequential
 from qmodels.gate.intervals import rank_sum_interval
-from qmodels.gate.latency import REFERENCE, paired_rule
+from qmodels.gate.latency import REFERENCE, paired_rule, stored_ratio
 from qmodels.gate.sequential import Case, Rule, Samples
 from qmodels.gate.tolerances import Tolerances
 from qmodels.variants import all_variants
@@ -71,7 +71,7 @@ def stored(tolerances: Tolerances, before: Sequence[Pair]) -> Trial:
     def trial(cases: Sequence[Case], pairs: Sequence[Pair]) -> Outcome:
         rules = {}
         for case in cases:
-            name = "probe_ratio" if case[0] == REFERENCE else "latency_ratio"
+            name = stored_ratio(case[0]).name
             tolerance = tolerances.tolerance(name, case[0], arithmetic(case[0]))
             if tolerance is None:
                 continue

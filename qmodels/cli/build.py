@@ -6,6 +6,7 @@ import sys
 
 from qmodels import variants
 from qmodels.cli import common
+from qmodels.measure.metrics import SIZE
 from qmodels.system.errors import Unavailable, UserError
 
 EXAMPLE = "qmodels build --variants fp32,static-int8"
@@ -48,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
         {
             "variant": artifact.variant.name,
             "folder": str(artifact.folder),
-            "size_bytes": artifact.size_bytes,
+            SIZE.name: artifact.size_bytes,
         }
         for artifact in artifacts
     ]

@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from qmodels import gate
 from qmodels.cli import runs
 from qmodels.gate.history import History, read_history
-from qmodels.measure.metric import METRICS
+from qmodels.measure.metrics import METRICS
 from qmodels.report.history import history_text
 from qmodels.system import defaults, machine
 from qmodels.system.errors import UserError

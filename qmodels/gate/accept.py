@@ -17,6 +17,7 @@ from qmodels.gate.baseline import baseline_path
 from qmodels.gate.details import Details
 from qmodels.gate.entry import Entry, Key, Provenance
 from qmodels.gate.run import FORMAT, Run, by_reason, ranks_path, read_run, reasons_of, times_path
+from qmodels.measure.metrics import LATENCY_CHANGE
 from qmodels.system import files, store
 from qmodels.system.errors import UserError
 
@@ -151,7 +152,7 @@ def accept_into(
 
 def refusal(now: Entry, before: Entry | None) -> str | None:
     """Why an entry must not replace the one before; None where it may."""
-    if "latency_change" in now.metrics:
+    if LATENCY_CHANGE.name in now.metrics:
         return "it was measured against a base revision; store a run without --qmodels-base"
     for name, stored in (before.metrics if before else {}).items():
         if name in now.unmeasured:

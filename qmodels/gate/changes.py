@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 from qmodels.gate.entry import Entry, Key
 from qmodels.measure.metric import Metric
-
-LATENCIES = ("latency_change", "latency_ratio", "probe_ratio")
+from qmodels.measure.metrics import depends
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class StoredChanges:
             tolerance: of the metric; a smaller loss is none.
         """
         stored = self.head.get(now.key)
-        if stored is None or name not in stored.metrics or name in LATENCIES:
+        if stored is None or name not in stored.metrics or depends(name, "processor"):
             return 0.0
         before = self.base.get(now.key)
         if before and before.machine_class == stored.machine_class:

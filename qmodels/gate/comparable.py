@@ -2,17 +2,12 @@
 
 import re
 
-from qmodels.gate.changes import LATENCIES
 from qmodels.gate.entry import COMPARABILITY_KEYS, Entry
 from qmodels.gate.tolerances import Origin, Tolerances
+from qmodels.measure.metrics import depends
 from qmodels.system import packages
 
 PINNED = f"install the pinned versions with `{packages.install('all')}`"
-# Their values depend on the kernels that are called.
-KERNEL_METRICS = ("allocated_bytes", "peak_bytes", "operator_calls", "runtime_sqnr_db")
-# Where int8 products overflow, weights lose one of their eight bits. That multiplies the power of
-# rounding noise by up to four, and how much of it reaches the logits depends on the network.
-NOISE_METRICS = ("sqnr_db", "runtime_sqnr_db")
 
 
 def limit(tolerances: Tolerances, metric: str, now: Entry, before: Entry) -> float | None:
@@ -25,21 +20,22 @@ def limit(tolerances: Tolerances, metric: str, now: Entry, before: Entry) -> flo
 def difference(tolerances: Tolerances, metric: str, now: Entry, before: Entry) -> str | None:
     """What keeps a metric from being compared with a stored one, in words; None if nothing does.
 
-    Of two classes that depends on the metric. Another Python takes other memory for the same code.
+    That depends on what the value of the metric does. What it depends on beside Python and the
+    processor only differs between classes.
     """
     origin = origin_of(now, before)
     if origin == "another class":
-        if metric == "size_bytes" and not now.portable:
+        if depends(metric, "files") and not now.portable:
             return "machine code of another class"
-        if metric in KERNEL_METRICS and now.kernel_library != before.kernel_library:
+        if depends(metric, "kernels") and now.kernel_library != before.kernel_library:
             return "other kernels"
-        if metric in NOISE_METRICS and has_other_bits(now, before):
+        if depends(metric, "bits") and has_other_bits(now, before):
             return "int8 saturates on one class alone"
         if tolerances.of(metric, now, origin) is None:
             return "another machine class"
-    if metric == "memory_bytes" and now.provenance.python != before.provenance.python:
+    if depends(metric, "python") and now.provenance.python != before.provenance.python:
         return "another Python"
-    if metric in LATENCIES and not of_one_processor(now, before):
+    if depends(metric, "processor") and not of_one_processor(now, before):
         return "another model of processor"
     return None
 

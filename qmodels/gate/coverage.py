@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from qmodels.gate.changes import LATENCIES
 from qmodels.gate.comparable import difference, incompatibility, origin_of
 from qmodels.gate.entry import Entry
 from qmodels.gate.tolerances import Tolerances
+from qmodels.measure.metrics import depends
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def coverage(pairs: Iterable[tuple[Entry, Entry]], tolerances: Tolerances) -> Co
         reasons = {name: other or difference(tolerances, name, now, before) for name in gated}
         entries += 1
         compared += None in reasons.values()
-        times = [reason for name, reason in reasons.items() if name in LATENCIES]
+        times = [reason for name, reason in reasons.items() if depends(name, "processor")]
         latencies += bool(times)
         if None in times:
             compared_latencies[origin_of(now, before)] += 1

@@ -18,7 +18,14 @@ from qmodels.gate.intervals import (
 )
 from qmodels.gate.sequential import Rule
 from qmodels.gate.tolerances import Tolerances
-from qmodels.measure.metric import Metric, make_metric
+from qmodels.measure.metric import Definition, Metric
+from qmodels.measure.metrics import (
+    CEILING_SHARE,
+    LATENCY,
+    LATENCY_CHANGE,
+    LATENCY_RATIO,
+    PROBE_RATIO,
+)
 
 REFERENCE = "fp32"
 # A stored run is compared with many later ones: its error enters every comparison.
@@ -52,30 +59,31 @@ class Timings:
 
     def metrics(self) -> dict[str, Metric]:
         """The metrics of the case."""
-        metrics = {"latency_ms": make_metric("latency_ms", 1e3 * float(np.median(self.seconds)))}
-        for name, ratios in (
-            ("latency_ratio", self.x_fp32),
-            ("probe_ratio", self.x_probe),
-            ("ceiling_share", self.x_ceiling),
+        metrics = {LATENCY.name: LATENCY.of(1e3 * float(np.median(self.seconds)))}
+        for metric, ratios in (
+            (LATENCY_RATIO, self.x_fp32),
+            (PROBE_RATIO, self.x_probe),
+            (CEILING_SHARE, self.x_ceiling),
         ):
             if ratios:
-                center = float(np.median(ratios))
-                metrics[name] = self.ratio(name, ratios, center, sign_interval(ratios, ALPHA))
+                center, interval = float(np.median(ratios)), sign_interval(ratios, ALPHA)
+                metrics[metric.name] = self.ratio(metric, ratios, center, interval)
         if self.changes:
             center, interval = (
                 hodges_lehmann(self.changes),
                 signed_rank_interval(self.changes, ALPHA),
             )
-            metrics["latency_change"] = self.ratio("latency_change", self.changes, center, interval)
+            metrics[LATENCY_CHANGE.name] = self.ratio(
+                LATENCY_CHANGE, self.changes, center, interval
+            )
         return metrics
 
     def ratio(
-        self, name: str, logarithms: Sequence[float], center: float, interval: Interval
+        self, metric: Definition, logarithms: Sequence[float], center: float, interval: Interval
     ) -> Metric:
         """A ratio with its interval; with the samples, where the gate looks at them."""
-        gated = name != "ceiling_share"
-        return make_metric(
-            name,
+        gated = bool(metric.tolerances)
+        return metric.of(
             math.exp(center),
             (math.exp(interval.low), math.exp(interval.high)),
             ci_level=interval.level,
@@ -86,8 +94,13 @@ class Timings:
 
 def paired_rule(variant: str, arithmetic: str, tolerances: Tolerances) -> Rule | None:
     """How a case is judged against a base that takes turns with it."""
-    tolerance = tolerances.tolerance("latency_change", variant, arithmetic)
+    tolerance = tolerances.tolerance(LATENCY_CHANGE.name, variant, arithmetic)
     return None if tolerance is None else Rule(signed_rank_interval, math.log1p(tolerance))
+
+
+def stored_ratio(variant: str) -> Definition:
+    """The metric by which a variant is compared with a stored run."""
+    return PROBE_RATIO if variant == REFERENCE else LATENCY_RATIO
 
 
 def stored_rule(now: Entry, baseline: Baseline | None, tolerances: Tolerances) -> Rule | None:
@@ -99,7 +112,7 @@ def stored_rule(now: Entry, baseline: Baseline | None, tolerances: Tolerances) -
     before = baseline.entries.get(now.key) if baseline else None
     if before is None or incompatibility(now, before):
         return None
-    name = "probe_ratio" if now.variant == REFERENCE else "latency_ratio"
+    name = stored_ratio(now.variant).name
     tolerance = limit(tolerances, name, now, before)
     stored = before.metrics.get(name)
     if tolerance is None or stored is None or not stored.samples:

@@ -22,12 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
+from qmodels.measure.metrics import TOP1, TOP5_ERROR
 from qmodels.system.errors import UserError
 
 # The rank of an image that was not evaluated, and of all ranks that one byte can't hold.
 NOT_EVALUATED, LAST = 255, 254
 # A metric to the first rank that counts as wrong by it.
-WRONG_FROM = {"top1": 1, "top5_error": 5}
+WRONG_FROM = {TOP1.name: 1, TOP5_ERROR.name: 5}
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """How much worse than its baseline each metric may get.
 
-``tolerances.toml`` beside this module holds for every repository. A file of that name beside its
-baselines comes first, number by number.
+The table of metrics has the defaults. A ``tolerances.toml`` beside the baselines of a repository
+comes first, number by number.
 
 Such a file is TOML, a table for each metric: ``tolerance``, which is in points where the unit is a
 percentage, in decibels where it is those, and else a fraction of the baseline; ``other_host`` and
@@ -19,11 +19,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from qmodels.gate.entry import Entry
-from qmodels.measure.metric import METRICS
+from qmodels.measure.metrics import METRICS
 from qmodels.system.errors import UserError
 
 FILE = "tolerances.toml"
-PACKAGED = Path(__file__).parent / FILE
 KEYS = ("tolerance", "other_host", "other_class", "level")
 ARITHMETICS = ("float32", "float16", "bfloat16", "int8")
 # Where a baseline was made: on this host, on another one of this class, or on another class.
@@ -32,7 +31,7 @@ Origin = Literal["this host", "another host", "another class"]
 
 @dataclass(frozen=True)
 class Tolerances:
-    """What the files say."""
+    """The defaults, and what a file says."""
 
     tables: Mapping[str, Mapping[str, Any]]
 
@@ -66,7 +65,7 @@ class Tolerances:
         return level
 
     def find(self, metric: str, variant: str, arithmetic: str, key: str) -> float | None:
-        """A number of the files, the variant's own before its arithmetic's before the metric's."""
+        """A number of the tables, the variant's own before its arithmetic's before the metric's."""
         table = self.tables.get(metric, {})
         for own in (
             table.get("variants", {}).get(variant, {}),
@@ -79,7 +78,7 @@ class Tolerances:
 
 
 def read_tolerances(folder: Path, variants: Iterable[str] | None = None) -> Tolerances:
-    """The tolerances of a folder of baselines, and the packaged ones where it has none.
+    """The tolerances of a folder of baselines, and the defaults where it has none.
 
     Args:
         variants: the names that its file may use; None where any will do.
@@ -87,11 +86,11 @@ def read_tolerances(folder: Path, variants: Iterable[str] | None = None) -> Tole
     Raises:
         UserError: the file is damaged, or names what there is not.
     """
-    packaged, own = read(PACKAGED), {}
+    defaults, own = {name: metric.tolerances for name, metric in METRICS.items()}, {}
     if (folder / FILE).exists():
         own = read(folder / FILE)
         check(folder / FILE, own, None if variants is None else set(variants))
-    return Tolerances(merge(packaged, own))
+    return Tolerances(merge(defaults, own))
 
 
 def read(path: Path) -> dict[str, Any]:

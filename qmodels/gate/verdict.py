@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from qmodels.gate import ranks, scores, sequential
 from qmodels.gate.baseline import Baseline
-from qmodels.gate.changes import LATENCIES, StoredChanges, worsening
+from qmodels.gate.changes import StoredChanges, worsening
 from qmodels.gate.comparable import incompatibility, limit, origin_of
 from qmodels.gate.entry import Entry
 from qmodels.gate.finding import Finding, Verdict
@@ -18,7 +18,8 @@ from qmodels.gate.ranks import Flips
 from qmodels.gate.scores import Differences
 from qmodels.gate.sequential import Samples
 from qmodels.gate.tolerances import Tolerances
-from qmodels.measure.metric import Metric
+from qmodels.measure.metric import Metric, readable
+from qmodels.measure.metrics import LATENCY_CHANGE, SCORE, depends
 
 ACCEPT = "accept it with --qmodels-update-baseline"
 ACCEPT_LATENCY = "raise its tolerance in baselines/tolerances.toml"
@@ -43,9 +44,9 @@ def compare(
     """
     gated = [name for name in now.metrics if gates(tolerances, name, now)]
     findings: list[Finding] = []
-    if "latency_change" in gated:  # what ran in turn with its base needs no stored run
-        findings = [in_turn(now, "latency_change", tolerances)]
-        gated = [name for name in gated if name not in LATENCIES]
+    if LATENCY_CHANGE.name in gated:  # what ran in turn with its base needs no stored run
+        findings = [in_turn(now, tolerances)]
+        gated = [name for name in gated if not depends(name, "processor")]
 
     def without_baseline(verdict: Verdict, reason: str) -> list[Finding]:
         return findings + [
@@ -75,7 +76,7 @@ def compare(
             more = accepted.loss(now, name, before.metrics[name], tolerance) if accepted else 0.0
             findings.append(judge(name, now, before, tolerance, tolerances, more))
     for name in before.metrics:
-        in_turn_instead = name in LATENCIES and "latency_change" in now.metrics
+        in_turn_instead = depends(name, "processor") and LATENCY_CHANGE.name in now.metrics
         excused = name in now.unmeasured or limit(tolerances, name, now, before) is None
         if name in now.metrics or in_turn_instead or excused:
             continue
@@ -103,7 +104,7 @@ def judge(
         accepted: how much further it may move, in its unit.
     """
     metric, stored = now.metrics[name], before.metrics[name]
-    unit = "points" if metric.unit == "%" else metric.unit
+    unit = metric.unit_of_change
     verdict: Verdict
     change = change_by_image(name, now, before)
     if change is not None:
@@ -134,7 +135,7 @@ def judge(
 
 def change_by_image(name: str, now: Entry, before: Entry) -> Flips | Differences | None:
     """What a metric of accuracy lost, image by image; None of other metrics."""
-    if name == "score" and now.scores and before.scores:
+    if name == SCORE.name and now.scores and before.scores:
         return scores.differences(now.scores, before.scores)
     if name in ranks.WRONG_FROM and now.ranks and before.ranks:
         return ranks.flips(now.ranks, before.ranks, name)
@@ -182,8 +183,9 @@ def by_samples(now: Metric, before: Metric, tolerance: float) -> Verdict:
     return VERDICT_BY_ANSWER[answer]
 
 
-def in_turn(now: Entry, name: str, tolerances: Tolerances) -> Finding:
+def in_turn(now: Entry, tolerances: Tolerances) -> Finding:
     """A change of latency against a base that ran beside this code."""
+    name = LATENCY_CHANGE.name
     metric = now.metrics[name]
     tolerance = tolerances.tolerance(name, now.variant, now.arithmetic)
     assert tolerance is not None
@@ -198,18 +200,3 @@ def in_turn(now: Entry, name: str, tolerances: Tolerances) -> Finding:
     )
     context = f"Measured in turn with the base{advice(verdict, ACCEPT_LATENCY)}"
     return Finding(now.key, now.name, name, verdict, change, context)
-
-
-def readable(value: float, unit: str) -> str:
-    """A value with its unit, rounded."""
-    if unit == "bytes":
-        if abs(value) >= 1e6:
-            return f"{value / 1e6:.3f} MB"
-        return f"{value / 1e3:.1f} kB"
-    if not unit:
-        return f"{value:.4g}"
-    if unit == "calls":
-        return f"{value:.0f} call{'s'[: value != 1]}"
-    if unit.startswith(("x ", "of ")):
-        return f"{value:.3f} {unit}"
-    return f"{value:.2f} {unit}"

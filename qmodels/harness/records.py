@@ -17,7 +17,8 @@ from qmodels.gate import ranks, scores
 from qmodels.harness.results import Results, bench_name
 from qmodels.harness.session import BenchSession
 from qmodels.harness.settings import Settings, stored_by_base
-from qmodels.measure.metric import METRICS, Metric
+from qmodels.measure.metric import Metric
+from qmodels.measure.metrics import LATENCY_CHANGE, METRICS, TOP1
 from qmodels.network import evaluation
 from qmodels.network.evaluation import Evaluation, Predictions, Scored
 from qmodels.system import machine, repository
@@ -198,7 +199,7 @@ class Record:
         findings: list[gate.Finding] = []
         if not settings.update_baseline:
             # In turn with a base, latency needs nothing else.
-            baseline = None if "latency_change" in metrics else self.recorder.baseline
+            baseline = None if LATENCY_CHANGE.name in metrics else self.recorder.baseline
             if settings.base:
                 entry = replace(entry, base=base_values(entry, baseline))
             findings = gate.compare(
@@ -227,11 +228,11 @@ def check_metric(name: str, metric: Metric) -> None:
         raise UserError(f"metric {name!r} is {metric!r}: record a qmodels.Metric")
     if not isinstance(metric.value, int | float) or not math.isfinite(metric.value):
         raise UserError(f"metric {name!r} is {metric.value!r}: record a finite number")
-    unit, better = METRICS.get(name, (metric.unit, metric.better))
-    if (metric.unit, metric.better) != (unit, better):
+    known = METRICS.get(name)
+    if known and (metric.unit, metric.better) != (known.unit, known.better):
         raise UserError(
             f"metric {name!r} is in {metric.unit!r}, {metric.better} is better, and qmodels has "
-            f"one in {unit!r}, {better}: give it another name"
+            f"one in {known.unit!r}, {known.better}: give it another name"
         )
 
 
@@ -264,7 +265,7 @@ def unseen(session: BenchSession, variant: Variant) -> list[str]:
     if session.network.score is not None:
         return [f"score of {seen} of {whole} images"]
     least = ranks.least_visible(
-        seen, settings.tolerances.level("top1", variant.name, variant.arithmetic)
+        seen, settings.tolerances.level(TOP1.name, variant.name, variant.arithmetic)
     )
     return [
         f"accuracy on {seen} of {whole} images: a loss of less than {least:.2f} points cannot be "

@@ -1,6 +1,15 @@
 """Accuracy of a variant, and how close it stays to fp32 on the same images."""
 
-from qmodels.measure.metric import Metric, make_metric
+from qmodels.measure.metric import Definition, Metric
+from qmodels.measure.metrics import (
+    SCORE,
+    SCORE_DROP,
+    SQNR,
+    TOP1,
+    TOP1_AGREEMENT,
+    TOP1_DROP,
+    TOP5_ERROR,
+)
 from qmodels.measure.paired import LEVEL, mean_interval
 from qmodels.network.evaluation import Evaluation, Predictions, accuracy, sqnr_db
 from qmodels.system.errors import UserError
@@ -21,26 +30,26 @@ def metrics(evaluated: Evaluation, reference: Evaluation) -> dict[str, Metric]:
     """
     if isinstance(evaluated, Predictions):
         top1, top5_error = accuracy(evaluated.logits, evaluated.labels)
-        shown = {
-            "top1": make_metric("top1", top1),
-            "top5_error": make_metric("top5_error", top5_error),
+        return {
+            TOP1.name: TOP1.of(top1),
+            TOP5_ERROR.name: TOP5_ERROR.of(top5_error),
+            TOP1_DROP.name: drop(TOP1_DROP, evaluated, reference, 100.0),
         }
-        return shown | drop("top1_drop", evaluated, reference, 100.0)
     mean = float(reference.scores.mean())
     if mean == 0:
         raise UserError("the mean score of fp32 is 0, so no drop is a part of it: shift the score")
-    score = make_metric("score", float(evaluated.scores.mean()))
-    return {"score": score} | drop("score_drop", evaluated, reference, 100 / abs(mean))
+    return {
+        SCORE.name: SCORE.of(float(evaluated.scores.mean())),
+        SCORE_DROP.name: drop(SCORE_DROP, evaluated, reference, 100 / abs(mean)),
+    }
 
 
-def drop(
-    name: str, evaluated: Evaluation, reference: Evaluation, factor: float
-) -> dict[str, Metric]:
+def drop(metric: Definition, evaluated: Evaluation, reference: Evaluation, factor: float) -> Metric:
     """How much lower the mean of an evaluation is, times a factor, with its interval."""
     losses = (reference.scores - evaluated.scores).double().numpy()
     low, high = mean_interval(losses)
     ci = (factor * low, factor * high)
-    return {name: make_metric(name, factor * float(losses.mean()), ci, ci_level=LEVEL)}
+    return metric.of(factor * float(losses.mean()), ci, ci_level=LEVEL)
 
 
 def fidelity(evaluated: Evaluation, reference: Evaluation) -> dict[str, Metric]:
@@ -51,9 +60,8 @@ def fidelity(evaluated: Evaluation, reference: Evaluation) -> dict[str, Metric]:
     Args:
         evaluated, reference: as for ``metrics``.
     """
-    sqnr = make_metric("sqnr_db", sqnr_db(evaluated.outputs, reference.outputs))
+    metrics = {SQNR.name: SQNR.of(sqnr_db(evaluated.outputs, reference.outputs))}
     if not isinstance(evaluated, Predictions):
-        return {"sqnr_db": sqnr}
+        return metrics
     same = (evaluated.outputs.argmax(1) == reference.outputs.argmax(1)).double().mean()
-    agreement = make_metric("top1_agreement", 100 * float(same))
-    return {"sqnr_db": sqnr, "top1_agreement": agreement}
+    return metrics | {TOP1_AGREEMENT.name: TOP1_AGREEMENT.of(100 * float(same))}

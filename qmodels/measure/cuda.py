@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from qmodels.backends.base import ForwardFn
-from qmodels.measure.metric import Metric, make_metric
+from qmodels.measure.metric import Metric
+from qmodels.measure.metrics import GPU_PEAK, GPU_RATIO, IMAGES_PER_SECOND, LATENCY, PEAK_SHARE
 from qmodels.system import machine
 
 BATCH_SIZES = (1, 8, 256)
@@ -95,13 +96,13 @@ def metrics(speed: Speed, reference: NDArray[np.float64], peak_bytes: int) -> di
         peak_bytes: what the function of this name gives.
     """
     metrics = {
-        "latency_ms": make_metric("latency_ms", speed.latency_ms),
-        "images_per_second": make_metric("images_per_second", speed.images_per_second),
-        "gpu_ratio": make_metric("gpu_ratio", float(np.median(speed.seconds / reference))),
-        "gpu_peak_bytes": make_metric("gpu_peak_bytes", peak_bytes),
+        LATENCY.name: LATENCY.of(speed.latency_ms),
+        IMAGES_PER_SECOND.name: IMAGES_PER_SECOND.of(speed.images_per_second),
+        GPU_RATIO.name: GPU_RATIO.of(float(np.median(speed.seconds / reference))),
+        GPU_PEAK.name: GPU_PEAK.of(peak_bytes),
     }
     if speed.share_of_peak is not None:
-        metrics["peak_share"] = make_metric("peak_share", speed.share_of_peak)
+        metrics[PEAK_SHARE.name] = PEAK_SHARE.of(speed.share_of_peak)
     return metrics
 
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from qmodels.backends.base import Kernel
-from qmodels.measure.metric import Metric, make_metric
+from qmodels.measure.metric import Metric
+from qmodels.measure.metrics import INT8_MACS, RUNTIME_SQNR
 from qmodels.network.evaluation import not_finite, sqnr_db
 from qmodels.variants import Variant
 
@@ -38,9 +39,9 @@ class KernelReport:
 
     def metrics(self) -> dict[str, Metric]:
         """As in a run record."""
-        metrics = {"int8_mac_fraction": make_metric("int8_mac_fraction", self.int8_fraction)}
+        metrics = {INT8_MACS.name: INT8_MACS.of(self.int8_fraction)}
         if self.runtime_sqnr_db is not None:
-            metrics["runtime_sqnr_db"] = make_metric("runtime_sqnr_db", self.runtime_sqnr_db)
+            metrics[RUNTIME_SQNR.name] = RUNTIME_SQNR.of(self.runtime_sqnr_db)
         return metrics
 
 

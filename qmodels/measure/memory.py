@@ -13,7 +13,8 @@ from torch import Tensor
 
 from qmodels.backends.base import ForwardFn
 from qmodels.measure import footprint
-from qmodels.measure.metric import Metric, make_metric
+from qmodels.measure.metric import Metric
+from qmodels.measure.metrics import ALLOCATED, MEMORY, OPERATOR_CALLS, PEAK, RSS
 from qmodels.measure.operators import Row
 from qmodels.system import worker
 from qmodels.variants.artifact import Artifact
@@ -41,9 +42,9 @@ class Profile:
     def metrics(self) -> dict[str, Metric]:
         """Bytes allocated over the forward, peak live bytes, operator calls."""
         return {
-            "allocated_bytes": make_metric("allocated_bytes", self.allocated_bytes),
-            "peak_bytes": make_metric("peak_bytes", self.peak_bytes),
-            "operator_calls": make_metric("operator_calls", self.operator_calls),
+            ALLOCATED.name: ALLOCATED.of(self.allocated_bytes),
+            PEAK.name: PEAK.of(self.peak_bytes),
+            OPERATOR_CALLS.name: OPERATOR_CALLS.of(self.operator_calls),
         }
 
 
@@ -103,16 +104,16 @@ def process_memory(artifact: Artifact, threads: int) -> dict[str, Metric]:
         UserError: the process failed.
     """
     answer = ask(artifact, threads)
-    metrics = {"rss_bytes": make_metric("rss_bytes", answer["resident"])}
+    metrics = {RSS.name: RSS.of(answer["resident"])}
     if answer["used"] is not None:
-        metrics["memory_bytes"] = make_metric("memory_bytes", answer["used"] + answer["mapped"])
+        metrics[MEMORY.name] = MEMORY.of(answer["used"] + answer["mapped"])
     return metrics
 
 
 def missing_metrics() -> dict[str, str]:
     """The metric that ``process_memory`` lacks on this machine, and why; empty where none."""
     obstacle = footprint.obstacle()
-    return {} if obstacle is None else {"memory_bytes": obstacle}
+    return {} if obstacle is None else {MEMORY.name: obstacle}
 
 
 def ask(artifact: Artifact, threads: int) -> dict[str, Any]:

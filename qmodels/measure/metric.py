@@ -1,40 +1,21 @@
-"""One number with a unit and a direction; the table of all of them."""
+"""What a metric is, and one number of it with what was measured."""
 
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from qmodels.system.errors import UserError
 
 Better = Literal["lower", "higher"]
-
-# Name to unit and direction. What of these is gated, and how, stands in gate/tolerances.toml.
-METRICS: dict[str, tuple[str, Better]] = {
-    "top1": ("%", "higher"),
-    "top5_error": ("%", "lower"),
-    "top1_drop": ("points", "lower"),
-    "score": ("", "higher"),
-    "score_drop": ("%", "lower"),
-    "size_bytes": ("bytes", "lower"),
-    "latency_ms": ("ms", "lower"),
-    "latency_ratio": ("x fp32", "lower"),
-    "probe_ratio": ("x probe", "lower"),
-    "latency_change": ("x base", "lower"),
-    "ceiling_share": ("x ceiling", "higher"),
-    "images_per_second": ("images/s", "higher"),
-    "gpu_ratio": ("x cuda-fp16", "lower"),
-    "peak_share": ("x peak", "higher"),
-    "gpu_peak_bytes": ("bytes", "lower"),
-    "int8_mac_fraction": ("of MACs", "higher"),
-    "sqnr_db": ("dB", "higher"),
-    "top1_agreement": ("%", "higher"),
-    "runtime_sqnr_db": ("dB", "higher"),
-    "allocated_bytes": ("bytes", "lower"),
-    "peak_bytes": ("bytes", "lower"),
-    "operator_calls": ("calls", "lower"),
-    "memory_bytes": ("bytes", "lower"),
-    "rss_bytes": ("bytes", "lower"),
-}
+# What a value depends on, beside the code and the machine class:
+#   files      the machine code in an artifact's files
+#   kernels    the library whose kernels are called
+#   bits       whether products of int8 overflow, so that weights lose one of their eight bits
+#   python     Python's version
+#   processor  the model of the processor
+#   batch      how many images a forward takes
+Dependence = Literal["files", "kernels", "bits", "python", "processor", "batch"]
 
 
 @dataclass(frozen=True)
@@ -70,6 +51,25 @@ class Metric:
     def slack(self, tolerance: float) -> float:
         """A tolerance in the metric's unit, where this metric is the baseline."""
         return tolerance if self.absolute else abs(self.value) * tolerance
+
+    @property
+    def unit_of_change(self) -> str:
+        """The unit of a difference between two values."""
+        return "points" if self.unit == "%" else self.unit
+
+    def change_from(self, before: float) -> str:
+        """The change since an earlier value: in the unit if tolerances are, else in percent."""
+        moved = self.value - before
+        if moved == 0:
+            return "="
+        if self.absolute or before == 0:
+            return f"{moved:+.3g} {self.unit_of_change}"
+        return f"{100 * moved / abs(before):+.3g} %"
+
+    @property
+    def text(self) -> str:
+        """The value with its unit, rounded."""
+        return readable(self.value, self.unit)
 
     def as_record(self) -> dict[str, Any]:
         """As in a run record."""
@@ -119,15 +119,53 @@ def number(value: Any) -> float:
     return value if type(value) is int else float(value)
 
 
-def make_metric(
-    name: str,
-    value: float,
-    ci: tuple[float, float] | None = None,
-    *,
-    ci_level: float | None = None,
-    samples: tuple[float, ...] = (),
-    confirmation: tuple[float, ...] = (),
-) -> Metric:
-    """A metric of the table, with what was measured."""
-    unit, better = METRICS[name]
-    return Metric(value, unit, better, None, ci, samples, confirmation, ci_level)
+@dataclass(frozen=True)
+class Definition:
+    """What is known of a metric.
+
+    Attributes:
+        better: which direction is an improvement.
+        meaning: in a few words.
+        label: heading of its column; empty if it is in no table.
+        divisor: of the values in that column.
+        digits: of those behind the point.
+        depends_on: beside the code and the machine class.
+        tolerances: the defaults of ``tolerances.toml``, by its keys; empty if it is not gated.
+    """
+
+    name: str
+    unit: str
+    better: Better
+    meaning: str
+    label: str = ""
+    divisor: float = 1.0
+    digits: int = 2
+    depends_on: tuple[Dependence, ...] = ()
+    tolerances: Mapping[str, Any] = field(default_factory=dict)
+
+    def of(
+        self,
+        value: float,
+        ci: tuple[float, float] | None = None,
+        *,
+        ci_level: float | None = None,
+        samples: tuple[float, ...] = (),
+        confirmation: tuple[float, ...] = (),
+    ) -> Metric:
+        """This metric with a measured value, in its unit."""
+        return Metric(value, self.unit, self.better, None, ci, samples, confirmation, ci_level)
+
+
+def readable(value: float, unit: str) -> str:
+    """A value with its unit, rounded."""
+    if unit == "bytes":
+        if abs(value) >= 1e6:
+            return f"{value / 1e6:.3f} MB"
+        return f"{value / 1e3:.1f} kB"
+    if not unit:
+        return f"{value:.4g}"
+    if unit == "calls":
+        return f"{value:.0f} call{'s'[: value != 1]}"
+    if unit.startswith(("x ", "of ")):
+        return f"{value:.3f} {unit}"
+    return f"{value:.2f} {unit}"

@@ -87,7 +87,7 @@ def no_recommendation(choice: Choice, margin: str) -> list[Advice]:
             meets.append(
                 (
                     "meets",
-                    f"a margin of {least:.2f} {choice.accuracy.unit}; more images narrow the "
+                    f"a margin of {least:.2f} {choice.accuracy.drop.unit}; more images narrow the "
                     "interval",
                 )
             )
@@ -162,7 +162,7 @@ def change(candidate: Candidate, accuracy: Accuracy) -> str:
     lost, most, least = (f"{round(-end, 2) + 0:+.2f}" for end in (candidate.drop.value, high, low))
     interval = f"{most} to {least}" if candidate.drop.ci else "no interval"
     images = "" if candidate.images is None else f", {candidate.images} images"
-    return f"{lost} {accuracy.unit} ({interval}{images})"
+    return f"{lost} {accuracy.drop.unit} ({interval}{images})"
 
 
 def within(low: float, high: float) -> str:

@@ -13,7 +13,6 @@ from qmodels.gate import (
     compare,
     shown,
 )
-from qmodels.gate.verdict import readable
 from qmodels.report.table import escape, markdown
 
 
@@ -32,10 +31,7 @@ def describe_baseline(baseline: Baseline, tolerances: Tolerances) -> str:
             tolerance = tolerances.of(metric, entry)
             gated = "shown only" if tolerance is None else f"tolerance {tolerance:g}"
             processes = f", {len(value.samples)} processes" if value.samples else ""
-            lines.append(
-                f"{entry.name:<36}{metric:<17}{readable(value.value, value.unit):>16}  "
-                f"{gated}{processes}"
-            )
+            lines.append(f"{entry.name:<36}{metric:<17}{value.text:>16}  {gated}{processes}")
     return "\n".join(lines)
 
 

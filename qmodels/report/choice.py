@@ -8,7 +8,8 @@ from qmodels.gate import Entry, Run
 from qmodels.gate.intervals import Interval, rank_sum_interval
 from qmodels.gate.latency import ALPHA, REFERENCE
 from qmodels.gate.run import by_reason, reasons_of
-from qmodels.measure.metric import Metric, make_metric
+from qmodels.measure.metric import Metric
+from qmodels.measure.metrics import LATENCY, LATENCY_RATIO, MEMORY, SIZE
 from qmodels.report.accuracy import Accuracy, accuracy_of
 from qmodels.report.speed import speeds
 from qmodels.report.table import metric
@@ -173,20 +174,20 @@ def candidates(run: Run, batch_size: int) -> dict[str, Candidate]:
     by_variant: dict[str, list[Entry]] = {}
     for entry in run.entries.values():
         by_variant.setdefault(entry.variant, []).append(entry)
-    measured, drop = {}, accuracy_of(run).drop
+    measured, drop = {}, accuracy_of(run).drop.name
     for name, entries in by_variant.items():
         evaluated = next((entry for entry in entries if drop in entry.metrics), None)
         if evaluated is None or runs_on_gpu(evaluated):
             continue
         metrics = {
-            "size": metric(run, name, "size_bytes"),
-            "memory": metric(run, name, "memory_bytes"),
+            "size": metric(run, name, SIZE),
+            "memory": metric(run, name, MEMORY),
         }
         for entry in entries:
-            if entry.key.batch_size == batch_size and "latency_ms" in entry.metrics:
+            if entry.key.batch_size == batch_size and LATENCY.name in entry.metrics:
                 # fp32, which the others are compared with, has no ratio.
-                ratio = make_metric("latency_ratio", 1.0) if name == REFERENCE else None
-                metrics["latency"] = entry.metrics.get("latency_ratio", ratio)
+                ratio = LATENCY_RATIO.of(1.0) if name == REFERENCE else None
+                metrics["latency"] = entry.metrics.get(LATENCY_RATIO.name, ratio)
         measured[name] = Candidate(
             variant=name,
             runtime=runtime_of(evaluated),

@@ -1,21 +1,20 @@
 """What each column of the tables means."""
 
-from collections.abc import Mapping
-
-from qmodels.report import overview, speed, table
-
-TABLES: Mapping[str, Mapping[str, str]] = {
-    "Overview": overview.COLUMNS,
-    "All metrics": {column.heading: column.meaning for column in table.COLUMNS},
-    "Latency": speed.COLUMNS,
-}
+from qmodels.measure.metrics import METRICS
+from qmodels.report import overview, speed
 
 
 def explain_columns() -> str:
     """A line for each column, by table."""
-    width = max(len(heading) for columns in TABLES.values() for heading in columns)
+    metrics = {
+        metric.label: metric.meaning + (", 1 image" if "batch" in metric.depends_on else "")
+        for metric in METRICS.values()
+        if metric.label
+    }
+    tables = {"Overview": overview.COLUMNS, "All metrics": metrics, "Latency": speed.COLUMNS}
+    width = max(len(heading) for columns in tables.values() for heading in columns)
     sections = (
         "\n".join([name, *(f"  {heading:<{width}}  {text}" for heading, text in columns.items())])
-        for name, columns in TABLES.items()
+        for name, columns in tables.items()
     )
     return "\n\n".join(sections)

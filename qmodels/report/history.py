@@ -8,8 +8,6 @@ from tabulate import tabulate
 
 from qmodels.gate import Tolerances
 from qmodels.gate.history import UNCOMMITTED, Change, Commit, History, Series, elsewhere
-from qmodels.gate.verdict import readable
-from qmodels.measure.metric import Metric
 from qmodels.report.table import escape
 
 BARS, GAP = "▁▂▃▄▅▆▇█", "·"
@@ -54,7 +52,7 @@ def history_text(
 def drawn_range(history: History, span: float) -> str:
     """What a bar of full height means, as the heading of the lines."""
     metric = history.series[0].values[0].metric
-    height = f"{span:.2g} {own_unit(metric)}" if metric.absolute else f"{100 * span:.3g} %"
+    height = f"{span:.2g} {metric.unit_of_change}" if metric.absolute else f"{100 * span:.3g} %"
     return f"{BARS[0]} to {BARS[-1]}: {height}"
 
 
@@ -103,10 +101,10 @@ def row(
     gone = series.values[-1].commit != commits[-1]
     return [
         series.name,
-        readable(first.value, first.unit),
+        first.text,
         line(series, commits, span),
-        "gone" if gone else readable(last.value, last.unit),
-        "" if gone else difference(first, last),
+        "gone" if gone else last.text,
+        "" if gone else last.change_from(first.value),
         changed_by(series, changes, within=", within tolerance" if gated else ""),
     ]
 
@@ -138,21 +136,6 @@ def line(series: Series, commits: Sequence[Commit], span: float) -> str:
     )
 
 
-def difference(before: Metric, after: Metric) -> str:
-    """How far a value is from another: in its unit where its tolerance is, else in percent."""
-    moved = after.value - before.value
-    if moved == 0:
-        return "="
-    if before.absolute or before.value == 0:
-        return f"{moved:+.2g} {own_unit(before)}"
-    return f"{100 * moved / abs(before.value):+.3g} %"
-
-
-def own_unit(metric: Metric) -> str:
-    """The unit of a difference between two values."""
-    return "points" if metric.unit == "%" else metric.unit
-
-
 def describe(commit: Commit) -> str:
     """A commit's digits and date."""
     return commit.subject if commit.sha == UNCOMMITTED else f"{commit.sha} of {commit.date}"
@@ -162,12 +145,15 @@ def listing(series: Series, changes: Sequence[Change]) -> str:
     """Every value of a variant, with its change against the one before."""
     marks = {change.after.commit: mark(change) for change in changes}
     values = series.values
-    moved = ["", *(difference(before.metric, after.metric) for before, after in pairwise(values))]
+    moved = [
+        "",
+        *(after.metric.change_from(before.metric.value) for before, after in pairwise(values)),
+    ]
     rows = [
         [
             value.commit.sha,
             value.commit.date,
-            readable(value.metric.value, value.metric.unit),
+            value.metric.text,
             step,
             marks.get(value.commit, ""),
             escape(textwrap.shorten(value.commit.subject, MOST_LETTERS, placeholder="...")),
@@ -184,8 +170,8 @@ def changes_by_commit(history: History, changes: dict[str, list[Change]]) -> lis
     paragraphs = []
     for commit in history.commits:
         lines = [
-            f"  {name}: {readable(change.before.metric.value, change.before.metric.unit)} to "
-            f"{readable(change.after.metric.value, change.after.metric.unit)}, {mark(change)}"
+            f"  {name}: {change.before.metric.text} to "
+            f"{change.after.metric.text}, {mark(change)}"
             + (", on another host" if elsewhere(change.before, change.after) else "")
             for name, of_variant in changes.items()
             for change in of_variant

@@ -10,6 +10,8 @@ from rich.text import Text
 
 from qmodels.gate import Failure, Finding, Run
 from qmodels.gate.latency import REFERENCE
+from qmodels.measure.metric import Definition
+from qmodels.measure.metrics import INT8_MACS, LATENCY, SIZE
 from qmodels.report.accuracy import TOP1, accuracy_of
 from qmodels.report.speed import Speed, speeds
 from qmodels.report.table import escape, markdown, metric
@@ -17,14 +19,14 @@ from qmodels.report.table import escape, markdown, metric
 WIDTH = 100
 COLUMNS: Mapping[str, str] = {
     "variant": "how the network is quantized and what runs it; `qmodels variants` lists all",
-    "MB": "size of the files that would be deployed, in 10**6 bytes",
-    TOP1.heading: TOP1.meaning,
+    "MB": f"{SIZE.meaning}, in 10**6 bytes",
+    TOP1.heading: f"share of the {TOP1.metric.meaning}",
     "vs fp32": "that less fp32's on the same images, in percentage points; of a score in percent",
-    "ms (1)": "median time of a forward with 1 image, in milliseconds",
+    "ms (1)": f"{LATENCY.meaning} with 1 image, in milliseconds",
     "ms (8)": "the same with 8 images",
     "x (1)": "speed-up over the fastest float32 variant of the run, with 1 image",
     "x (8)": "the same with 8 images",
-    "int8 %": "share of the multiply-accumulates that ran in int8 kernels",
+    "int8 %": f"share of the {INT8_MACS.meaning}",
     "verdict": "the worst verdict on its metrics, and how many have it where they are several",
 }
 LEFT = ("variant", "verdict")
@@ -64,23 +66,26 @@ def overview(
     return [headings] + [
         [
             name,
-            value(run, name, "size_bytes", 1e-6, "{:.2f}"),
-            value(run, name, accuracy.metric, 1, f"{{:.{accuracy.digits}f}}"),
+            value(run, name, SIZE),
+            value(run, name, accuracy.metric),
             value(run, name, accuracy.drop, -1, "{:+.2f}") if name != REFERENCE else "-",
             *speed_cells(by_size, name),
-            value(run, name, "int8_mac_fraction", 100, "{:.0f}"),
+            value(run, name, INT8_MACS, digits="{:.0f}"),
             *([verdict(name, findings, failures)] if judged else []),
         ]
         for name in sorted(names, key=milliseconds)
     ]
 
 
-def value(run: Run, variant: str, name: str, factor: float, digits: str) -> str:
+def value(
+    run: Run, variant: str, definition: Definition, factor: float = 1.0, digits: str | None = None
+) -> str:
     """A metric of a variant times a factor; a dash where it was not measured."""
-    measured = metric(run, variant, name)
+    measured = metric(run, variant, definition)
     if measured is None:
         return "-"
-    text = digits.format(factor * measured.value)
+    digits = digits or f"{{:.{definition.digits}f}}"
+    text = digits.format(factor * measured.value / definition.divisor)
     return text if float(text) else digits.format(0.0)  # not -0.00
 
 

@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from qmodels.gate import Entry, Run
+from qmodels.measure.metric import Definition
+from qmodels.measure.metrics import CEILING_SHARE, LATENCY, LATENCY_RATIO
 from qmodels.report.table import escape, markdown
 
 COLUMNS: Mapping[str, str] = {
-    "N images (ms)": "median time of a forward with N images, in milliseconds",
+    "N images (ms)": f"{LATENCY.meaning} with N images, in milliseconds",
     "x faster than fp32": "speed-up over eager fp32, in turn with it",
     "than best float32": "speed-up over the fastest float32 variant of the run",
-    "Ceiling (%)": "share of the throughput of a convolution alone, in the same arithmetic",
+    "Ceiling (%)": CEILING_SHARE.meaning,
 }
 
 
@@ -46,7 +48,7 @@ def speeds(run: Run) -> dict[int, dict[str, Speed]]:
     """What a run says of latency, by batch size and variant."""
     timed: dict[int, dict[str, Entry]] = {}
     for key, entry in run.entries.items():
-        if "latency_ms" in entry.metrics and key.bench == "bench_latency":
+        if LATENCY.name in entry.metrics and key.bench == "bench_latency":
             timed.setdefault(key.batch_size, {})[entry.variant] = entry
     return {size: compare_speeds(entries) for size, entries in sorted(timed.items())}
 
@@ -54,20 +56,20 @@ def speeds(run: Run) -> dict[int, dict[str, Speed]]:
 def compare_speeds(entries: Mapping[str, Entry]) -> dict[str, Speed]:
     """Variants of one batch size, each compared with the others."""
 
-    def value(entry: Entry, metric: str) -> float | None:
-        measured = entry.metrics.get(metric)
+    def value(entry: Entry, metric: Definition) -> float | None:
+        measured = entry.metrics.get(metric.name)
         return None if measured is None else measured.value
 
     # fp32, which the others are compared with, has no ratio.
-    ratios = {name: value(entry, "latency_ratio") or 1.0 for name, entry in entries.items()}
+    ratios = {name: value(entry, LATENCY_RATIO) or 1.0 for name, entry in entries.items()}
     floats = [ratios[name] for name, entry in entries.items() if entry.arithmetic == "float32"]
     best = min(floats, default=1.0)
     return {
         name: Speed(
-            milliseconds=value(entry, "latency_ms") or 0.0,
+            milliseconds=value(entry, LATENCY) or 0.0,
             over_fp32=1 / ratios[name],
             over_best=best / ratios[name],
-            ceiling=value(entry, "ceiling_share"),
+            ceiling=value(entry, CEILING_SHARE),
         )
         for name, entry in entries.items()
     }

@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from qmodels.gate import Run
+from qmodels.measure.metrics import LATENCY, LATENCY_RATIO, SIZE, TOP1, TOP5_ERROR
 from qmodels.measure.operators import Row
 from qmodels.report.speed import speeds
-from qmodels.report.table import markdown, metric
+from qmodels.report.table import markdown, value
 
 EMPTY, QUANTIZED = "aten::empty", "aten::_empty_affine_quantized"
 MEBIBYTE = 2**20
@@ -170,12 +171,12 @@ def comparison_table(run: Run) -> str:
     rows = []
     for variant in COMPARED:
         model, speed = of_study.get(variant), fastest.get(variant)
-        size = value(run, variant, "size_bytes")
+        size = value(run, variant, SIZE)
         rows.append(
             [
                 f"`{variant}`",
                 *numbers(size / 1e6 if size else None, model.size_mb if model else None, digits=1),
-                *numbers(value(run, variant, "top1"), model.top1 if model else None),
+                *numbers(value(run, variant, TOP1), model.top1 if model else None),
                 *numbers(
                     speed.milliseconds if speed else None, model.latency_ms if model else None
                 ),
@@ -186,7 +187,7 @@ def comparison_table(run: Run) -> str:
                 ),
             ]
         )
-    headers = ["Variant", "Size (MB)", "study", "Top-1 (%)", "study", "1 image (ms)", "study"]
+    headers = ["Variant", SIZE.label, "study", TOP1.label, "study", "1 image (ms)", "study"]
     headers += ["Faster than eager fp32", "study", "than best float32"]
     return markdown(headers, rows)
 
@@ -198,25 +199,19 @@ def numbers(*values: float | None, digits: int = 2) -> list[str]:
 
 def quantities(model: Model, run: Run) -> list[Quantity]:
     """The numbers of one model."""
-    size, ratio = value(run, model.variant, "size_bytes"), None
+    size, ratio = value(run, model.variant, SIZE), None
     if model is BASELINE:
-        ratio = 1.0 if value(run, model.variant, "latency_ms") else None
-    elif latency_ratio := value(run, model.variant, "latency_ratio"):
+        ratio = 1.0 if value(run, model.variant, LATENCY) else None
+    elif latency_ratio := value(run, model.variant, LATENCY_RATIO):
         ratio = 1 / latency_ratio
     return [
-        Quantity("Size (MB)", model.size_mb, None if size is None else size / 1e6, 1),
-        Quantity("Top-1 (%)", model.top1, value(run, model.variant, "top1"), 2),
-        Quantity("Top-5 error (%)", model.top5_error, value(run, model.variant, "top5_error"), 2),
-        Quantity("CPU (ms)", model.latency_ms, value(run, model.variant, "latency_ms"), 2),
+        Quantity(SIZE.label, model.size_mb, None if size is None else size / 1e6, 1),
+        Quantity(TOP1.label, model.top1, value(run, model.variant, TOP1), 2),
+        Quantity(TOP5_ERROR.label, model.top5_error, value(run, model.variant, TOP5_ERROR), 2),
+        Quantity(LATENCY.label, model.latency_ms, value(run, model.variant, LATENCY), 2),
         Quantity("Speed-up", BASELINE.latency_ms / model.latency_ms, ratio, 2),
         Quantity("Memory (Mb)", model.memory_mb, memory(model, run), 2),
     ]
-
-
-def value(run: Run, variant: str, name: str) -> float | None:
-    """The value of a metric of a variant; None if it was not measured."""
-    measured = metric(run, variant, name)
-    return None if measured is None else measured.value
 
 
 def profile(model: Model, run: Run) -> Mapping[str, Row]:
@@ -235,10 +230,10 @@ def memory(model: Model, run: Run) -> float | None:
 
 def quantization_aware(run: Run) -> str:
     """What became of the one model that the study could not make."""
-    top1 = value(run, QUANTIZATION_AWARE, "top1")
+    top1 = value(run, QUANTIZATION_AWARE, TOP1)
     if top1 is None:
         return ""
-    error = value(run, QUANTIZATION_AWARE, "top5_error")
+    error = value(run, QUANTIZATION_AWARE, TOP5_ERROR)
     return (
         "Quantization-aware training ran out of GPU memory in the study. "
         f"Here `{QUANTIZATION_AWARE}` has {top1:.2f} % top-1 and {error:.2f} % top-5 error."
@@ -280,7 +275,7 @@ def static_engine(run: Run) -> str:
 
 def timed_threads(run: Run) -> str:
     """How many threads latency was measured with."""
-    timed = [entry for entry in run.entries.values() if "latency_ms" in entry.metrics]
+    timed = [entry for entry in run.entries.values() if LATENCY.name in entry.metrics]
     if not timed:
         return "no latency measured"
     threads = int(timed[0].conditions["threads"])

@@ -7,37 +7,11 @@ from dataclasses import dataclass
 from tabulate import tabulate
 
 from qmodels.gate import Entry, Key, Run
-from qmodels.measure.metric import METRICS, Metric
+from qmodels.measure.metric import Definition, Metric
+from qmodels.measure.metrics import METRICS, depends
 
 BATCH_SIZE = 1  # of the latency columns
 MARKUP = re.compile(r"[<>@`|*\n]|\]\(|://|www\.")
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column: its heading, its metric, the divisor and digits that print it, and its meaning."""
-
-    heading: str
-    metric: str
-    divisor: float
-    digits: int
-    meaning: str
-
-
-COLUMNS = (
-    Column("Size (MB)", "size_bytes", 1e6, 2, "files that would be deployed, 10**6 bytes"),
-    Column("Top-1 (%)", "top1", 1, 2, "test images whose most likely class is right"),
-    Column("Score", "score", 1, 4, "mean of the network's own score over the test images"),
-    Column("Top-5 error (%)", "top5_error", 1, 2, "class is not among the five likeliest"),
-    Column("CPU (ms)", "latency_ms", 1, 2, "median time of a forward with 1 image"),
-    Column("x fp32", "latency_ratio", 1, 3, "that time over that of eager fp32, in turn"),
-    Column("x base", "latency_change", 1, 3, "that time over that of the base, in turn"),
-    Column("Int8 MACs (%)", "int8_mac_fraction", 0.01, 1, "multiply-accumulates in int8 kernels"),
-    Column("SQNR (dB)", "sqnr_db", 1, 1, "power of fp32's logits over that of the error"),
-    Column("Allocated (MB)", "allocated_bytes", 1e6, 2, "by torch in a forward, all blocks added"),
-    Column("Memory (MB)", "memory_bytes", 1e6, 1, "what a process holds for the model"),
-    Column("Peak RSS (MB)", "rss_bytes", 1e6, 0, "of that process, with all libraries; not gated"),
-)
 
 
 @dataclass(frozen=True)
@@ -47,7 +21,7 @@ class Cell:
     now: float | None
     before: float | None
 
-    def text(self, column: Column) -> str:
+    def text(self, column: Definition) -> str:
         """The value, with the change against the baseline where there is one to see."""
         if self.now is None:
             return "-"
@@ -71,11 +45,11 @@ def summarize(run: Run, baseline: Mapping[Key, Entry]) -> dict[str, tuple[Cell, 
         cells = by_variant.setdefault(now.variant, {})
         before = values_before(now, baseline)
         for name, metric in now.metrics.items():
-            if not name.startswith("latency") or key.batch_size == BATCH_SIZE:
+            if key.batch_size == BATCH_SIZE or not depends(name, "batch"):
                 cells[name] = Cell(metric.value, before.get(name))
     nothing = Cell(None, None)
     return {
-        variant: tuple(cells.get(column.metric, nothing) for column in columns)
+        variant: tuple(cells.get(column.name, nothing) for column in columns)
         for variant, cells in by_variant.items()
     }
 
@@ -91,17 +65,25 @@ def values_before(now: Entry, baseline: Mapping[Key, Entry]) -> Mapping[str, flo
     return {name: metric.value for name, metric in stored.metrics.items()}
 
 
-def columns_of(run: Run) -> tuple[Column, ...]:
+def columns_of(run: Run) -> tuple[Definition, ...]:
     """The columns of a run: also of metrics that only its own benches know."""
-    units = {
-        name: metric.unit
+    own = {
+        name: metric
         for entry in run.entries.values()
         for name, metric in entry.metrics.items()
         if name not in METRICS
     }
-    return COLUMNS + tuple(
-        Column(f"{name} ({unit})" if unit else name, name, 1, 3, "of a bench of the repository")
-        for name, unit in units.items()
+    known = tuple(definition for definition in METRICS.values() if definition.label)
+    return known + tuple(
+        Definition(
+            name,
+            metric.unit,
+            metric.better,
+            "of a bench of the repository",
+            label=f"{name} ({metric.unit})" if metric.unit else name,
+            digits=3,
+        )
+        for name, metric in own.items()
     )
 
 
@@ -113,7 +95,7 @@ def summary_table(run: Run, baseline: Mapping[Key, Entry]) -> str:
         for index, column in enumerate(columns)
         if any(cells[index].now is not None for cells in summary.values())
     ]
-    headers = ["Model", *(column.heading for _, column in shown)]
+    headers = ["Model", *(column.label for _, column in shown)]
     rows = [
         [escape(variant), *(cells[index].text(column) for index, column in shown)]
         for variant, cells in summary.items()
@@ -121,11 +103,18 @@ def summary_table(run: Run, baseline: Mapping[Key, Entry]) -> str:
     return markdown(headers, rows)
 
 
-def metric(run: Run, variant: str, name: str) -> Metric | None:
+def metric(run: Run, variant: str, definition: Definition) -> Metric | None:
     """A metric of a variant, at batch size 1 where it has one; None if it was not measured."""
+    name = definition.name
     entries = [e for e in run.entries.values() if e.variant == variant and name in e.metrics]
     single = [entry for entry in entries if entry.key.batch_size == BATCH_SIZE]
     return (single or entries)[0].metrics[name] if entries else None
+
+
+def value(run: Run, variant: str, definition: Definition) -> float | None:
+    """The value of a metric of a variant; None if it was not measured."""
+    measured = metric(run, variant, definition)
+    return None if measured is None else measured.value
 
 
 def escape(text: str) -> str:

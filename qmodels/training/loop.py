@@ -175,7 +175,7 @@ def probe_images(data: TrainLoader, seed: int) -> Tensor:
 
 def state_path(description: Checkpoint, workers: Workers) -> Path:
     """Where the state of an unfinished job is kept; another device's rounding is another job's."""
-    record = {**asdict(description), "top1": None, "top5_error": None, "folder": None}
+    record = {**asdict(replace(description, top1=0.0, top5_error=0.0)), "folder": None}
     digest = store.digest_value(
         {**record, "device": workers.device.type, "processes": workers.count}
     )

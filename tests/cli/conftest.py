@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from qmodels import cli
-from qmodels.measure.metric import make_metric
+from qmodels.measure.metrics import METRICS
 from qmodels.system import machine
 
 
@@ -73,7 +73,7 @@ def write_run(tmp_path: Path) -> WriteRun:
             "versions": versions,
             "provenance": {"date": "", "commit": "", "host": "h", "versions": versions},
             "metrics": {
-                metric: make_metric(metric, value).as_record() for metric, value in values.items()
+                metric: METRICS[metric].of(value).as_record() for metric, value in values.items()
             },
         }
         benchmark = {

@@ -35,7 +35,7 @@ def test_variants_are_chosen_and_listed(qmodels: Qmodels, arguments: str) -> Non
 @pytest.mark.parametrize(
     ("options", "error"),
     [
-        ("history tpo1", "unknown metric 'tpo1': choose from top1, "),
+        ("history tpo1", "unknown metric 'tpo1': choose from size_bytes, "),
         ("history size_bytes {} --variant x", "no stored run has variant 'x': choose from "),
         ("history size_bytes {} --variant ,", "--variant names none: choose from "),
         ("history size_bytes nothing", "no run of nothing is stored for "),

@@ -7,7 +7,8 @@ import numpy as np
 
 from qmodels import gate
 from qmodels.gate import Baseline, Entry, Finding, Key, Provenance, Tolerances
-from qmodels.measure.metric import Metric, make_metric
+from qmodels.measure.metric import Metric
+from qmodels.measure.metrics import METRICS
 
 CLASS, OTHER = "linux-x86_64-avx512_bf16", "linux-x86_64-avx512"
 
@@ -73,7 +74,7 @@ def stored(**metrics: Metric) -> Baseline:
 
 
 def size(value: float) -> Metric:
-    return make_metric("size_bytes", value)
+    return METRICS["size_bytes"].of(value)
 
 
 def compare(now: Entry, baseline: Baseline | None) -> list[gate.Finding]:
@@ -82,8 +83,7 @@ def compare(now: Entry, baseline: Baseline | None) -> list[gate.Finding]:
 
 def ratio(at: float, spread: float = 0.01, count: int = 12, confirmation: int = 0) -> Metric:
     samples = math.log(at) + spread * np.linspace(-1, 1, count)
-    return make_metric(
-        "latency_ratio",
+    return METRICS["latency_ratio"].of(
         at,
         samples=tuple(samples),
         confirmation=tuple(samples[:confirmation]),

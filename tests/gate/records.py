@@ -5,7 +5,7 @@ from typing import Any
 
 from qmodels import gate
 from qmodels.gate import Baseline, Key, Run
-from qmodels.measure.metric import make_metric
+from qmodels.measure.metrics import METRICS
 
 PROVENANCE = {
     "date": "2026-01-01T00:00:00+00:00",
@@ -29,7 +29,7 @@ def benchmark(variant: str, value: float = 1.0, **extra: Any) -> dict[str, Any]:
         "source": {"function": "birds:network"},
         "provenance": PROVENANCE,
         "profile": [{"name": "aten::add", "cpu_bytes": 8, "self_cpu_bytes": 8, "calls": 1}] * 100,
-        "metrics": {"size_bytes": make_metric("size_bytes", value).as_record()},
+        "metrics": {"size_bytes": METRICS["size_bytes"].of(value).as_record()},
         **extra,
     }
     return {

@@ -8,7 +8,7 @@ import pytest
 from qmodels import gate
 from qmodels.gate import Provenance
 from qmodels.gate.ranks import Ranks
-from qmodels.measure.metric import make_metric
+from qmodels.measure.metrics import METRICS
 from qmodels.system.errors import UserError
 from tests.gate.records import (
     CLASS,
@@ -32,7 +32,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     baseline = read(tmp_path)
     assert list(baseline.entries) == [key(FP32), key(INT8)]
     entry = baseline.entries[key(FP32)]
-    assert entry.metrics == {"size_bytes": make_metric("size_bytes", 1.0)}
+    assert entry.metrics == {"size_bytes": METRICS["size_bytes"].of(1.0)}
     assert entry.provenance == Provenance.from_record(PROVENANCE)
     assert entry.ranks is not None
     assert entry.ranks.values.tolist() == list(range(9))
@@ -90,7 +90,7 @@ def test_what_a_gpu_executed_is_stored_by_its_own_class(tmp_path: Path) -> None:
 
 
 def latency(samples: int, **more: Any) -> dict[str, Any]:
-    ratio = make_metric("latency_ratio", 1.0, samples=(0.0,) * samples).as_record()
+    ratio = METRICS["latency_ratio"].of(1.0, samples=(0.0,) * samples).as_record()
     return benchmark(INT8, metrics={"latency_ratio": ratio, **more})
 
 
@@ -130,7 +130,7 @@ def test_a_named_file_of_another_class_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_latency_beside_a_base_is_not_stored(tmp_path: Path) -> None:
-    change = make_metric("latency_change", 1.0, samples=(0.0,)).as_record()
+    change = METRICS["latency_change"].of(1.0, samples=(0.0,)).as_record()
     (done,) = gate.accept(tmp_path, run(latency(12, latency_change=change)))
     assert done.stored == ()
     assert "against a base revision" in done.refused[0]

@@ -8,7 +8,8 @@ import pytest
 
 from qmodels.gate import Baseline, Entry
 from qmodels.gate.entry import COMPARABILITY_KEYS
-from qmodels.measure.metric import Metric, make_metric
+from qmodels.measure.metric import Metric
+from qmodels.measure.metrics import METRICS
 from qmodels.variants import all_variants
 from tests.gate.entries import (
     CLASS,
@@ -63,11 +64,11 @@ def test_local_labels_of_runtimes_are_no_other_versions() -> None:
 
 
 def test_memory_of_another_python_is_not_compared() -> None:
-    twice = entry(memory_bytes=make_metric("memory_bytes", 2e6), size_bytes=size(2e6))
+    twice = entry(memory_bytes=METRICS["memory_bytes"].of(2e6), size_bytes=size(2e6))
     now = replace(
         twice, provenance=replace(PROVENANCE, versions={"python": "3.13.0", "torch": "2.15.0"})
     )
-    before = stored(memory_bytes=make_metric("memory_bytes", 1e6), size_bytes=size(1e6))
+    before = stored(memory_bytes=METRICS["memory_bytes"].of(1e6), size_bytes=size(1e6))
     assert [finding.metric for finding in compare(now, before)] == ["size_bytes"]
     assert [finding.metric for finding in compare(twice, before)] == ["memory_bytes", "size_bytes"]
 
@@ -105,7 +106,7 @@ def here_on(engine: str, metrics: dict[str, Metric], arithmetic: str = "float32"
     ],
 )
 def test_another_class_gates_what_both_compute_alike(engine: str, metric: str, gated: bool) -> None:
-    worse, better = (replace(make_metric(metric, value), samples=()) for value in (20.0, 10.0))
+    worse, better = (replace(METRICS[metric].of(value), samples=()) for value in (20.0, 10.0))
     now = here_on(engine, {metric: worse})
     findings = compare(now, holding(of_other_class(engine, {metric: better})))
     assert [finding.verdict for finding in findings] == (["regressed"] if gated else [])
@@ -116,8 +117,8 @@ def test_another_class_gates_what_both_compute_alike(engine: str, metric: str, g
 def test_int8_accuracy_of_another_class_has_a_tolerance_of_its_own(
     arithmetic: str, verdict: str
 ) -> None:
-    now = here_on("x86", {"top1": make_metric("top1", 66.1)}, arithmetic)
-    before = of_other_class("x86", {"top1": make_metric("top1", 66.4)}, arithmetic)
+    now = here_on("x86", {"top1": METRICS["top1"].of(66.1)}, arithmetic)
+    before = of_other_class("x86", {"top1": METRICS["top1"].of(66.4)}, arithmetic)
     (finding,) = compare(now, holding(before))
     assert finding.verdict == verdict
 
@@ -135,8 +136,8 @@ def test_int8_accuracy_of_another_class_has_a_tolerance_of_its_own(
 def test_noise_is_compared_where_both_classes_have_as_many_bits(
     metric: str, arithmetic: str, saturates: tuple[bool, bool], verdicts: list[str]
 ) -> None:
-    now = here_on("onnxruntime", {metric: make_metric(metric, 20.0)}, arithmetic)
-    before = of_other_class("onnxruntime", {metric: make_metric(metric, 26.0)}, arithmetic)
+    now = here_on("onnxruntime", {metric: METRICS[metric].of(20.0)}, arithmetic)
+    before = of_other_class("onnxruntime", {metric: METRICS[metric].of(26.0)}, arithmetic)
     now, before = (
         replace(each, int8_saturates=value)
         for each, value in zip((now, before), saturates, strict=True)
@@ -158,7 +159,7 @@ def test_other_kernels_on_one_class_are_compared_as_another_class(
     worse = {"top1": 60.0, "size_bytes": 2e6, "memory_bytes": 2e6, "operator_calls": 9.0}
     better = {"top1": 70.0, "size_bytes": 1e6, "memory_bytes": 1e6, "operator_calls": 8.0}
     now, before = (
-        here_on("onednn", {name: make_metric(name, value) for name, value in each.items()}, "int8")
+        here_on("onednn", {name: METRICS[name].of(value) for name, value in each.items()}, "int8")
         for each in ({**worse, "sqnr_db": 20.0}, {**better, "sqnr_db": 30.0})
     )
     now = replace(now, int8_saturates=False)
@@ -169,13 +170,13 @@ def test_other_kernels_on_one_class_are_compared_as_another_class(
 
 def test_what_is_better_than_on_another_class_is_no_improvement() -> None:
     metrics = {
-        "top1": make_metric("top1", 67.0),
-        "operator_calls": make_metric("operator_calls", 9),
+        "top1": METRICS["top1"].of(67.0),
+        "operator_calls": METRICS["operator_calls"].of(9),
     }
     before = of_other_class(
-        "eager", {**metrics, "operator_calls": make_metric("operator_calls", 10)}
+        "eager", {**metrics, "operator_calls": METRICS["operator_calls"].of(10)}
     )
-    before = replace(before, metrics={**before.metrics, "top1": make_metric("top1", 66.0)})
+    before = replace(before, metrics={**before.metrics, "top1": METRICS["top1"].of(66.0)})
     findings = compare(here_on("eager", metrics), holding(before))
     assert [finding.verdict for finding in findings] == ["ok", "ok"]
     assert not any("accept it" in line(finding) for finding in findings)
@@ -225,7 +226,7 @@ def test_two_classes_count_alike_where_the_same_kernels_run(
         name: on_class(
             f"linux-x86_64-{name}",
             engine,
-            {"operator_calls": make_metric("operator_calls", value)},
+            {"operator_calls": METRICS["operator_calls"].of(value)},
             "float32",
         )
         for name, value in ((level, 20.0), (other, 10.0))

@@ -11,7 +11,7 @@ from qmodels.gate import Entry, Finding, scores
 from qmodels.gate.entry import read_by_image
 from qmodels.gate.ranks import Ranks
 from qmodels.gate.scores import Differences, Scores
-from qmodels.measure.metric import make_metric
+from qmodels.measure.metrics import METRICS
 from qmodels.system.errors import UserError
 from tests.gate.entries import compare, entry, holding
 
@@ -21,7 +21,7 @@ def kept(values: NDArray[np.float64], images: str = "digest") -> Scores:
 
 
 def scored(values: NDArray[np.float64], images: str = "digest") -> Entry:
-    mean = make_metric("score", float(values.mean()))
+    mean = METRICS["score"].of(float(values.mean()))
     return replace(entry(score=mean), scores=kept(values, images))
 
 

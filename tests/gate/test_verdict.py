@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from qmodels import gate
 from qmodels.gate import Baseline, Entry
 from qmodels.gate.ranks import Ranks
-from qmodels.measure.metric import Metric, make_metric
+from qmodels.measure.metric import Metric
+from qmodels.measure.metrics import METRICS
 from tests.gate.entries import KEY, compare, entry, holding, line, size, stored
 
 
@@ -23,9 +24,9 @@ from tests.gate.entries import KEY, compare, entry, holding, line, size, stored
         (size(109), size(100), "ok"),
         (size(111), size(100), "regressed"),
         (size(89), size(100), "improved"),
-        (make_metric("top1", 66.35), make_metric("top1", 66.4), "ok"),
-        (make_metric("top1", 66.2), make_metric("top1", 66.4), "regressed"),
-        (make_metric("top1", 66.6), make_metric("top1", 66.4), "improved"),
+        (METRICS["top1"].of(66.35), METRICS["top1"].of(66.4), "ok"),
+        (METRICS["top1"].of(66.2), METRICS["top1"].of(66.4), "regressed"),
+        (METRICS["top1"].of(66.6), METRICS["top1"].of(66.4), "improved"),
     ],
 )
 def test_verdicts_on_values(now: Metric, before: Metric, verdict: str) -> None:
@@ -50,8 +51,8 @@ def test_an_improvement_says_how_to_store_it() -> None:
 
 
 def test_metrics_of_a_benchmark_share_a_line() -> None:
-    now = entry(size_bytes=size(2e6), operator_calls=make_metric("operator_calls", 3))
-    before = stored(size_bytes=size(1e6), operator_calls=make_metric("operator_calls", 1))
+    now = entry(size_bytes=size(2e6), operator_calls=METRICS["operator_calls"].of(3))
+    before = stored(size_bytes=size(1e6), operator_calls=METRICS["operator_calls"].of(1))
     (shared,) = gate.lines(compare(now, before))
     assert "size_bytes from 1.000 MB to 2.000 MB (" in shared
     assert "; operator_calls from 1 call to 3 calls (" in shared
@@ -77,7 +78,7 @@ def test_what_regresses_one_way_improves_the_other(before: float, now: float, be
 
 
 def test_what_is_not_gated_is_not_compared() -> None:
-    assert compare(entry(latency_ms=make_metric("latency_ms", 9)), None) == []
+    assert compare(entry(latency_ms=METRICS["latency_ms"].of(9)), None) == []
 
 
 @pytest.mark.parametrize(
@@ -100,7 +101,7 @@ def test_what_the_baseline_lacks_is_missing_and_says_so(
 
 
 def test_a_metric_that_the_stored_entry_lacks_is_new() -> None:
-    now = entry(size_bytes=size(1), memory_bytes=make_metric("memory_bytes", 1))
+    now = entry(size_bytes=size(1), memory_bytes=METRICS["memory_bytes"].of(1))
     findings = compare(now, stored(size_bytes=size(1)))
     assert [(finding.metric, finding.verdict) for finding in findings] == [
         ("size_bytes", "ok"),
@@ -111,7 +112,7 @@ def test_a_metric_that_the_stored_entry_lacks_is_new() -> None:
 
 @pytest.mark.parametrize("from_base", [False, True])
 def test_a_metric_that_is_no_longer_measured_is_missing(from_base: bool) -> None:
-    before = entry(size_bytes=size(1), memory_bytes=make_metric("memory_bytes", 1))
+    before = entry(size_bytes=size(1), memory_bytes=METRICS["memory_bytes"].of(1))
     findings = compare(entry(size_bytes=size(1)), holding(before, from_base=from_base))
     assert [(finding.metric, finding.verdict) for finding in findings] == [
         ("size_bytes", "ok"),
@@ -150,7 +151,7 @@ def predictions(wrong: list[int], images: str = "all") -> Ranks:
 
 def accuracy(ranks: Ranks) -> Entry:
     top1 = 100 * float((ranks.values == 0).mean())
-    return replace(entry(top1=make_metric("top1", top1)), ranks=ranks)
+    return replace(entry(top1=METRICS["top1"].of(top1)), ranks=ranks)
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def test_an_extra_copy_in_the_forward_fails_memory(stored: Repository) -> None:
 
 
 def test_a_forward_that_works_more_fails_latency(stored: Repository) -> None:
-    times = "3 if len(images) > 1 else 20"
+    times = "5 if len(images) > 1 else 40"
     slower = f"return lambda images: [forward(images) for _ in range({times})][-1]"
     stored.plant(variants_file(loading(slower)))
     result = stored.run("-k", "latency")

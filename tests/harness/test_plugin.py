@@ -11,12 +11,12 @@ from tests.outside import RUNTIME, install
 
 OWN_BENCH = """
 import pytest
-from qmodels.measure.metric import make_metric
+from qmodels.measure.metrics import METRICS
 
 @pytest.mark.benchmark(group="size")
 def test_files(benchmark, qmodels_artifact, qmodels_record):
     benchmark.pedantic(qmodels_artifact.load)
-    size = make_metric("size_bytes", qmodels_artifact.size_bytes)
+    size = METRICS["size_bytes"].of(qmodels_artifact.size_bytes)
     qmodels_record({"size_bytes": size}, batch_size=1, threads=1)
 """
 OWN_METRIC = """

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qmodels.measure.metric import METRICS, Metric, make_metric
+from qmodels.measure.metric import Metric
+from qmodels.measure.metrics import METRICS
 from qmodels.system.errors import UserError
 
 numbers = st.floats(allow_nan=False, allow_infinity=False, width=32)
@@ -21,13 +22,13 @@ def test_a_record_comes_back_the_same(
     value: float, name: str, ci: tuple[float, float] | None, samples: tuple[float, ...]
 ) -> None:
     value = math.exp(samples[0]) if samples else value
-    metric = make_metric(name, value, ci, samples=samples, confirmation=samples)
+    metric = METRICS[name].of(value, ci, samples=samples, confirmation=samples)
     assert Metric.from_record(json.loads(json.dumps(metric.as_record()))) == metric
 
 
 def test_percentages_have_absolute_tolerances_and_others_fractions() -> None:
-    assert make_metric("top1", 66.0).slack(0.1) == pytest.approx(0.1)
-    assert make_metric("size_bytes", 200.0).slack(0.1) == pytest.approx(20)
+    assert METRICS["top1"].of(66.0).slack(0.1) == pytest.approx(0.1)
+    assert METRICS["size_bytes"].of(200.0).slack(0.1) == pytest.approx(20)
 
 
 @pytest.mark.parametrize(

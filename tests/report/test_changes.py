@@ -5,7 +5,7 @@ import pytest
 from qmodels import report
 from qmodels.gate import Accepted, Baseline, Entry, Finding, Key, Provenance, Tolerances
 from qmodels.gate.finding import Verdict
-from qmodels.measure.metric import make_metric
+from qmodels.measure.metrics import METRICS
 
 PROVENANCE = Provenance("2026-01-01", "abc123", {"torch": "2.15.0"}, "hosthosthost")
 KEY = Key("digits-resnet34-w8", "bench_size", "fp32", 1)
@@ -13,8 +13,8 @@ KEY = Key("digits-resnet34-w8", "bench_size", "fp32", 1)
 
 def test_a_baseline_is_who_made_it_and_a_line_a_metric() -> None:
     metrics = {
-        "size_bytes": make_metric("size_bytes", 5.43e6),
-        "latency_ratio": make_metric("latency_ratio", 0.25, samples=(-1.4, -1.3)),
+        "size_bytes": METRICS["size_bytes"].of(5.43e6),
+        "latency_ratio": METRICS["latency_ratio"].of(0.25, samples=(-1.4, -1.3)),
     }
     entry = Entry(
         KEY, "bench_size[fp32]", "", "linux-x86_64-avx2", "float32", {}, metrics, PROVENANCE

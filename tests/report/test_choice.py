@@ -8,7 +8,7 @@ import pytest
 from qmodels import report
 from qmodels.gate import Run
 from qmodels.gate.intervals import sign_interval
-from qmodels.measure.metric import make_metric
+from qmodels.measure.metrics import METRICS
 from qmodels.report.choice import Choice
 from qmodels.system.errors import NothingMeasured, UserError
 from tests.report.test_speed import run
@@ -30,21 +30,20 @@ def variant(
     **metrics: float,
 ) -> list[dict[str, Any]]:
     """Records of a variant whose latency is a multiple of fp32's in each process."""
-    speed = {"latency_ms": make_metric("latency_ms", 40 * (ratio or 1))}
+    speed = {"latency_ms": METRICS["latency_ms"].of(40 * (ratio or 1))}
     if ratio:
         samples = tuple(math.log(ratio * process) for process in processes)
         shown = sign_interval(samples, 0.025)
         ci = math.exp(shown.low), math.exp(shown.high)
-        speed["latency_ratio"] = make_metric(
-            "latency_ratio",
+        speed["latency_ratio"] = METRICS["latency_ratio"].of(
             ratio,
             ci,
             ci_level=shown.level,
             samples=samples[:2],
             confirmation=samples[2:],
         )
-    others = {key: make_metric(key, value) for key, value in metrics.items()}
-    accuracy = {"top1_drop": make_metric("top1_drop", drop, interval, ci_level=0.95)}
+    others = {key: METRICS[key].of(value) for key, value in metrics.items()}
+    accuracy = {"top1_drop": METRICS["top1_drop"].of(drop, interval, ci_level=0.95)}
     return [
         {
             "name": f"{bench}[{name}]",

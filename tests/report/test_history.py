@@ -5,7 +5,7 @@ import pytest
 
 from qmodels.gate import Tolerances
 from qmodels.gate.history import Commit, History, Series, Value, read_history
-from qmodels.measure.metric import make_metric
+from qmodels.measure.metrics import METRICS
 from qmodels.report.history import history_text, line
 from tests.cli.conftest import cells
 from tests.gate import repositories
@@ -85,7 +85,7 @@ def test_noise_and_small_changes_are_flat_lines() -> None:
 
     def drawn(name: str, *values: float) -> str:
         of_commits = zip(commits, values, strict=True)
-        noisy = tuple(Value(c, make_metric(name, value), "int8", None) for c, value in of_commits)
+        noisy = tuple(Value(c, METRICS[name].of(value), "int8", None) for c, value in of_commits)
         history = History(tuple(commits), (Series("v", None, noisy),), shallow=False)
         row = history_text(history, name, TOLERANCES).splitlines()[4]
         return cells(row)[2]
@@ -99,7 +99,7 @@ def test_noise_and_small_changes_are_flat_lines() -> None:
 def test_a_line_ends_with_the_last_commit_and_is_not_too_long() -> None:
     commits = [Commit(f"{number:07x}", "2026-01-01", "") for number in range(100)]
     values = (
-        Value(commit, make_metric("size_bytes", 100 + number), "int8", None)
+        Value(commit, METRICS["size_bytes"].of(100 + number), "int8", None)
         for number, commit in enumerate(commits)
     )
     drawn = line(Series("v", None, tuple(values)), commits, span=0.39)

@@ -4,12 +4,12 @@ import pytest
 
 from qmodels import report
 from qmodels.gate import Run
-from qmodels.measure.metric import make_metric
+from qmodels.measure.metrics import METRICS
 from qmodels.report.speed import speeds
 
 
 def benchmark(variant: str, size: int, arithmetic: str, **metrics: float) -> dict[str, Any]:
-    records = {name: make_metric(name, value).as_record() for name, value in metrics.items()}
+    records = {name: METRICS[name].of(value).as_record() for name, value in metrics.items()}
     name = f"bench_latency[{variant}-b{size}]"
     extra_info = {
         "network": "n",

@@ -7,7 +7,7 @@ import pytest
 
 from qmodels import gate, report
 from qmodels.gate import Run
-from qmodels.measure.metric import make_metric
+from qmodels.measure.metrics import METRICS
 from qmodels.report import study
 
 CONDITIONS = {"threads": 2}
@@ -28,7 +28,7 @@ def benchmark(variant: str, bench: str, details: Any = None, **metrics: float) -
         "batch_size": 1,
         "machine_class": "linux-x86_64-amx",
         "engine": "x86",
-        "metrics": {name: make_metric(name, value).as_record() for name, value in metrics.items()},
+        "metrics": {name: METRICS[name].of(value).as_record() for name, value in metrics.items()},
         "provenance": PROVENANCE,
         **CONDITIONS,
         **(details or {}),

@@ -4,11 +4,11 @@ import pytest
 
 from qmodels import report
 from qmodels.gate import Entry, Key, Provenance, Run
-from qmodels.measure.metric import make_metric
+from qmodels.measure.metrics import METRICS
 
 
 def benchmark(name: str, variant: str, batch_size: int, **metrics: float) -> dict[str, Any]:
-    records = {key: make_metric(key, value).as_record() for key, value in metrics.items()}
+    records = {key: METRICS[key].of(value).as_record() for key, value in metrics.items()}
     extra_info = {
         "network": "n",
         "bench": name,
@@ -21,7 +21,7 @@ def benchmark(name: str, variant: str, batch_size: int, **metrics: float) -> dic
 
 
 def stored(key: Key, images: int | None = None, **metrics: float) -> Entry:
-    values = {name: make_metric(name, value) for name, value in metrics.items()}
+    values = {name: METRICS[name].of(value) for name, value in metrics.items()}
     who = Provenance("", "", {}, "")
     return Entry(key, "", "", "", "float32", {}, values, who, images=images)
 

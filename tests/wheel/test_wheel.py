@@ -52,7 +52,6 @@ def test_it_holds_what_runs_need_and_no_more(folder: Path) -> None:
     assert size <= MOST_BYTES
     for needed in (
         "qmodels/benches/bench_accuracy.py",
-        "qmodels/gate/tolerances.toml",
         "qmodels/data/cifar100_files/test.webp",
         "qmodels/data/digits_files/digits.png",
         "qmodels/training/checkpoint_files/index.json",

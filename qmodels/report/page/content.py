@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from qmodels.gate import Details, Entry, Failure, Finding, Key, LayerSqnr, Run
-from qmodels.gate.verdict import readable
-from qmodels.measure.metric import Metric
+from qmodels.measure.metric import Metric, readable
+from qmodels.measure.metrics import METRICS
 from qmodels.report.advice import Advice, advice
 from qmodels.report.choice import choose
 from qmodels.report.overview import overview
@@ -28,6 +28,7 @@ class MetricRow:
 
     bench: str
     name: str
+    meaning: str
     value: str
     interval: str
     before: str
@@ -191,10 +192,11 @@ def metric_row(
     return MetricRow(
         bench=bench_title(entry.key),
         name=name,
-        value=readable(value.value, value.unit),
+        meaning=METRICS[name].meaning if name in METRICS else "",
+        value=value.text,
         interval=interval,
         before="" if before is None else readable(before, value.unit),
-        change="" if before is None else change(value.value, before, value),
+        change="" if before is None else value.change_from(before),
         verdict=verdict,
     )
 
@@ -205,13 +207,6 @@ def bench_title(key: Key) -> str:
     if title != "latency":
         return title
     return f"{title}, {key.batch_size} image{'s'[: key.batch_size != 1]}"
-
-
-def change(now: float, before: float, metric: Metric) -> str:
-    """A change: in the metric's unit where tolerances are in it, else in percent."""
-    if metric.absolute:
-        return f"{now - before:+.2f} {metric.unit}"
-    return f"{100 * (now / before - 1):+.2f} %" if before else ""
 
 
 def loading_code(entry: Entry) -> str:

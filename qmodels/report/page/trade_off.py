@@ -116,7 +116,7 @@ def trade_off(points: Sequence[Point], title: str, accuracy: Accuracy) -> Spec:
     y = {
         "field": "y",
         "type": "quantitative",
-        "title": f"change of {accuracy.label} against fp32, {accuracy.unit}",
+        "title": f"change of {accuracy.label} against fp32, {accuracy.drop.unit}",
         "scale": {"zero": True, "padding": 12},
     }
     sources = [name for name in (HERE, STUDY) if any(point.source == name for point in points)]

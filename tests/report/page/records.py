@@ -9,7 +9,8 @@ import numpy as np
 from qmodels import data
 from qmodels.gate import Run
 from qmodels.gate.ranks import Ranks, collect
-from qmodels.measure.metric import Metric, make_metric
+from qmodels.measure.metric import Metric
+from qmodels.measure.metrics import METRICS
 
 HOSTILE = "<script>alert(1)</script> [x](https://evil.example) @everyone"
 LOST, WON = 5, 3
@@ -58,23 +59,23 @@ def variant(
     name: str, ratio: float, drop: float, *, lost: int = 0, won: int = 0, **extra: Any
 ) -> list[dict[str, Any]]:
     """The benchmarks of a variant with all that a record may hold."""
-    latency = {"latency_ms": make_metric("latency_ms", 10.5 * ratio)}
+    latency = {"latency_ms": METRICS["latency_ms"].of(10.5 * ratio)}
     if name != "fp32":
         samples = tuple(float(np.log(ratio * step)) for step in (0.98, 0.99, 1.01, 1.02))
         ci = 0.98 * ratio, 1.02 * ratio
-        latency["latency_ratio"] = make_metric(
-            "latency_ratio", ratio, ci, ci_level=0.875, samples=samples
+        latency["latency_ratio"] = METRICS["latency_ratio"].of(
+            ratio, ci, ci_level=0.875, samples=samples
         )
     accuracy = {
-        "top1": make_metric("top1", 97.25 - drop),
-        "top1_drop": make_metric("top1_drop", drop, (drop - 0.2, drop + 0.2), ci_level=0.95),
+        "top1": METRICS["top1"].of(97.25 - drop),
+        "top1_drop": METRICS["top1_drop"].of(drop, (drop - 0.2, drop + 0.2), ci_level=0.95),
     }
     ranks = digits_ranks(lost, won).as_record()
     profile = [{"name": "aten::empty", "cpu_bytes": 4096, "self_cpu_bytes": 2048, "calls": 7}]
-    size = {"size_bytes": make_metric("size_bytes", round(4_000_123 * ratio))}
+    size = {"size_bytes": METRICS["size_bytes"].of(round(4_000_123 * ratio))}
     layers = [["stem.conv", 41.25, 87.5], ["head.fc", 25.75, 32.5]]
-    memory = {"memory_bytes": make_metric("memory_bytes", round(8_000_456 * ratio))}
-    kernels = {"int8_mac_fraction": make_metric("int8_mac_fraction", 0.0 if name == "fp32" else 1)}
+    memory = {"memory_bytes": METRICS["memory_bytes"].of(round(8_000_456 * ratio))}
+    kernels = {"int8_mac_fraction": METRICS["int8_mac_fraction"].of(0.0 if name == "fp32" else 1)}
     return [
         benchmark(name, "bench_accuracy", accuracy, batch_size=250, ranks=ranks, **extra),
         benchmark(name, "bench_latency", latency, base_seconds=[0.001, 0.0012] * 20, **extra),
