@@ -7,6 +7,7 @@ from typing import Any
 from qmodels.measure.metric import Definition
 from qmodels.measure.metrics import METRICS
 from qmodels.report.table import markdown
+from qmodels.variants import all_variants
 
 HEADINGS = ("Metric", "Tolerance", "Another host", "Another class", "What it is")
 
@@ -15,15 +16,28 @@ def rows(metric: Definition) -> list[list[str]]:
     """The tolerances of a metric, then of the variants that have others."""
     own = metric.tolerances
     shown = [[f"`{metric.name}`", *amounts(metric, own), metric.meaning]]
-    others = [*own.get("arithmetic", {}).items(), *own.get("variants", {}).items()]
-    for numbers, group in groupby(others, key=lambda other: other[1]):
-        names = ", ".join(f"`{name}`" for name, _ in group)
-        shown.append([f"of {names}", *amounts(metric, {**own, **numbers}), ""])
+    for table, kind, plural in (
+        ("arithmetic", "arithmetic", "arithmetics"),
+        ("variants", "variant", "variants"),
+    ):
+        for numbers, group in groupby(own.get(table, {}).items(), key=lambda other: other[1]):
+            names = [name for name, _ in group]
+            cells = amounts(metric, {**own, **numbers})
+            # Machine code of another class is not compared.
+            if "files" in metric.depends_on and not any(map(is_portable, names)):
+                cells[-1] = "-"
+            label = kind if len(names) == 1 else plural
+            shown.append([f"{label} {', '.join(f'`{name}`' for name in names)}", *cells, ""])
     return shown
 
 
+def is_portable(variant: str) -> bool:
+    """Whether the files of a variant are the same on every machine class."""
+    return all_variants()[variant].backend.portable
+
+
 def amounts(metric: Definition, numbers: Mapping[str, Any]) -> list[str]:
-    """How much worse passes on this host, on another, and on another class; a dash is not gated."""
+    """How much worse passes here, on another host, and on another class; a dash if not compared."""
     here = numbers.get("tolerance")
     of_origin = (here, numbers.get("other_host", here), numbers.get("other_class"))
     return ["-" if number is None else amount(metric, number) for number in of_origin]

@@ -20,8 +20,8 @@ def limit(tolerances: Tolerances, metric: str, now: Entry, before: Entry) -> flo
 def difference(tolerances: Tolerances, metric: str, now: Entry, before: Entry) -> str | None:
     """What keeps a metric from being compared with a stored one, in words; None if nothing does.
 
-    That depends on what the value of the metric does. What it depends on beside Python and the
-    processor only differs between classes.
+    A metric is not compared if something that its value depends on differs. Files, kernels and bits
+    differ between classes only.
     """
     origin = origin_of(now, before)
     if origin == "another class":

@@ -8,13 +8,10 @@ from typing import Any, Literal
 from qmodels.system.errors import UserError
 
 Better = Literal["lower", "higher"]
-# What a value depends on, beside the code and the machine class:
-#   files      the machine code in an artifact's files
-#   kernels    the library whose kernels are called
-#   bits       whether products of int8 overflow, so that weights lose one of their eight bits
-#   python     Python's version
-#   processor  the model of the processor
-#   batch      how many images a forward takes
+# What a value may depend on, besides the code and the machine class. "files" is the machine code in
+# an artifact's files. "kernels" is the library whose kernels are called. "bits" is whether products
+# of int8 overflow, so that weights lose one of their eight bits. "processor" is its model. "batch"
+# is how many images a forward takes.
 Dependence = Literal["files", "kernels", "bits", "python", "processor", "batch"]
 
 
@@ -59,12 +56,11 @@ class Metric:
 
     def change_from(self, before: float) -> str:
         """The change since an earlier value: in the unit if tolerances are, else in percent."""
-        moved = self.value - before
-        if moved == 0:
-            return "="
-        if self.absolute or before == 0:
-            return f"{moved:+.3g} {self.unit_of_change}"
-        return f"{100 * moved / abs(before):+.3g} %"
+        change, unit = self.value - before, self.unit_of_change
+        if not self.absolute and before:
+            change, unit = 100 * change / abs(before), "%"
+        rounded = f"{change:+.2f}"  # stored values have six digits, which is no change
+        return f"{rounded} {unit}" if float(rounded) else "="
 
     @property
     def text(self) -> str:
@@ -125,11 +121,11 @@ class Definition:
 
     Attributes:
         better: which direction is an improvement.
-        meaning: in a few words.
+        meaning: the quantity, in a few words.
         label: heading of its column; empty if it is in no table.
-        divisor: of the values in that column.
-        digits: of those behind the point.
-        depends_on: beside the code and the machine class.
+        divisor: the column shows the value divided by it.
+        digits: number of digits after the decimal point in the column.
+        depends_on: what the value depends on, besides the code and the machine class.
         tolerances: the defaults of ``tolerances.toml``, by its keys; empty if it is not gated.
     """
 

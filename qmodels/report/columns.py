@@ -7,7 +7,9 @@ from qmodels.report import overview, speed
 def explain_columns() -> str:
     """A line for each column, by table."""
     metrics = {
-        metric.label: metric.meaning + (", 1 image" if "batch" in metric.depends_on else "")
+        metric.label: metric.meaning
+        + (", 1 image" if "batch" in metric.depends_on else "")
+        + ("" if metric.tolerances else "; not gated")
         for metric in METRICS.values()
         if metric.label
     }

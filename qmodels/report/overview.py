@@ -70,7 +70,7 @@ def overview(
             value(run, name, accuracy.metric),
             value(run, name, accuracy.drop, -1, "{:+.2f}") if name != REFERENCE else "-",
             *speed_cells(by_size, name),
-            value(run, name, INT8_MACS, digits="{:.0f}"),
+            value(run, name, INT8_MACS, template="{:.0f}"),
             *([verdict(name, findings, failures)] if judged else []),
         ]
         for name in sorted(names, key=milliseconds)
@@ -78,15 +78,15 @@ def overview(
 
 
 def value(
-    run: Run, variant: str, definition: Definition, factor: float = 1.0, digits: str | None = None
+    run: Run, variant: str, definition: Definition, factor: float = 1.0, template: str = ""
 ) -> str:
-    """A metric of a variant times a factor; a dash where it was not measured."""
+    """A metric of a variant in the unit of its column, times a factor; a dash without one."""
     measured = metric(run, variant, definition)
     if measured is None:
         return "-"
-    digits = digits or f"{{:.{definition.digits}f}}"
-    text = digits.format(factor * measured.value / definition.divisor)
-    return text if float(text) else digits.format(0.0)  # not -0.00
+    template = template or f"{{:.{definition.digits}f}}"
+    text = template.format(factor * measured.value / definition.divisor)
+    return text if float(text) else template.format(0.0)  # not -0.00
 
 
 def speed_cells(by_size: Mapping[int, Mapping[str, Speed]], name: str) -> list[str]:

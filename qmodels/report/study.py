@@ -175,7 +175,11 @@ def comparison_table(run: Run) -> str:
         rows.append(
             [
                 f"`{variant}`",
-                *numbers(size / 1e6 if size else None, model.size_mb if model else None, digits=1),
+                *numbers(
+                    size / SIZE.divisor if size else None,
+                    model.size_mb if model else None,
+                    digits=1,
+                ),
                 *numbers(value(run, variant, TOP1), model.top1 if model else None),
                 *numbers(
                     speed.milliseconds if speed else None, model.latency_ms if model else None
@@ -205,7 +209,7 @@ def quantities(model: Model, run: Run) -> list[Quantity]:
     elif latency_ratio := value(run, model.variant, LATENCY_RATIO):
         ratio = 1 / latency_ratio
     return [
-        Quantity(SIZE.label, model.size_mb, None if size is None else size / 1e6, 1),
+        Quantity(SIZE.label, model.size_mb, None if size is None else size / SIZE.divisor, 1),
         Quantity(TOP1.label, model.top1, value(run, model.variant, TOP1), 2),
         Quantity(TOP5_ERROR.label, model.top5_error, value(run, model.variant, TOP5_ERROR), 2),
         Quantity(LATENCY.label, model.latency_ms, value(run, model.variant, LATENCY), 2),

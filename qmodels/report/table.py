@@ -45,7 +45,8 @@ def summarize(run: Run, baseline: Mapping[Key, Entry]) -> dict[str, tuple[Cell, 
         cells = by_variant.setdefault(now.variant, {})
         before = values_before(now, baseline)
         for name, metric in now.metrics.items():
-            if key.batch_size == BATCH_SIZE or not depends(name, "batch"):
+            is_first = name not in cells and not depends(name, "batch")
+            if key.batch_size == BATCH_SIZE or is_first:
                 cells[name] = Cell(metric.value, before.get(name))
     nothing = Cell(None, None)
     return {

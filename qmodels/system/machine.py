@@ -33,7 +33,7 @@ BFLOAT16_LEVELS = ("amx", "avx512_bf16", "i8mm")
 CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 # By which OpenMP binds the threads of a process to processors. Its children inherit that.
 BINDING = ("OMP_PROC_BIND", "GOMP_CPU_AFFINITY", "KMP_AFFINITY")
-# To which OpenMP lowers the threads of a process, without an error.
+# OpenMP lowers the threads of a process to this number, without an error.
 THREAD_LIMIT = "OMP_THREAD_LIMIT"
 RECORDED_PACKAGES = ("torch", "torchvision", "numpy", "pytest-benchmark")
 
@@ -150,16 +150,23 @@ def check_threads(option: str, threads: int) -> None:
         why = f" ({bound[0]} binds it: unset it)" if bound and most == 1 else ""
         count = "1 processor" if most == 1 else f"{most} processors"
         raise UserError(f"{option} {threads}: this process may use {count}{why}: choose no more")
-    allowed = os.environ.get(THREAD_LIMIT, "").strip()
-    if allowed.isdecimal() and threads > int(allowed):
+    allowed = thread_limit()
+    if allowed and threads > allowed:
         raise UserError(
             f"{option} {threads}: {THREAD_LIMIT} is {allowed}: unset it, or choose no more"
         )
 
 
+def thread_limit() -> int | None:
+    """How many threads OpenMP starts at most; None if nothing limits them."""
+    limit = os.environ.get(THREAD_LIMIT, "").strip()
+    return int(limit) or None if limit.isdecimal() else None
+
+
 def physical_cores() -> int:
     """Processor cores that this process may use, hyper-threads not counted twice."""
-    return min(psutil.cpu_count(logical=False) or 1, most_threads())
+    cores = psutil.cpu_count(logical=False) or 1
+    return min(cores, most_threads(), thread_limit() or cores)
 
 
 def multiplies_bfloat16() -> bool:

@@ -175,7 +175,7 @@ def probe_images(data: TrainLoader, seed: int) -> Tensor:
 
 def state_path(description: Checkpoint, workers: Workers) -> Path:
     """Where the state of an unfinished job is kept; another device's rounding is another job's."""
-    record = {**asdict(replace(description, top1=0.0, top5_error=0.0)), "folder": None}
+    record = {**asdict(description), "folder": None}
     digest = store.digest_value(
         {**record, "device": workers.device.type, "processes": workers.count}
     )

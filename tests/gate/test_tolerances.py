@@ -53,33 +53,33 @@ def test_nonsense_is_refused_in_one_line(tmp_path: Path, text: str, said: str) -
     assert "\n" not in str(caught.value)
 
 
-def test_numbers_of_a_repository_come_before_the_packaged_ones(tmp_path: Path) -> None:
+def test_numbers_of_a_repository_come_before_the_defaults(tmp_path: Path) -> None:
     (tmp_path / "tolerances.toml").write_text("[latency_ratio.variants.bf16]\ntolerance = 0.5\n")
-    own, packaged = read_tolerances(tmp_path), read_tolerances(NONE)
+    own, defaults = read_tolerances(tmp_path), read_tolerances(NONE)
     given = ("latency_ratio", "bf16", "bfloat16")
-    assert (own.tolerance(*given), packaged.tolerance(*given)) == (0.5, 0.15)
-    for name in ("static-int8", "fp32"):  # the rest is as packaged
-        assert own.tolerance("latency_ratio", name, "int8") == packaged.tolerance(
+    assert (own.tolerance(*given), defaults.tolerance(*given)) == (0.5, 0.15)
+    for name in ("static-int8", "fp32"):  # the rest has the defaults
+        assert own.tolerance("latency_ratio", name, "int8") == defaults.tolerance(
             "latency_ratio", name, "int8"
         )
-    assert own.tolerance(*given, "another host") == packaged.tolerance(*given, "another host")
+    assert own.tolerance(*given, "another host") == defaults.tolerance(*given, "another host")
 
 
-def test_the_packaged_ones_gate_every_variant() -> None:
-    packaged = read_tolerances(NONE)
+def test_the_defaults_gate_every_variant() -> None:
+    defaults = read_tolerances(NONE)
     tables = {name: metric.tolerances for name, metric in METRICS.items()}
     check(Path("metrics.py"), tables, set(variants.all_variants()))
     for metric in ("top1", "top5_error", "size_bytes", "peak_bytes", "latency_change"):
-        assert packaged.tolerance(metric, "static-int8", "int8") is not None
+        assert defaults.tolerance(metric, "static-int8", "int8") is not None
     for metric in ("top1", "sqnr_db", "int8_mac_fraction", "size_bytes", "operator_calls"):
-        assert packaged.tolerance(metric, "static-int8", "int8", "another class") is not None
-    assert packaged.tolerance("probe_ratio", "fp32", "float32") is not None
-    assert packaged.tolerance("latency_ms", "fp32", "float32") is None
+        assert defaults.tolerance(metric, "static-int8", "int8", "another class") is not None
+    assert defaults.tolerance("probe_ratio", "fp32", "float32") is not None
+    assert defaults.tolerance("latency_ms", "fp32", "float32") is None
 
 
 def test_machine_code_of_another_host_may_differ_by_pages() -> None:
     known = variants.all_variants()
-    packaged = read_tolerances(NONE)
+    defaults = read_tolerances(NONE)
     compiled = [
         name
         for name, variant in known.items()
@@ -87,7 +87,7 @@ def test_machine_code_of_another_host_may_differ_by_pages() -> None:
     ]
     assert "pt2e-int8" in compiled
     for name in compiled:
-        here = packaged.tolerance("size_bytes", name, known[name].arithmetic)
-        elsewhere = packaged.tolerance("size_bytes", name, known[name].arithmetic, "another host")
+        here = defaults.tolerance("size_bytes", name, known[name].arithmetic)
+        elsewhere = defaults.tolerance("size_bytes", name, known[name].arithmetic, "another host")
         assert here == 0.001
         assert elsewhere == 0.01

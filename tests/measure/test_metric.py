@@ -32,6 +32,24 @@ def test_percentages_have_absolute_tolerances_and_others_fractions() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "before", "now", "change"),
+    [
+        ("top1", 97.2222, 97.2222222, "="),  # stored with six digits
+        ("top1", 71.5, 71.38, "-0.12 points"),
+        ("sqnr_db", 25.0, 23.5, "-1.50 dB"),
+        ("size_bytes", 1e6, 1_250_000, "+25.00 %"),
+        ("operator_calls", 8, 200, "+2400.00 %"),
+        ("operator_calls", 0, 3, "+3.00 calls"),
+        ("score", -0.5, -0.25, "+50.00 %"),
+    ],
+)
+def test_a_change_is_in_the_unit_of_the_tolerance(
+    name: str, before: float, now: float, change: str
+) -> None:
+    assert METRICS[name].of(now).change_from(before) == change
+
+
+@pytest.mark.parametrize(
     "record",
     [
         {},

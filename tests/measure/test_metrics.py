@@ -9,7 +9,7 @@ from docs import metrics as table_of_docs
 from qmodels import gate, report
 from qmodels.gate import Run, comparable, read_tolerances
 from qmodels.measure.metric import Definition
-from qmodels.measure.metrics import METRICS, depends
+from qmodels.measure.metrics import METRICS
 from qmodels.report.columns import explain_columns
 from tests.gate.entries import OTHER, entry, stored
 
@@ -54,8 +54,6 @@ def test_it_is_not_compared_where_what_it_depends_on_differs(tmp_path: Path) -> 
     tolerances = read_tolerances(tmp_path)
     assert comparable.difference(tolerances, COPIED.name, now, before) == "other kernels"
     assert comparable.difference(tolerances, COPIED.name, now, alike) is None
-    assert depends(COPIED.name, "kernels")
-    assert not depends(COPIED.name, "batch")
 
 
 def test_it_has_a_column_and_a_row(capsys: pytest.CaptureFixture[str]) -> None:

@@ -27,9 +27,9 @@ def test_a_variant_is_drawn_in_a_line(history: History) -> None:
     # All lines have one scale: the whole height is the 30 % of ``large``.
     assert cells(rows["Variant"])[2] == "▁ to █: 30 %"
     assert cells(rows["small"])[1:] == [
-        *("1.0 kB", "▃▂▁▁", "0.9 kB", "-8 %", f"{third.sha} of {third.date}"),
+        *("1.0 kB", "▃▂▁▁", "0.9 kB", "-8.00 %", f"{third.sha} of {third.date}"),
     ]
-    assert cells(rows["large"])[2:5] == ["▁▁██", "2.6 kB", "+30 %"]
+    assert cells(rows["large"])[2:5] == ["▁▁██", "2.6 kB", "+30.00 %"]
     assert "| ··▁▁" in rows["late"]
     assert cells(rows["late"])[5] == (f"{history.commits[3].sha} of {third.date}, within tolerance")
     assert paragraphs == [
@@ -46,7 +46,7 @@ def test_every_commit_can_be_listed(history: History) -> None:
     assert list(by_name) == [series.name for series in history.series]
     first, second, *_ = (cells(row) for row in by_name["small"].splitlines()[2:])
     assert first == [history.commits[0].sha, history.commits[0].date, "1.0 kB", "", "", "First"]
-    assert second[3:] == ["-4 %", "", "Second"]
+    assert second[3:] == ["-4.00 %", "", "Second"]
     assert "| worse | Third" in by_name["large"]
 
 

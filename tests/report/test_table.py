@@ -1,9 +1,11 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from qmodels import report
 from qmodels.gate import Entry, Key, Provenance, Run
+from qmodels.measure.metric import Metric
 from qmodels.measure.metrics import METRICS
 
 
@@ -55,6 +57,16 @@ def test_a_row_a_variant_a_column_a_metric_of_batch_size_1() -> None:
     ]
     assert "| static-int8 |" in lines[3]
     assert "21.60" in lines[3]
+
+
+def test_metrics_of_own_benches_are_those_of_batch_size_1() -> None:
+    def entry(batch_size: int, value: float) -> Entry:
+        before = stored(Key("n", "bench_own", "fp32", batch_size))
+        return replace(before, metrics={"latency_p99": Metric(value, "ms", "lower")})
+
+    for sizes in ((1, 8), (8, 1)):
+        run = Run.from_entries([entry(size, float(size)) for size in sizes])
+        assert report.summary_table(run, {}).splitlines()[-1].split()[-2] == "1.000"
 
 
 def test_every_line_is_as_wide_as_the_others() -> None:

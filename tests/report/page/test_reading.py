@@ -65,12 +65,10 @@ def test_numbers_are_those_of_the_record(variant: str, reader: Reader) -> None:
         level = [100 * metric.ci_level] if metric.ci_level else []
         assert says(interval, [*metric.ci, *level] if metric.ci else [])
         assert says(before, [stored.value])
-        percent = 100 * (metric.value / stored.value - 1) if stored.value else None
-        moved = metric.value - stored.value if metric.absolute else percent
-        if moved == 0:
-            assert change == "="
-        else:
-            assert says(change, [] if moved is None else [moved])
+        moved = metric.value - stored.value
+        if not metric.absolute and stored.value:
+            moved *= 100 / stored.value
+        assert says(change, [moved]) if moved else change == "="
 
 
 @pytest.mark.parametrize(
