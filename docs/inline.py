@@ -12,13 +12,14 @@ from markdown_it import MarkdownIt
 
 from docs import commands
 from qmodels import cli
+from qmodels.gate import tolerances
 
 PROGRAMS = ("qmodels", "tox", "pytest", "python", "torchrun")
 OPTION = re.compile(r"--?[a-z][\w-]*")
 SUFFIX = re.compile(r".+\.(csv|ini|json|md|py|svg|toml|ya?ml)")
 PLACEHOLDER = re.compile(r"<[^<>]+>")  # any name
-# Folders that users have, and this repository has not.
-THEIRS = ("cifar-100-python/",)
+# Files and folders that users have, and this repository has not.
+THEIRS = ("cifar-100-python/", tolerances.FILE)
 
 
 def texts(page: Path) -> Iterator[tuple[int, str]]:
