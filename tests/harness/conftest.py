@@ -11,6 +11,7 @@ import pytest
 
 from qmodels import gate
 from qmodels.system import files, machine
+from qmodels.variants import all_variants
 from tests.harness.planting import PLAIN, SHORT, TOLERANCES, UPDATE, Result
 from tests.outside import install
 
@@ -39,6 +40,8 @@ class Kept:
 @pytest.fixture
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
     """What runs import; it ends after pytester, where a fixture asks for it first."""
+    # pytester drops what is imported after this, and no variant can be defined twice.
+    all_variants()
     modules = Kept(tmp_path_factory.getbasetemp())
     yield modules
     modules.restore()
