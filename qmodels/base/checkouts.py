@@ -149,7 +149,7 @@ def interpreter(folder: Path, python: str | None) -> Path:
     """The Python that runs a base.
 
     Raises:
-        UserError: there is no such command.
+        UserError: it can't be run.
     """
     if python is None:
         own = folder / ".tox" / "benches" / "bin" / "python"

@@ -8,11 +8,15 @@ from typing import Any, Literal
 from qmodels.system.errors import UserError
 
 Better = Literal["lower", "higher"]
-# What a value may depend on, besides the code and the machine class. "files" is the machine code in
-# an artifact's files. "kernels" is the library whose kernels are called. "bits" is whether products
-# of int8 overflow, so that weights lose one of their eight bits. "processor" is its model. "batch"
-# is how many images a forward takes.
-Dependence = Literal["files", "kernels", "bits", "python", "processor", "batch"]
+# What a value may depend on, besides the code and the machine class.
+Dependence = Literal[
+    "files",  # the machine code in an artifact's files
+    "kernels",  # the library whose kernels are called
+    "bits",  # whether products of int8 overflow, so that weights lose one of their eight bits
+    "python",  # its version
+    "processor",  # its model
+    "batch",  # how many images a forward takes
+]
 
 
 @dataclass(frozen=True)

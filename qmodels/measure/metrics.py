@@ -79,7 +79,7 @@ TOP5_ERROR = Definition(
 )
 TOP1_DROP = Definition("top1_drop", "points", "lower", "how much lower top-1 is than fp32's")
 SCORE_DROP = Definition(
-    "score_drop", "%", "lower", "how much lower the score is than fp32's, as a share of that"
+    "score_drop", "%", "lower", "how much lower the score is than fp32's, as a share of fp32's"
 )
 LATENCY = Definition(
     "latency_ms",

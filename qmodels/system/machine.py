@@ -157,10 +157,10 @@ def check_threads(option: str, threads: int) -> None:
         )
 
 
-def thread_limit() -> int | None:
-    """How many threads OpenMP starts at most; None if nothing limits them."""
+def thread_limit() -> int:
+    """How many threads OpenMP starts at most; 0 if nothing limits them."""
     limit = os.environ.get(THREAD_LIMIT, "").strip()
-    return int(limit) or None if limit.isdecimal() else None
+    return int(limit) if limit.isdecimal() else 0
 
 
 def physical_cores() -> int:

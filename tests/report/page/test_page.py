@@ -8,6 +8,7 @@ import torch
 
 from qmodels import gate
 from qmodels.gate import Failure, Run
+from qmodels.measure import metrics
 from qmodels.report import page
 from qmodels.report.page import charts, flips, trade_off
 from qmodels.system.errors import Unavailable, UserError
@@ -46,6 +47,11 @@ def test_the_recommendation_comes_first(tmp_path: Path) -> None:
     sections = ["recommended: onnx-int8", "Accuracy against latency", "Every variant"]
     places = [text.index(section) for section in sections]
     assert places == sorted(places)
+
+
+def test_a_metric_says_what_it_is_where_one_points_at_it(tmp_path: Path) -> None:
+    html = write(tmp_path, run())
+    assert f'<td title="{metrics.SIZE.meaning}">{metrics.SIZE.name}</td>' in html
 
 
 def test_the_lines_that_load_a_variant_work(digits_network: object) -> None:
