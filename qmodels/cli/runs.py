@@ -13,6 +13,7 @@ from qmodels import gate
 from qmodels.gate import Baseline, Run, Tolerances
 from qmodels.system import defaults, machine
 from qmodels.system.errors import NothingMeasured, UserError
+from qmodels.system.files import shown
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
@@ -65,7 +66,7 @@ def read_run_or_stored(name: str) -> tuple[Run, str | None]:
     path = Path(name)
     if ".json" in path.suffix or (path.exists() and not path.is_dir()):  # a pipe is no file
         stored = path.resolve().parent.parent == baselines().resolve()
-        return read_run(path), gate.shown(path) if stored else None
+        return read_run(path), shown(path) if stored else None
     baseline = stored_baseline(name)
     run = Run.from_entries(baseline.entries.values())
     return replace(run, skipped=baseline.skipped), baseline.shown

@@ -5,39 +5,48 @@ from qmodels.gate.baseline import Baseline, baseline_path, find_baseline, read_b
 from qmodels.gate.changes import StoredChanges
 from qmodels.gate.coverage import coverage
 from qmodels.gate.details import NO_DETAILS, Details, LayerSqnr
-from qmodels.gate.entry import Entry, Key, Provenance, bench_name, entry
+from qmodels.gate.entry import Entry, Key, Measured, Provenance, Stats, Timing, bench_name
 from qmodels.gate.finding import VERDICTS, Failure, Finding, lines
-from qmodels.gate.run import Run, read_run, shown
+from qmodels.gate.record import SECTION, Benchmark, Record, Verdicts, read_run
+from qmodels.gate.run import Run
+from qmodels.gate.stored import FORMAT, times_path
 from qmodels.gate.tolerances import Tolerances, read_tolerances
 from qmodels.gate.verdict import compare, gates
 
 __all__ = [
+    "FORMAT",
     "NO_DETAILS",
+    "SECTION",
     "VERDICTS",
     "Accepted",
     "Baseline",
+    "Benchmark",
     "Details",
     "Entry",
     "Failure",
     "Finding",
     "Key",
     "LayerSqnr",
+    "Measured",
     "Provenance",
+    "Record",
     "Run",
+    "Stats",
     "StoredChanges",
+    "Timing",
     "Tolerances",
+    "Verdicts",
     "accept",
     "accept_into",
     "baseline_path",
     "bench_name",
     "compare",
     "coverage",
-    "entry",
     "find_baseline",
     "gates",
     "lines",
     "read_baseline",
     "read_run",
     "read_tolerances",
-    "shown",
+    "times_path",
 ]

@@ -6,8 +6,10 @@ from pathlib import Path
 
 from qmodels.gate.classes import is_processor, nearest
 from qmodels.gate.entry import Entry, Key
-from qmodels.gate.run import read_run, reasons_of, shown
+from qmodels.gate.record import read_run
+from qmodels.gate.run import reasons_of
 from qmodels.system.errors import UserError
+from qmodels.system.files import shown
 
 
 @dataclass(frozen=True)

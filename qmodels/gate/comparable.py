@@ -2,7 +2,7 @@
 
 import re
 
-from qmodels.gate.entry import COMPARABILITY_KEYS, Entry
+from qmodels.gate.entry import CONDITIONS, Entry
 from qmodels.gate.tolerances import Origin, Tolerances
 from qmodels.measure.metrics import depends
 from qmodels.system import packages
@@ -80,8 +80,8 @@ def incompatibility(now: Entry, before: Entry, *, from_base: bool = False) -> st
     Args:
         from_base: the one before is a base's, whose packages may be other ones.
     """
-    for condition in COMPARABILITY_KEYS:
-        then, here = before.conditions[condition], now.conditions[condition]
+    for condition in CONDITIONS:
+        then, here = getattr(before, condition), getattr(now, condition)
         if condition == "runtime":
             then, here = public_versions(then), public_versions(here)
             if then != here and not from_base:

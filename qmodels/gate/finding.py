@@ -1,8 +1,7 @@
 """Verdicts on metrics, as values and as lines for people."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
 
 from qmodels.gate.entry import Key
 
@@ -10,8 +9,7 @@ Verdict = Literal["ok", "regressed", "improved", "undecided", "new", "missing"]
 VERDICTS: tuple[Verdict, ...] = ("ok", "regressed", "improved", "undecided", "new", "missing")
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """The verdict on one metric of one benchmark.
 
     Attributes:
@@ -28,15 +26,8 @@ class Finding:
     change: str
     context: str
 
-    @staticmethod
-    def from_record(record: Sequence[Any]) -> "Finding":
-        """From what ``dataclasses.astuple`` made, after JSON."""
-        key, *values = record
-        return Finding(Key(*key), *values)
 
-
-@dataclass(frozen=True)
-class Failure:
+class Failure(NamedTuple):
     """A bench that failed before it measured anything.
 
     Attributes:

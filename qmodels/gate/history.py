@@ -12,6 +12,7 @@ from typing import Any
 
 from qmodels.gate.tolerances import Origin, Tolerances
 from qmodels.measure.metric import Metric
+from qmodels.system import codec
 from qmodels.system.errors import UserError
 from qmodels.system.repository import GitError, git
 
@@ -173,9 +174,8 @@ def values_of(
     for about, metrics in entries(record):
         if metric in metrics:
             maker = makers.get(about.get("provenance") or about.get("made"), {})
-            value = Value(
-                commit, Metric.from_record(metrics[metric]), about["arithmetic"], maker.get("host")
-            )
+            measured = codec.decode(Metric, metrics[metric])
+            value = Value(commit, measured, about["arithmetic"], maker.get("host"))
             yield (about["variant"], about["batch_size"]), value
 
 

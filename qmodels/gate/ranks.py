@@ -9,21 +9,15 @@ They are kept in the order of the test split, which is identified by its labels.
 decode an image differently in its last bit. So its content is no part of that.
 """
 
-import base64
-import binascii
 import hashlib
 import math
-import zlib
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from qmodels.measure.metrics import TOP1, TOP5_ERROR
-from qmodels.system.errors import UserError
 
 # The rank of an image that was not evaluated, and of all ranks that one byte can't hold.
 NOT_EVALUATED, LAST = 255, 254
@@ -41,25 +35,7 @@ class Ranks:
     """
 
     images: str
-    values: NDArray[np.uint8]
-
-    def as_record(self) -> dict[str, str]:
-        """As in a run record: some kilobytes."""
-        packed = base64.b64encode(zlib.compress(self.values.tobytes(), 9)).decode()
-        return {"images": self.images, "packed": packed}
-
-    @staticmethod
-    def from_record(record: Mapping[str, Any]) -> "Ranks":
-        """Read what ``as_record`` wrote.
-
-        Raises:
-            UserError: it is not that.
-        """
-        try:
-            values = zlib.decompress(base64.b64decode(record["packed"], validate=True))
-            return Ranks(str(record["images"]), np.frombuffer(values, np.uint8))
-        except (KeyError, TypeError, zlib.error, binascii.Error):
-            raise UserError("no predictions: they are damaged") from None
+    values: NDArray[np.uint8] = field(metadata={"key": "packed"})
 
 
 @dataclass(frozen=True)

@@ -3,20 +3,14 @@
 As for ranks, images are kept in the order of the test split.
 """
 
-import base64
-import binascii
-import zlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest, wilcoxon
 
 from qmodels.measure.paired import mean_interval
-from qmodels.system.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -29,25 +23,7 @@ class Scores:
     """
 
     images: str
-    values: NDArray[np.float32]
-
-    def as_record(self) -> dict[str, str]:
-        """As in a run record: four bytes an image at most."""
-        packed = base64.b64encode(zlib.compress(self.values.astype("<f4").tobytes(), 9)).decode()
-        return {"images": self.images, "scores": packed}
-
-    @staticmethod
-    def from_record(record: Mapping[str, Any]) -> "Scores":
-        """Read what ``as_record`` wrote.
-
-        Raises:
-            UserError: it is not that.
-        """
-        try:
-            values = zlib.decompress(base64.b64decode(record["scores"], validate=True))
-            return Scores(str(record["images"]), np.frombuffer(values, "<f4"))
-        except (KeyError, TypeError, ValueError, zlib.error, binascii.Error):
-            raise UserError("no scores: they are damaged") from None
+    values: NDArray[np.float32] = field(metadata={"key": "scores"})
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,8 +14,8 @@ from qmodels.gate.comparable import incompatibility, limit, origin_of
 from qmodels.gate.entry import Entry
 from qmodels.gate.finding import Finding, Verdict
 from qmodels.gate.intervals import rank_sum_interval, signed_rank_interval
-from qmodels.gate.ranks import Flips
-from qmodels.gate.scores import Differences
+from qmodels.gate.ranks import Flips, Ranks
+from qmodels.gate.scores import Differences, Scores
 from qmodels.gate.sequential import Samples
 from qmodels.gate.tolerances import Tolerances
 from qmodels.measure.metric import Metric, readable
@@ -135,10 +135,12 @@ def judge(
 
 def change_by_image(name: str, now: Entry, before: Entry) -> Flips | Differences | None:
     """What a metric of accuracy lost, image by image; None of other metrics."""
-    if name == SCORE.name and now.scores and before.scores:
-        return scores.differences(now.scores, before.scores)
-    if name in ranks.WRONG_FROM and now.ranks and before.ranks:
-        return ranks.flips(now.ranks, before.ranks, name)
+    sides = now.by_image, before.by_image
+    match sides:
+        case Scores() as scored, Scores() as scored_before if name == SCORE.name:
+            return scores.differences(scored, scored_before)
+        case Ranks() as ranked, Ranks() as ranked_before if name in ranks.WRONG_FROM:
+            return ranks.flips(ranked, ranked_before, name)
     return None
 
 

@@ -9,6 +9,7 @@ from qmodels.base import serving
 from qmodels.base.checkouts import Base
 from qmodels.harness.settings import Settings
 from qmodels.system import machine
+from qmodels.system.files import shown
 
 
 def header(settings: Settings) -> list[str]:
@@ -26,7 +27,7 @@ def compared_with(settings: Settings) -> list[str]:
     """What this run is compared with, in lines."""
     baseline = settings.baseline
     if settings.update_baseline:
-        path = gate.shown(settings.baseline_path)
+        path = shown(settings.baseline_path)
         return [f"baseline: this run will be stored as {path}, and compared with nothing"]
     if settings.base:
         return [
@@ -64,16 +65,12 @@ def as_measured_here(
     variant: variants.Variant, stored: gate.Entry, settings: Settings
 ) -> gate.Entry:
     """The entry that this run will compare with a stored one, but for what it measures."""
-    threads = stored.conditions["threads"]
     return replace(
         stored,
         machine_class=variant.backend.machine_class(),
-        conditions={
-            **stored.conditions,
-            "engine": variant.engine,
-            "runtime": variant.runtime(),
-            "threads": threads if threads in ("all", 0) else settings.threads,
-        },
+        engine=variant.engine,
+        runtime=variant.runtime(),
+        threads=stored.threads if stored.threads in ("all", 0) else settings.threads,
         provenance=replace(
             stored.provenance,
             versions=machine.versions(),

@@ -14,6 +14,8 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from qmodels import gate
 from qmodels.base import requests
 from qmodels.gate import ranks, scores
+from qmodels.gate.ranks import Ranks
+from qmodels.gate.scores import Scores
 from qmodels.harness.results import Results, bench_name
 from qmodels.harness.session import BenchSession
 from qmodels.harness.settings import Settings, stored_by_base
@@ -21,7 +23,7 @@ from qmodels.measure.metric import Metric
 from qmodels.measure.metrics import LATENCY_CHANGE, METRICS, TOP1
 from qmodels.network import evaluation
 from qmodels.network.evaluation import Evaluation, Predictions, Scored
-from qmodels.system import machine, repository
+from qmodels.system import codec, machine, repository
 from qmodels.system.errors import UserError
 from qmodels.variants import Variant
 
@@ -75,18 +77,18 @@ class Recorder:
         """
         network = self.session.network
         return gate.Entry(
-            key=gate.Key(network.name, item.originalname, variant.name, batch_size),
+            network=network.name,
+            bench=item.originalname,
+            variant=variant.name,
+            batch_size=batch_size,
             name=bench_name(item),
             nodeid=item.nodeid,
             machine_class=variant.backend.machine_class(),
             arithmetic=variant.arithmetic,
-            conditions={
-                "engine": variant.engine,
-                "runtime": variant.runtime(),
-                "threads": threads,
-                "batch_size": batch_size,
-                "gpu": machine.gpu_name() if variant.on_gpu else None,
-            },
+            engine=variant.engine,
+            runtime=variant.runtime(),
+            threads=threads,
+            gpu=machine.gpu_name() if variant.on_gpu else None,
             provenance=self.provenance,
             weights=network.sha256[:16],
             source=network.call.as_record(),
@@ -190,8 +192,8 @@ class Record:
             unmeasured=excuses,
             images=images,
             cpus=cpus,
-            details=details,
-            **by_image(session, evaluated),
+            by_image=by_image(session, evaluated),
+            **vars(details),
         )
         notes = [f"excused: {name} is not measured: {why}" for name, why in excuses.items()]
         if evaluated is not None:
@@ -208,7 +210,7 @@ class Record:
                 settings.tolerances,
                 self.recorder.accepted,
             )
-        self.benchmark.extra_info.update(entry.as_extra_info())
+        self.benchmark.extra_info.update(codec.encode(entry, gate.Measured))
         self.recorder.results.add(entry, findings, notes)
         fatal = ["regressed"]
         if settings.require_baseline:
@@ -242,18 +244,17 @@ def base_values(entry: gate.Entry, base: gate.Baseline | None) -> dict[str, floa
     return {name: metric.value for name, metric in before.metrics.items()} if before else {}
 
 
-def by_image(session: BenchSession, evaluated: Evaluation | None) -> dict[str, Any]:
-    """Accuracy image by image, as attributes of an entry."""
+def by_image(session: BenchSession, evaluated: Evaluation | None) -> Ranks | Scores | None:
+    """Accuracy image by image, where it was measured."""
     network, positions = session.network, session.evaluated.numpy()
     if isinstance(evaluated, Predictions):
         right = evaluation.ranks(evaluated.logits, evaluated.labels)
-        return {"ranks": ranks.collect(network.labels.numpy(), positions, right.numpy())}
+        return ranks.collect(network.labels.numpy(), positions, right.numpy())
     if isinstance(evaluated, Scored):
-        kept = scores.collect(
+        return scores.collect(
             network.targets_digest, len(network.targets), positions, evaluated.scores.numpy()
         )
-        return {"scores": kept}
-    return {}
+    return None
 
 
 def unseen(session: BenchSession, variant: Variant) -> list[str]:

@@ -1,13 +1,11 @@
 """What a run measured, what it did not measure, and the verdicts."""
 
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import pytest
 
 from qmodels import gate
-from qmodels.gate.run import FORMAT
 
 
 @dataclass
@@ -92,19 +90,19 @@ class Results:
             self.skipped.setdefault(why, {})[variant] = None
 
 
-def as_record(results: Sequence[Results]) -> dict[str, Any]:
-    """The verdicts of a session's networks as a run's record holds them."""
+def verdicts(results: Sequence[Results]) -> gate.Verdicts:
+    """The verdicts of a session's networks, for the run's record."""
     skipped: dict[str, dict[str, None]] = {}
     for of_network in results:
         for why, names in of_network.skipped.items():
             skipped.setdefault(why, {}).update(names)
-    return {
-        "format": FORMAT,
-        "findings": [astuple(finding) for each in results for finding in each.of_measured],
-        "gone": [astuple(finding) for each in results for finding in each.gone],
-        "failures": [astuple(failure) for each in results for failure in each.failures.values()],
-        "skipped": {why: list(names) for why, names in skipped.items()},
-    }
+    return gate.Verdicts(
+        format=gate.FORMAT,
+        findings=tuple(finding for each in results for finding in each.of_measured),
+        gone=tuple(finding for each in results for finding in each.gone),
+        failures=tuple(failure for each in results for failure in each.failures.values()),
+        skipped={why: tuple(names) for why, names in skipped.items()},
+    )
 
 
 def asked_network(item: pytest.Item) -> str:

@@ -1,7 +1,7 @@
 """Put a run on record: its file of ``--benchmark-json``, or the baseline."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +9,11 @@ import pytest
 from pytest_benchmark.utils import safe_dumps
 
 from qmodels import gate, report, variants
-from qmodels.gate.run import SECTION
-from qmodels.harness.results import Results, as_record
+from qmodels.harness.results import Results, verdicts
 from qmodels.harness.settings import Settings
-from qmodels.system import files
+from qmodels.system import codec, files
 from qmodels.system.errors import UserError
+from qmodels.system.files import shown
 
 
 def save_record(session: pytest.Session, notes: list[str], record: Mapping[str, Any]) -> None:
@@ -25,7 +25,7 @@ def save_record(session: pytest.Session, notes: list[str], record: Mapping[str, 
     path = Path(session.config.option.benchmark_json)
     try:
         files.write_text(path, safe_dumps(record, indent=4))  # type: ignore[no-untyped-call]
-        notes.append(f"run record: {gate.shown(path)}")
+        notes.append(f"run record: {shown(path)}")
     except UserError as error:
         notes.append(f"FAILED {error}")
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -69,7 +69,7 @@ def write_record(session: pytest.Session, results: Sequence[Results]) -> None:
         "machine_info": plugin.get_machine_info(),
         "commit_info": commit_info(session),
         "benchmarks": [as_benchmark(entry) for each in results for entry in each.measured.values()],
-        SECTION: as_record(results),
+        gate.SECTION: codec.encode(verdicts(results)),
     }
     if path:
         save_record(session, results[-1].notes, record)
@@ -79,7 +79,7 @@ def write_record(session: pytest.Session, results: Sequence[Results]) -> None:
 
 def as_benchmark(entry: gate.Entry) -> dict[str, Any]:
     """A benchmark without times, as pytest-benchmark writes it."""
-    return {"fullname": entry.nodeid, "name": entry.name, "extra_info": entry.as_extra_info()}
+    return {**codec.encode(entry, gate.Timing), "extra_info": codec.encode(entry, gate.Measured)}
 
 
 def commit_info(session: pytest.Session) -> Any:
@@ -96,24 +96,22 @@ def update_baseline(
     Args:
         whole: whether the run has all that this machine can measure.
     """
-    stored = gate.shown(settings.baseline_path)
+    stored = shown(settings.baseline_path)
     if not passed:
         return [f"baseline not updated: this run failed; {stored} is as it was"]
     if not results.measured:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
         return [f"baseline not updated: nothing was measured; {stored} is as it was"]
     plugin = session.config._benchmarksession  # type: ignore[attr-defined]
-    record = session.config.hook.pytest_benchmark_generate_json(
-        config=session.config,
-        benchmarks=[timed for timed in plugin.benchmarks if timed.fullname in results.measured],
-        include_data=False,
-        machine_info=plugin.get_machine_info(),
-        commit_info=commit_info(session),
-    )
+    timed = {each.fullname: each for each in plugin.benchmarks}
+    entries = [
+        with_times(entry, timed[nodeid].as_dict(include_data=False)) if nodeid in timed else entry
+        for nodeid, entry in results.measured.items()
+    ]
     try:
         accepted = gate.accept(
             settings.baselines,
-            replace(gate.Run.from_record(record), skipped=results.run.skipped),
+            replace(gate.Run.from_entries(entries), skipped=results.run.skipped),
             variants=variants.all_variants(),
             whole=whole,
         )
@@ -121,3 +119,14 @@ def update_baseline(
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
         return [f"baseline not updated: {error}"]
     return [line for file in accepted for line in report.describe_accepted(file)]
+
+
+def with_times(entry: gate.Entry, timed: Mapping[str, Any]) -> gate.Entry:
+    """An entry with what pytest-benchmark measured, as its ``as_dict`` gives it."""
+    times = {
+        field.name: timed["stats"][field.name]
+        for field in fields(gate.Stats)
+        if field.name in timed["stats"]
+    }
+    stats = gate.Stats(**times)
+    return replace(entry, stats=stats, **{k: timed[k] for k in ("group", "param", "params")})

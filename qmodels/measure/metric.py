@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from qmodels.system.errors import UserError
+from qmodels.system.codec import expect
 
 Better = Literal["lower", "higher"]
 # What a value may depend on, besides the code and the machine class.
@@ -71,52 +71,17 @@ class Metric:
         """The value with its unit, rounded."""
         return readable(self.value, self.unit)
 
-    def as_record(self) -> dict[str, Any]:
-        """As in a run record."""
-        record = asdict(self)
-        for name in ("samples", "confirmation", "ci_level"):
-            if not record[name]:
-                del record[name]
-        return record
-
-    @staticmethod
-    def from_record(record: dict[str, Any]) -> "Metric":
-        """Read what ``as_record`` wrote.
+    def check(self) -> None:
+        """Refuse a decoded metric that is not what its samples say.
 
         Raises:
-            UserError: it is malformed, or a number of it is NaN or infinite.
+            ValueError: it is refused.
         """
-        try:
-            ci = record.get("ci")
-            tolerance = record.get("tolerance")
-            ci_level = record.get("ci_level")
-            metric = Metric(
-                value=number(record["value"]),
-                unit=str(record["unit"]),
-                better=record["better"],
-                tolerance=None if tolerance is None else float(tolerance),
-                ci=None if ci is None else (float(ci[0]), float(ci[1])),
-                samples=tuple(float(sample) for sample in record.get("samples", ())),
-                confirmation=tuple(float(sample) for sample in record.get("confirmation", ())),
-                ci_level=None if ci_level is None else float(ci_level),
-            )
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError):
-            raise UserError(f"no metric: {record!r}") from None
-        if metric.better not in ("lower", "higher"):
-            raise UserError(f"no metric: better is {metric.better!r}")
-        if not all(map(math.isfinite, (metric.value, *metric.samples, *metric.confirmation))):
-            raise UserError(f"no metric: {record!r} holds a number that is none")
-        of_processes = (*metric.samples, *metric.confirmation)
+        of_processes = (*self.samples, *self.confirmation)
         if of_processes:
             low, high = min(of_processes) - 0.001, max(of_processes) + 0.001  # digits are rounded
-            if metric.value <= 0 or not low <= math.log(metric.value) <= high:
-                raise UserError(f"no metric: {metric.value} is not what its samples say")
-        return metric
-
-
-def number(value: Any) -> float:
-    """A number of a record; a whole one stays an int, so that it is written with all its digits."""
-    return value if type(value) is int else float(value)
+            agrees = self.value > 0 and low <= math.log(self.value) <= high
+            expect(agrees, f"a value between those of its samples, not {self.value}")
 
 
 @dataclass(frozen=True)

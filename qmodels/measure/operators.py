@@ -1,8 +1,7 @@
 """Rows of the profiler's memory table: what an operator allocated over one forward."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 TOP_ROWS = 10
 RECORDED_ROWS = 25
@@ -21,16 +20,6 @@ class Row:
     cpu_bytes: int
     self_cpu_bytes: int
     calls: int
-
-    @staticmethod
-    def from_record(record: Mapping[str, Any]) -> "Row":
-        """Read what ``dataclasses.asdict`` gave."""
-        return Row(
-            str(record["name"]),
-            int(record["cpu_bytes"]),
-            int(record["self_cpu_bytes"]),
-            int(record["calls"]),
-        )
 
 
 def table(rows: Sequence[Row]) -> str:

@@ -11,9 +11,9 @@ from qmodels.gate import (
     Run,
     Tolerances,
     compare,
-    shown,
 )
 from qmodels.report.table import escape, markdown
+from qmodels.system.files import shown
 
 
 def describe_baseline(baseline: Baseline, tolerances: Tolerances) -> str:

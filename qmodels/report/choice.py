@@ -206,12 +206,12 @@ def is_positive(metric: Metric) -> bool:
 
 def runs_on_gpu(entry: Entry) -> bool:
     """Whether a GPU executes the variant: its latency is not one of the CPU."""
-    return bool(entry.conditions["gpu"])
+    return bool(entry.gpu)
 
 
 def runtime_of(entry: Entry) -> str:
     """What executes a variant: its engine where that is a package of its own, else torch."""
-    packages = str(entry.conditions["runtime"] or "").split(", ")
+    packages = (entry.runtime or "").split(", ")
     names = [package.partition(" ")[0] for package in packages]
     return entry.engine if entry.engine in names else TORCH
 

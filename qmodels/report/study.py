@@ -220,8 +220,8 @@ def quantities(model: Model, run: Run) -> list[Quantity]:
 
 def profile(model: Model, run: Run) -> Mapping[str, Row]:
     """The profiler's rows of a model, by operator; empty if the run has none."""
-    entries = [e for e in run.entries.values() if e.variant == model.variant and e.details.profile]
-    return {row.name: row for entry in entries for row in entry.details.profile}
+    entries = [e for e in run.entries.values() if e.variant == model.variant and e.profile]
+    return {row.name: row for entry in entries for row in entry.profile}
 
 
 def memory(model: Model, run: Run) -> float | None:
@@ -282,7 +282,7 @@ def timed_threads(run: Run) -> str:
     timed = [entry for entry in run.entries.values() if LATENCY.name in entry.metrics]
     if not timed:
         return "no latency measured"
-    threads = int(timed[0].conditions["threads"])
+    threads = int(timed[0].threads)
     return f"{threads} thread{'s' if threads > 1 else ''}"
 
 

@@ -115,6 +115,12 @@ def replace(target: Path, scratch: Path) -> None:
     shutil.copyfile(scratch, target)
 
 
+def shown(path: Path) -> str:
+    """A path as people type it: relative where it lies below the working directory."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a whole text file atomically."""
     with atomic_write(path) as scratch:

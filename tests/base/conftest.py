@@ -30,7 +30,12 @@ SERVE = """
                 "conditions": {"machine_class": os.environ.get("CLASS", "here")},
             }
         elif request["request"] == "measure":
-            about = {"network": "n", "bench": "b", "batch_size": 1, "metrics": {}}
+            about = {
+                "network": "n", "bench": "b", "batch_size": 1, "engine": "eager", "threads": 1,
+                "weights": "w", "arithmetic": "float32", "machine_class": "c", "source": {},
+                "provenance": {"date": "", "commit": "", "host": "", "versions": {}},
+                "metrics": {},
+            }
             benchmarks = [
                 {"name": name, "fullname": name, "extra_info": {"variant": name, **about}}
                 for name in request["variants"]

@@ -10,7 +10,7 @@ import pytest
 
 from qmodels import cli
 from qmodels.measure.metrics import METRICS
-from qmodels.system import machine
+from qmodels.system import codec, machine
 
 
 @dataclass(frozen=True)
@@ -69,11 +69,14 @@ def write_run(tmp_path: Path) -> WriteRun:
             "variant": "fp32",
             "batch_size": 1,
             "machine_class": machine.machine_class(),
+            "engine": "eager",
+            "threads": 1,
+            "weights": "weights",
             "arithmetic": "float32",
-            "versions": versions,
+            "source": {"function": "birds:network"},
             "provenance": {"date": "", "commit": "", "host": "h", "versions": versions},
             "metrics": {
-                metric: METRICS[metric].of(value).as_record() for metric, value in values.items()
+                metric: codec.encode(METRICS[metric].of(value)) for metric, value in values.items()
             },
         }
         benchmark = {

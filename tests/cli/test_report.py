@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from qmodels import cli, gate
+from qmodels import cli
 from qmodels.system import machine
+from qmodels.system.files import shown
 from tests.cli.conftest import Qmodels, WriteRun, cells
 
 STORED = (
@@ -60,7 +61,7 @@ def test_the_study_stands_beside_a_run(write_run: WriteRun, qmodels: Qmodels) ->
 def test_a_stored_run_is_not_compared_with_itself(qmodels: Qmodels) -> None:
     result = qmodels(f"report {STORED}")
     assert result.status == 0
-    assert f"linux-x86_64-avx512_bf16, torch 2.15.0,\nstored in {gate.shown(STORED)}." in result.out
+    assert f"linux-x86_64-avx512_bf16, torch 2.15.0,\nstored in {shown(STORED)}." in result.out
     assert "(=)" not in result.out
     assert "gate:" not in result.out
     assert "verdict" not in result.out
@@ -179,4 +180,4 @@ def test_a_run_that_can_not_be_read_is_not_called_damaged(
     result = qmodels(f"report {path}")
     assert result.status == 2
     said = "can't be read (Permission denied): check its folder and its mode"
-    assert result.err == f"qmodels: run {path} {said}\n"
+    assert result.err == f"qmodels: {path} {said}\n"

@@ -6,28 +6,15 @@ from pathlib import Path
 import numpy as np
 
 from qmodels import gate
-from qmodels.gate import Baseline, Entry, Finding, Key, Provenance, Tolerances
+from qmodels.gate import Baseline, Entry, Finding, Key, Tolerances
 from qmodels.measure.metric import Metric
 from qmodels.measure.metrics import METRICS
+from tests import entries
 
 CLASS, OTHER = "linux-x86_64-avx512_bf16", "linux-x86_64-avx512"
 
 
 KEY = Key("digits-resnet34-w8", "bench_size", "fp32", 1)
-
-
-HERE = {
-    "engine": "eager",
-    "runtime": None,
-    "threads": 1,
-    "batch_size": 1,
-    "gpu": None,
-}
-
-
-PROVENANCE = Provenance(
-    "2026-01-01", "abc", {"python": "3.11.7", "torch": "2.15.0"}, "host", "GenuineIntel 6 207"
-)
 
 
 TOLERANCES = Tolerances(
@@ -52,15 +39,11 @@ TOLERANCES = Tolerances(
 
 
 def entry(**metrics: Metric) -> Entry:
-    return Entry(
-        key=KEY,
-        name="bench_size[fp32]",
-        nodeid="benches/bench_size.py::bench_size[fp32]",
+    return entries.entry(
+        KEY.bench,
+        KEY.variant,
         machine_class=CLASS,
-        arithmetic="float32",
-        conditions=HERE,
         metrics=metrics,
-        provenance=PROVENANCE,
         file="baselines/file.json",
     )
 

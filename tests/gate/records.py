@@ -6,6 +6,7 @@ from typing import Any
 from qmodels import gate
 from qmodels.gate import Baseline, Key, Run
 from qmodels.measure.metrics import METRICS
+from qmodels.system import codec
 
 PROVENANCE = {
     "date": "2026-01-01T00:00:00+00:00",
@@ -24,12 +25,15 @@ def benchmark(variant: str, value: float = 1.0, **extra: Any) -> dict[str, Any]:
         "bench": "bench_size",
         "variant": variant,
         "batch_size": 1,
+        "engine": "eager",
+        "threads": 1,
+        "arithmetic": "float32",
         "machine_class": CLASS,
         "weights": "weights",
         "source": {"function": "birds:network"},
         "provenance": PROVENANCE,
         "profile": [{"name": "aten::add", "cpu_bytes": 8, "self_cpu_bytes": 8, "calls": 1}] * 100,
-        "metrics": {"size_bytes": METRICS["size_bytes"].of(value).as_record()},
+        "metrics": codec.encode({"size_bytes": METRICS["size_bytes"].of(value)}),
         **extra,
     }
     return {
@@ -53,7 +57,7 @@ def record(*benchmarks: dict[str, Any]) -> dict[str, Any]:
 
 
 def run(*benchmarks: dict[str, Any]) -> Run:
-    return Run.from_record(record(*benchmarks))
+    return codec.decode(gate.Record, record(*benchmarks)).run
 
 
 def stored(folder: Path) -> Path:

@@ -9,6 +9,7 @@ from qmodels import gate
 from qmodels.gate import Provenance
 from qmodels.gate.ranks import Ranks
 from qmodels.measure.metrics import METRICS
+from qmodels.system import codec
 from qmodels.system.errors import UserError
 from tests.gate.records import (
     CLASS,
@@ -27,15 +28,15 @@ from tests.gate.records import (
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     kept = Ranks("digest", np.arange(9, dtype=np.uint8))
-    (done,) = gate.accept(tmp_path, run(benchmark(INT8), benchmark(FP32, ranks=kept.as_record())))
+    (done,) = gate.accept(tmp_path, run(benchmark(INT8), benchmark(FP32, ranks=codec.encode(kept))))
     assert (done.path, done.kept, len(done.stored)) == (stored(tmp_path), 0, 2)
     baseline = read(tmp_path)
     assert list(baseline.entries) == [key(FP32), key(INT8)]
     entry = baseline.entries[key(FP32)]
     assert entry.metrics == {"size_bytes": METRICS["size_bytes"].of(1.0)}
-    assert entry.provenance == Provenance.from_record(PROVENANCE)
-    assert entry.ranks is not None
-    assert entry.ranks.values.tolist() == list(range(9))
+    assert entry.provenance == codec.decode(Provenance, PROVENANCE)
+    assert isinstance(entry.by_image, Ranks)
+    assert entry.by_image.values.tolist() == list(range(9))
     assert gate.read_baseline(tmp_path / "none.json", "any") is None
 
 
@@ -86,11 +87,11 @@ def test_what_a_gpu_executed_is_stored_by_its_own_class(tmp_path: Path) -> None:
     assert list(read(tmp_path).entries) == [key(FP32)]
     of_gpu = gate.read_baseline(gate.baseline_path(tmp_path, "cuda-sm90", NETWORK), "cuda-sm90")
     assert of_gpu is not None
-    assert of_gpu.entries[key("cuda-fp16")].conditions["gpu"] == "some card"
+    assert of_gpu.entries[key("cuda-fp16")].gpu == "some card"
 
 
 def latency(samples: int, **more: Any) -> dict[str, Any]:
-    ratio = METRICS["latency_ratio"].of(1.0, samples=(0.0,) * samples).as_record()
+    ratio = codec.encode(METRICS["latency_ratio"].of(1.0, samples=(0.0,) * samples))
     return benchmark(INT8, metrics={"latency_ratio": ratio, **more})
 
 
@@ -130,7 +131,7 @@ def test_a_named_file_of_another_class_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_latency_beside_a_base_is_not_stored(tmp_path: Path) -> None:
-    change = METRICS["latency_change"].of(1.0, samples=(0.0,)).as_record()
+    change = codec.encode(METRICS["latency_change"].of(1.0, samples=(0.0,)))
     (done,) = gate.accept(tmp_path, run(latency(12, latency_change=change)))
     assert done.stored == ()
     assert "against a base revision" in done.refused[0]

@@ -7,16 +7,14 @@ from typing import Any
 import pytest
 
 from qmodels.gate import Baseline, Entry
-from qmodels.gate.entry import COMPARABILITY_KEYS
+from qmodels.gate.entry import CONDITIONS
 from qmodels.measure.metric import Metric
 from qmodels.measure.metrics import METRICS
 from qmodels.variants import all_variants
+from tests.entries import PROVENANCE
 from tests.gate.entries import (
     CLASS,
-    HERE,
-    KEY,
     OTHER,
-    PROVENANCE,
     compare,
     entry,
     holding,
@@ -26,9 +24,10 @@ from tests.gate.entries import (
 )
 
 
-@pytest.mark.parametrize("condition", COMPARABILITY_KEYS)
+@pytest.mark.parametrize("condition", CONDITIONS)
 def test_other_conditions_are_not_compared(condition: str) -> None:
-    now = replace(entry(size_bytes=size(1)), conditions={**HERE, condition: "another"})
+    other: dict[str, Any] = {condition: "another"}
+    now = replace(entry(size_bytes=size(1)), **other)
     (finding,) = compare(now, stored(size_bytes=size(1)))
     assert finding.verdict == "missing"
     assert "another" in line(finding)
@@ -55,10 +54,8 @@ def test_a_run_of_another_torch_is_stale_and_says_how_to_get_the_pinned_one(
 
 
 def test_local_labels_of_runtimes_are_no_other_versions() -> None:
-    now = replace(
-        entry(size_bytes=size(1)), conditions={**HERE, "runtime": "torchao 0.18.0+cpu, onnx 1.23"}
-    )
-    before = replace(now, conditions={**HERE, "runtime": "torchao 0.18.0, onnx 1.23"})
+    now = replace(entry(size_bytes=size(1)), runtime="torchao 0.18.0+cpu, onnx 1.23")
+    before = replace(now, runtime="torchao 0.18.0, onnx 1.23")
     (finding,) = compare(now, holding(before))
     assert finding.verdict == "ok"
 
@@ -80,7 +77,7 @@ def on_class(machine_class: str, engine: str, metrics: dict[str, Metric], arithm
         entry(**metrics),
         machine_class=machine_class,
         arithmetic=arithmetic,
-        conditions={**HERE, "engine": engine},
+        engine=engine,
         kernel_library=backend.kernel_library(machine_class),
         portable=backend.portable,
     )
@@ -185,7 +182,7 @@ def test_what_is_better_than_on_another_class_is_no_improvement() -> None:
 
 
 def test_what_another_class_does_not_have_is_new_there() -> None:
-    before = replace(entry(), key=KEY._replace(variant="other"), machine_class=OTHER)
+    before = replace(entry(), variant="other", machine_class=OTHER)
     for partial_for, verdict in (([CLASS], "new"), ([], "missing")):
         baseline = Baseline(
             Path("b.json"), {before.key: before}, partial_for=frozenset(partial_for)

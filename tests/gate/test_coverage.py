@@ -1,13 +1,15 @@
 """How much of a run is compared, as the header of a run says it. Less than a second."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from qmodels import gate
 from qmodels.gate import Entry
-from qmodels.gate.entry import COMPARABILITY_KEYS
-from tests.gate.entries import OTHER, PROVENANCE, TOLERANCES, entry, ratio, size
+from qmodels.gate.entry import CONDITIONS
+from tests.entries import PROVENANCE
+from tests.gate.entries import OTHER, TOLERANCES, entry, ratio, size
 
 LATENCY = entry(latency_ratio=ratio(0.5), size_bytes=size(1))
 SIZE = entry(size_bytes=size(1))
@@ -56,9 +58,10 @@ def test_each_reason_is_a_line_with_its_metrics() -> None:
     ]
 
 
-@pytest.mark.parametrize("condition", COMPARABILITY_KEYS)
+@pytest.mark.parametrize("condition", CONDITIONS)
 def test_other_conditions_are_not_compared(condition: str) -> None:
-    now = replace(SIZE, conditions={**SIZE.conditions, condition: "another"})
+    other: dict[str, Any] = {condition: "another"}
+    now = replace(SIZE, **other)
     assert lines((now, SIZE)) == [
         "compared: 0 of 1 stored entries",
         "not compared: size_bytes of 1 entry: other conditions",

@@ -8,6 +8,7 @@ from scipy.stats import binomtest
 
 from qmodels.gate import ranks
 from qmodels.gate.ranks import Flips, Ranks
+from qmodels.system import codec
 from qmodels.system.errors import UserError
 
 LABELS = np.arange(200) % 7
@@ -37,7 +38,7 @@ def test_other_labels_are_another_split() -> None:
 @given(st.lists(st.integers(0, 255), min_size=1, max_size=50))
 def test_a_record_comes_back_the_same(values: list[int]) -> None:
     kept = Ranks("digest", torch.tensor(values, dtype=torch.uint8).numpy())
-    back = Ranks.from_record(kept.as_record())
+    back = codec.decode(Ranks, codec.encode(kept))
     assert back.images == kept.images
     assert back.values.tolist() == values
 
@@ -46,8 +47,8 @@ def test_a_record_comes_back_the_same(values: list[int]) -> None:
     "record", [{}, {"images": "a", "packed": "?"}, {"images": "a", "packed": 3}]
 )
 def test_damaged_predictions_are_refused(record: dict[str, object]) -> None:
-    with pytest.raises(UserError, match="damaged"):
-        Ranks.from_record(record)
+    with pytest.raises(UserError, match="missing|packed: expected an array of uint8"):
+        codec.decode(Ranks, record)
 
 
 @given(st.integers(0, 60), st.integers(0, 60))

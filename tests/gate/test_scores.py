@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from qmodels.gate import Entry, Finding, scores
-from qmodels.gate.entry import read_by_image
+from qmodels.gate.entry import decode_by_image
 from qmodels.gate.ranks import Ranks
 from qmodels.gate.scores import Differences, Scores
 from qmodels.measure.metrics import METRICS
+from qmodels.system import codec
 from qmodels.system.errors import UserError
 from tests.gate.entries import compare, entry, holding
 
@@ -22,7 +23,7 @@ def kept(values: NDArray[np.float64], images: str = "digest") -> Scores:
 
 def scored(values: NDArray[np.float64], images: str = "digest") -> Entry:
     mean = METRICS["score"].of(float(values.mean()))
-    return replace(entry(score=mean), scores=kept(values, images))
+    return replace(entry(score=mean), by_image=kept(values, images))
 
 
 def judged(
@@ -41,17 +42,17 @@ def test_images_that_only_one_run_evaluated_are_left_out() -> None:
 
 @given(st.lists(st.floats(-1e3, 1e3, width=32), min_size=1, max_size=50))
 def test_a_record_comes_back_the_same(values: list[float]) -> None:
-    back = read_by_image(kept(np.array(values)).as_record())
+    back = decode_by_image(codec.encode(kept(np.array(values))))
     assert isinstance(back, Scores)
     assert back.images == "digest"
     assert back.values.tolist() == values
-    assert isinstance(read_by_image(Ranks("a", np.zeros(3, np.uint8)).as_record()), Ranks)
+    assert isinstance(decode_by_image(codec.encode(Ranks("a", np.zeros(3, np.uint8)))), Ranks)
 
 
 @pytest.mark.parametrize("record", [{"scores": "?"}, {"images": "a", "scores": "eJw="}])
 def test_damaged_scores_are_refused(record: dict[str, str]) -> None:
-    with pytest.raises(UserError, match="damaged"):
-        read_by_image(record)
+    with pytest.raises(UserError, match="it is missing|expected an array of float32"):
+        decode_by_image(record)
 
 
 @given(st.integers(0, 30), st.integers(0, 30))

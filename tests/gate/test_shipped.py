@@ -11,7 +11,7 @@ import pytest
 from qmodels import gate
 from qmodels.gate import Entry
 from qmodels.gate.ranks import NOT_EVALUATED, WRONG_FROM, Ranks
-from qmodels.gate.run import ranks_path, times_path
+from qmodels.gate.stored import ranks_path, times_path
 from qmodels.measure.metric import Metric
 from qmodels.measure.metrics import depends
 
@@ -82,11 +82,11 @@ def gated(entry: Entry) -> Iterator[str]:
 def three_times_worse(entry: Entry, name: str) -> Entry:
     """An entry whose every image, process or value says that a metric is three times worse."""
     metric = entry.metrics[name]
-    ranks = entry.ranks
+    ranks = entry.by_image
     if name in WRONG_FROM:
-        assert ranks is not None
+        assert isinstance(ranks, Ranks)
         ranks = three_times_wrong(ranks, WRONG_FROM[name])
-    return replace(entry, metrics={**entry.metrics, name: tripled(metric)}, ranks=ranks)
+    return replace(entry, metrics={**entry.metrics, name: tripled(metric)}, by_image=ranks)
 
 
 def tripled(metric: Metric) -> Metric:

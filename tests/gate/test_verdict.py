@@ -151,7 +151,7 @@ def predictions(wrong: list[int], images: str = "all") -> Ranks:
 
 def accuracy(ranks: Ranks) -> Entry:
     top1 = 100 * float((ranks.values == 0).mean())
-    return replace(entry(top1=METRICS["top1"].of(top1)), ranks=ranks)
+    return replace(entry(top1=METRICS["top1"].of(top1)), by_image=ranks)
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from qmodels.measure.metric import Metric
+from tests.entries import PROVENANCE
 from tests.gate.entries import (
-    PROVENANCE,
     compare,
     entry,
     holding,

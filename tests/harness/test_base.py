@@ -139,4 +139,4 @@ def test_latency_is_compared_with_a_base_in_turn(stored: Repository, base: Path)
     assert "not measured" not in result.printed, "the benches of GPUs have no variant"
     timed = {e.variant: e for e in gate.read_run(record).entries.values() if e.key.batch_size == 8}
     slowed = timed["planted"]
-    assert median(slowed.details.base_seconds) < median(slowed.timing.stats["data"]) / 1.5
+    assert median(slowed.base_seconds) < median(slowed.stats.data) / 1.5

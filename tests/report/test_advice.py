@@ -51,9 +51,8 @@ def test_a_variant_that_fp32_is_as_good_as_buys_nothing() -> None:
 
 
 def test_what_was_not_compared_is_said_with_the_reason() -> None:
-    of_gpu = variant("gpu", 0, (-0.1, 0.1), 0.1)
-    for record in of_gpu:
-        record["extra_info"]["gpu"] = "NVIDIA H100"
+    on_gpu = variant("gpu", 0, (-0.1, 0.1), 0.1)
+    of_gpu = [replace(entry, gpu="NVIDIA H100") for entry in on_gpu]
     untimed = variant("untimed", 0, (-0.1, 0.1))
     unevaluated = variant("unevaluated", 0, (-0.1, 0.1), 0.1)[1:]
     measured = replace(

@@ -3,11 +3,11 @@ from pathlib import Path
 import pytest
 
 from qmodels import report
-from qmodels.gate import Accepted, Baseline, Entry, Finding, Key, Provenance, Tolerances
+from qmodels.gate import Accepted, Baseline, Finding, Key, Tolerances
 from qmodels.gate.finding import Verdict
 from qmodels.measure.metrics import METRICS
+from tests.entries import entry
 
-PROVENANCE = Provenance("2026-01-01", "abc123", {"torch": "2.15.0"}, "hosthosthost")
 KEY = Key("digits-resnet34-w8", "bench_size", "fp32", 1)
 
 
@@ -16,16 +16,13 @@ def test_a_baseline_is_who_made_it_and_a_line_a_metric() -> None:
         "size_bytes": METRICS["size_bytes"].of(5.43e6),
         "latency_ratio": METRICS["latency_ratio"].of(0.25, samples=(-1.4, -1.3)),
     }
-    entry = Entry(
-        KEY, "bench_size[fp32]", "", "linux-x86_64-avx2", "float32", {}, metrics, PROVENANCE
-    )
-    baseline = Baseline(Path("b.json"), {KEY: entry})
+    baseline = Baseline(Path("b.json"), {KEY: entry("bench_size", "fp32", metrics=metrics)})
     lines = report.describe_baseline(
         baseline, Tolerances({"size_bytes": {"tolerance": 0.001}})
     ).splitlines()
     assert lines[0] == "b.json"
-    assert "2026-01-01 at abc123" in lines[1]
-    assert "1 entries; torch 2.15.0" in lines[1]
+    assert "2026-01-01 at abc" in lines[1]
+    assert "1 entries; python 3.11.7, torch 2.15.0" in lines[1]
     assert lines[2].split() == [
         "bench_size[fp32]",
         "size_bytes",

@@ -1,16 +1,16 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
 from qmodels import report
-from qmodels.gate import Run
+from qmodels.gate import Entry, Run
 from qmodels.gate.intervals import sign_interval
 from qmodels.measure.metrics import METRICS
 from qmodels.report.choice import Choice
 from qmodels.system.errors import NothingMeasured, UserError
+from tests.entries import entry
 from tests.report.test_speed import run
 
 ONNX = "onnx 1.23.2, onnxruntime 1.32.0"
@@ -28,8 +28,8 @@ def variant(
     runtime: str | None = None,
     arithmetic: str = "int8",
     **metrics: float,
-) -> list[dict[str, Any]]:
-    """Records of a variant whose latency is a multiple of fp32's in each process."""
+) -> list[Entry]:
+    """Entries of a variant whose latency is a multiple of fp32's in each process."""
     speed = {"latency_ms": METRICS["latency_ms"].of(40 * (ratio or 1))}
     if ratio:
         samples = tuple(math.log(ratio * process) for process in processes)
@@ -45,21 +45,15 @@ def variant(
     others = {key: METRICS[key].of(value) for key, value in metrics.items()}
     accuracy = {"top1_drop": METRICS["top1_drop"].of(drop, interval, ci_level=0.95)}
     return [
-        {
-            "name": f"{bench}[{name}]",
-            "fullname": f"{bench}[{name}]",
-            "extra_info": {
-                "network": "n",
-                "bench": bench,
-                "variant": name,
-                "batch_size": 1,
-                "engine": "onnxruntime" if runtime else "x86",
-                "runtime": runtime,
-                "arithmetic": arithmetic,
-                "images": 1000,
-                "metrics": {key: metric.as_record() for key, metric in measured.items()},
-            },
-        }
+        entry(
+            bench,
+            name,
+            engine="onnxruntime" if runtime else "x86",
+            runtime=runtime,
+            arithmetic=arithmetic,
+            images=1000,
+            metrics=measured,
+        )
         for bench, measured in (
             ("bench_accuracy", accuracy),
             ("bench_latency", speed),
@@ -77,8 +71,8 @@ LOSSY = variant("lossy", 2.0, (1.5, 2.5), 0.1, size_bytes=0.5e6)
 WHOLE = (FP32, COMPILED, STATIC, CLOSE, FOREIGN, LOSSY)
 
 
-def of(*records: list[dict[str, Any]]) -> Run:
-    return run(*(record for group in records for record in group))
+def of(*variants: list[Entry]) -> Run:
+    return run(*(each for entries in variants for each in entries))
 
 
 def names(choice: Choice) -> list[str]:
@@ -152,14 +146,14 @@ def test_a_single_process_has_no_interval() -> None:
 
 
 def test_odd_records_have_a_choice() -> None:
-    zero = variant("zero", 0, (-0.1, 0.1), 0.5)
-    zero[1]["extra_info"]["metrics"]["latency_ratio"] |= {"value": 0.0, "samples": []}
-    del zero[1]["extra_info"]["metrics"]["latency_ratio"]["confirmation"]
+    accuracy, latency, size = variant("zero", 0, (-0.1, 0.1), 0.5)
+    ratio = METRICS["latency_ratio"].of(0.0, latency.metrics["latency_ratio"].ci)
+    zero = [accuracy, replace(latency, metrics={**latency.metrics, "latency_ratio": ratio}), size]
     assert names(report.choose(of(FP32, STATIC, zero))) == ["static"]
-    unsure = variant("unsure", 0, (-0.1, 0.1), 0.5)
-    unsure[0]["extra_info"]["metrics"]["top1_drop"]["ci"] = None
-    unsure[0]["extra_info"]["images"] = None
-    choice = report.choose(of(FP32, unsure))
+    accuracy, *others = variant("unsure", 0, (-0.1, 0.1), 0.5)
+    drop = {"top1_drop": METRICS["top1_drop"].of(0)}
+    unsure = replace(accuracy, metrics=drop, images=None)
+    choice = report.choose(of(FP32, [unsure, *others]))
     assert choice.status == 3
     assert "nearest: unsure, top-1 +0.00 points (no interval)\n" in report.choice_text(choice)
 

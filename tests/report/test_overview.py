@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 
 from qmodels import report
 from qmodels.gate import Failure, Finding, Key, Run
@@ -6,9 +7,8 @@ from qmodels.gate.finding import Verdict
 from qmodels.report.overview import overview
 from tests.report.test_speed import benchmark, run
 
-ACCURACY = benchmark("int8", 250, "int8", top1=73.0, top1_drop=0.5)
-SIZE = benchmark("int8", 1, "int8", size_bytes=1.5e6)
-ACCURACY["extra_info"]["bench"], SIZE["extra_info"]["bench"] = "bench_accuracy", "bench_size"
+ACCURACY = replace(benchmark("int8", 250, "int8", top1=73.0, top1_drop=0.5), bench="bench_accuracy")
+SIZE = replace(benchmark("int8", 1, "int8", size_bytes=1.5e6), bench="bench_size")
 RUN = run(
     benchmark("fp32", 1, "float32", latency_ms=40.0),
     benchmark("compiled", 1, "float32", latency_ms=20.0, latency_ratio=0.5),

@@ -1,29 +1,19 @@
-from typing import Any
-
 import pytest
 
 from qmodels import report
-from qmodels.gate import Run
+from qmodels.gate import Entry, Run
 from qmodels.measure.metrics import METRICS
 from qmodels.report.speed import speeds
+from tests.entries import entry
 
 
-def benchmark(variant: str, size: int, arithmetic: str, **metrics: float) -> dict[str, Any]:
-    records = {name: METRICS[name].of(value).as_record() for name, value in metrics.items()}
-    name = f"bench_latency[{variant}-b{size}]"
-    extra_info = {
-        "network": "n",
-        "bench": "bench_latency",
-        "variant": variant,
-        "batch_size": size,
-        "arithmetic": arithmetic,
-        "metrics": records,
-    }
-    return {"fullname": name, "name": name, "extra_info": extra_info}
+def benchmark(variant: str, size: int, arithmetic: str, **metrics: float) -> Entry:
+    measured = {name: METRICS[name].of(value) for name, value in metrics.items()}
+    return entry("bench_latency", variant, size, arithmetic=arithmetic, metrics=measured)
 
 
-def run(*benchmarks: dict[str, Any]) -> Run:
-    return Run.from_record({"benchmarks": list(benchmarks)})
+def run(*entries: Entry) -> Run:
+    return Run.from_entries(entries)
 
 
 SIZE = benchmark("size", 1, "int8", size_bytes=1.0)

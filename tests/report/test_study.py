@@ -6,57 +6,41 @@ from typing import Any
 import pytest
 
 from qmodels import gate, report
-from qmodels.gate import Run
+from qmodels.gate import Entry, Run
 from qmodels.measure.metrics import METRICS
+from qmodels.measure.operators import Row
 from qmodels.report import study
-
-CONDITIONS = {"threads": 2}
-PROVENANCE = {
-    "date": "",
-    "commit": "",
-    "host": "",
-    "versions": {"torch": "2.15.0", "python": "3.11.7"},
-}
+from tests.entries import entry
 
 
-def benchmark(variant: str, bench: str, details: Any = None, **metrics: float) -> dict[str, Any]:
-    name = f"{bench}[{variant}]"
-    extra_info = {
-        "network": "cifar100-resnet34-w64",
-        "bench": bench,
-        "variant": variant,
-        "batch_size": 1,
-        "machine_class": "linux-x86_64-amx",
-        "engine": "x86",
-        "metrics": {name: METRICS[name].of(value).as_record() for name, value in metrics.items()},
-        "provenance": PROVENANCE,
-        **CONDITIONS,
+def benchmark(variant: str, bench: str, details: Any = None, **metrics: float) -> Entry:
+    return entry(
+        bench,
+        variant,
+        network="cifar100-resnet34-w64",
+        machine_class="linux-x86_64-amx",
+        engine="x86",
+        threads=2,
+        metrics={name: METRICS[name].of(value) for name, value in metrics.items()},
         **(details or {}),
-    }
-    return {"fullname": name, "name": name, "extra_info": extra_info}
+    )
 
 
-def row(name: str, cpu_bytes: int, calls: int) -> dict[str, Any]:
-    return {"name": name, "cpu_bytes": cpu_bytes, "self_cpu_bytes": 0, "calls": calls}
-
-
-PROFILE = [
-    row("aten::empty", 2 * 2**20, 38),
-    row("aten::_empty_affine_quantized", 2**20, 55),
-    row("quantized::conv2d_relu", 2**19, 17),
-    row("aten::clone", 2**19, 1),
-]
-RUN = Run.from_record(
-    {
-        "benchmarks": [
-            benchmark("fp32", "bench_size", size_bytes=85.41e6),
-            benchmark("fp32", "bench_latency", latency_ms=40.0),
-            benchmark("fp32", "bench_accuracy", {"images": 2000}, top1=74.93, top5_error=6.53),
-            benchmark("static-int8-jit", "bench_latency", latency_ms=8.0, latency_ratio=0.2),
-            benchmark("static-int8-jit", "bench_memory", {"profile": PROFILE}),
-            benchmark("qat-int8", "bench_accuracy", {"images": 2000}, top1=74.96, top5_error=6.39),
-        ]
-    }
+PROFILE = (
+    Row("aten::empty", 2 * 2**20, 0, 38),
+    Row("aten::_empty_affine_quantized", 2**20, 0, 55),
+    Row("quantized::conv2d_relu", 2**19, 0, 17),
+    Row("aten::clone", 2**19, 0, 1),
+)
+RUN = Run.from_entries(
+    [
+        benchmark("fp32", "bench_size", size_bytes=85.41e6),
+        benchmark("fp32", "bench_latency", latency_ms=40.0),
+        benchmark("fp32", "bench_accuracy", {"images": 2000}, top1=74.93, top5_error=6.53),
+        benchmark("static-int8-jit", "bench_latency", latency_ms=8.0, latency_ratio=0.2),
+        benchmark("static-int8-jit", "bench_memory", {"profile": PROFILE}),
+        benchmark("qat-int8", "bench_accuracy", {"images": 2000}, top1=74.96, top5_error=6.39),
+    ]
 )
 
 
@@ -103,7 +87,7 @@ def test_a_stored_run_has_the_same_report(tmp_path: Path) -> None:
 
 
 def test_a_run_without_the_profiler_has_no_heading_for_its_tables() -> None:
-    entries = [entry for entry in RUN.entries.values() if not entry.details.profile]
+    entries = [entry for entry in RUN.entries.values() if not entry.profile]
     text = report.study_report(Run.from_entries(entries), None)
     assert "### What differs" in text
     assert "The profiler's tables" not in text

@@ -1,46 +1,35 @@
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
 from qmodels import report
-from qmodels.gate import Entry, Key, Provenance, Run
+from qmodels.gate import Entry, Key, Run
 from qmodels.measure.metric import Metric
 from qmodels.measure.metrics import METRICS
+from tests.entries import entry
 
 
-def benchmark(name: str, variant: str, batch_size: int, **metrics: float) -> dict[str, Any]:
-    records = {key: METRICS[key].of(value).as_record() for key, value in metrics.items()}
-    extra_info = {
-        "network": "n",
-        "bench": name,
-        "variant": variant,
-        "batch_size": batch_size,
-        "metrics": records,
-    }
-    shown = f"{name}[{variant}]"
-    return {"fullname": shown, "name": shown, "extra_info": extra_info}
+def benchmark(bench: str, variant: str, batch_size: int, **metrics: float) -> Entry:
+    return stored(Key("n", bench, variant, batch_size), **metrics)
 
 
-def stored(key: Key, images: int | None = None, **metrics: float) -> Entry:
+def stored(key: Key, images: int | None = None, /, **metrics: float) -> Entry:
     values = {name: METRICS[name].of(value) for name, value in metrics.items()}
-    who = Provenance("", "", {}, "")
-    return Entry(key, "", "", "", "float32", {}, values, who, images=images)
+    network, bench, variant, batch_size = key
+    return entry(bench, variant, batch_size, network=network, images=images, metrics=values)
 
 
 SIZE, ACCURACY = Key("n", "size", "fp32", 1), Key("n", "accuracy", "fp32", 250)
 
 
-RUN = Run.from_record(
-    {
-        "benchmarks": [
-            benchmark("size", "fp32", 1, size_bytes=85.5e6),
-            benchmark("accuracy", "fp32", 250, top1=73.15, top5_error=6.75),
-            benchmark("b8", "fp32", 8, latency_ms=200.0, latency_ratio=1.0),
-            benchmark("b1", "fp32", 1, latency_ms=53.55, latency_ratio=1.0),
-            benchmark("size", "static-int8", 1, size_bytes=21.6e6),
-        ]
-    }
+RUN = Run.from_entries(
+    [
+        benchmark("size", "fp32", 1, size_bytes=85.5e6),
+        benchmark("accuracy", "fp32", 250, top1=73.15, top5_error=6.75),
+        benchmark("b8", "fp32", 8, latency_ms=200.0, latency_ratio=1.0),
+        benchmark("b1", "fp32", 1, latency_ms=53.55, latency_ratio=1.0),
+        benchmark("size", "static-int8", 1, size_bytes=21.6e6),
+    ]
 )
 
 
@@ -86,7 +75,7 @@ def test_changes_against_the_baseline_are_in_parentheses() -> None:
 
 
 def test_accuracy_of_other_images_has_no_change() -> None:
-    before = {ACCURACY: stored(ACCURACY, images=10_000, top1=73.65)}
+    before = {ACCURACY: stored(ACCURACY, 10_000, top1=73.65)}
     row = report.summary_table(RUN, before).splitlines()[2]
     assert "73.15 |" in row
 

@@ -136,8 +136,8 @@ def variants(
                     for entry in entries
                     for key, value in entry.metrics.items()
                 ],
-                layers=[layer for entry in entries for layer in entry.details.layers],
-                tables=[table for entry in entries for table in tables(entry.details)],
+                layers=[layer for entry in entries for layer in entry.layers],
+                tables=[table for entry in entries for table in tables(entry)],
                 charts=list(own),
                 code=loading_code(entries[0]) if entries else "",
                 flipped=flipped.get(name),
@@ -150,11 +150,11 @@ def variant_charts(entries: Sequence[Entry]) -> dict[str, Spec]:
     """The charts of one variant, where its record has what they show."""
     shown: dict[str, Spec] = {}
     for entry in entries:
-        if entry.details.layers:
-            shown["noise"] = charts.noise(entry.details.layers)
-        seconds = entry.timing.seconds if entry.key.bench == "bench_latency" else ()
+        if entry.layers:
+            shown["noise"] = charts.noise(entry.layers)
+        seconds = entry.stats.data if entry.key.bench == "bench_latency" else ()
         if seconds:
-            base = entry.details.base_seconds
+            base = entry.base_seconds
             sides = {"head": seconds, "base": base} if base else {charts.HERE: seconds}
             shown[f"times-{entry.key.batch_size}"] = charts.distribution(sides)
     return shown

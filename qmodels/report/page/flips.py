@@ -52,7 +52,11 @@ def flipped_images(run: Run) -> tuple[dict[str, Flipped], str]:
 
     Empty where the run has no ranks, or was measured on other images than the packaged ones.
     """
-    ranks = {entry.variant: entry.ranks for entry in run.entries.values() if entry.ranks}
+    ranks = {
+        entry.variant: entry.by_image
+        for entry in run.entries.values()
+        if isinstance(entry.by_image, Ranks)
+    }
     reference = ranks.pop(REFERENCE, None)
     if reference is None:
         return {}, ""

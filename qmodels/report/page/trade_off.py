@@ -54,7 +54,7 @@ def points(run: Run, prefer: str) -> list[Point]:
     ]
     marked = [Point(**(asdict(p) | {"front": on_front(p, of_run)})) for p in of_run]
     packaged = any(
-        entry.source.get("function", "").startswith("qmodels.") for entry in run.entries.values()
+        str(entry.source.get("function")).startswith("qmodels.") for entry in run.entries.values()
     )
     models = study.MODELS if packaged else ()
     # Points that come later are drawn above: fp32's own above that of the study.

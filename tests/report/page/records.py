@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 
 from qmodels import data
-from qmodels.gate import Run
+from qmodels.gate import Record, Run
 from qmodels.gate.ranks import Ranks, collect
 from qmodels.measure.metric import Metric
 from qmodels.measure.metrics import METRICS
+from qmodels.system import codec
+from tests.entries import PROVENANCE
 
 HOSTILE = "<script>alert(1)</script> [x](https://evil.example) @everyone"
 LOST, WON = 5, 3
@@ -42,12 +44,14 @@ def benchmark(
         "variant": variant,
         "batch_size": batch_size,
         "engine": "x86",
+        "threads": 2,
         "arithmetic": "float32" if variant == "fp32" else "int8",
         "machine_class": "linux-x86_64-avx2",
         "weights": "0" * 16,
         "source": SOURCE,
+        "provenance": codec.encode(PROVENANCE),
         "images": 596,
-        "metrics": {key: metric.as_record() for key, metric in metrics.items()},
+        "metrics": {key: codec.encode(metric) for key, metric in metrics.items()},
         **extra,
     }
     seconds = [0.001 * (1 + step / 100) for step in range(50)]
@@ -70,7 +74,7 @@ def variant(
         "top1": METRICS["top1"].of(97.25 - drop),
         "top1_drop": METRICS["top1_drop"].of(drop, (drop - 0.2, drop + 0.2), ci_level=0.95),
     }
-    ranks = digits_ranks(lost, won).as_record()
+    ranks = codec.encode(digits_ranks(lost, won))
     profile = [{"name": "aten::empty", "cpu_bytes": 4096, "self_cpu_bytes": 2048, "calls": 7}]
     size = {"size_bytes": METRICS["size_bytes"].of(round(4_000_123 * ratio))}
     layers = [["stem.conv", 41.25, 87.5], ["head.fc", 25.75, 32.5]]
@@ -105,7 +109,7 @@ def record(*, hostile: bool = False, **extra: Any) -> dict[str, Any]:
 
 
 def run(*, hostile: bool = False, **extra: Any) -> Run:
-    return Run.from_record(record(hostile=hostile, **extra))
+    return codec.decode(Record, record(hostile=hostile, **extra)).run
 
 
 def times(factor: float, measured: Run) -> Run:

@@ -127,16 +127,16 @@ def test_flipped_images_are_those_of_the_ranks() -> None:
 def test_images_that_are_not_packaged_are_not_shown() -> None:
     other = run()
     for entry in other.entries.values():
-        if entry.ranks:
-            object.__setattr__(entry.ranks, "images", "of a user")
+        if entry.by_image:
+            object.__setattr__(entry.by_image, "images", "of a user")
     assert flips.flipped_images(other) == ({}, "")
 
 
 def test_ranks_of_another_length_are_not_shown() -> None:
     short = run()
     for entry in short.entries.values():
-        if entry.ranks and entry.variant == "onnx-int8":
-            object.__setattr__(entry.ranks, "values", entry.ranks.values[:10])
+        if entry.by_image and entry.variant == "onnx-int8":
+            object.__setattr__(entry.by_image, "values", entry.by_image.values[:10])
     flipped, _ = flips.flipped_images(short)
     assert set(flipped) == {"static-int8-jit"}
 

@@ -1,0 +1,273 @@
+"""Files of stored runs, laid out for people who review a change of one.
+
+Each metric has a line of its own, in the order of the benchmarks' names. Provenance (date, commit,
+versions, host) stands once at the top, and entries refer to it. So does the function that gives
+the network. Two files beside it have a line for each benchmark: the ranks of images, and the times
+that pytest-benchmark compares with. The latter also holds the profiler's tables, as what
+pytest-benchmark calls extra information.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from qmodels.gate.details import NO_DETAILS, Details
+from qmodels.gate.entry import About, Entry, Provenance, Timing
+from qmodels.gate.ranks import Ranks
+from qmodels.gate.run import Run, by_key, by_reason
+from qmodels.gate.scores import Scores
+from qmodels.measure.metric import Metric
+from qmodels.system import codec, files, store
+from qmodels.system.codec import Malformed, Scalar
+from qmodels.system.errors import UserError
+from qmodels.system.files import shown
+
+# Of stored runs and of records. Only the last one is read, but by ``history``.
+# 1  without a number; pytest-benchmark's record, and who measured it, by entry
+# 2  the number
+# 3  a line for each metric; what pytest-benchmark compares with is in a file beside it
+# 4  the function that gives the network, and a digest of its module, in place of its data set,
+#    architecture, width and checkpoint
+FORMAT = 4
+DIGITS = 6
+REMEDY = (
+    "it is damaged, or holds no metrics of qmodels: restore it from git, or delete it and make it "
+    "again with --qmodels-update-baseline"
+)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredAbout(About):
+    """What an entry is about, where it was measured, and the name of its provenance."""
+
+    bench_id: str
+    provenance: str
+
+
+@dataclass(frozen=True)
+class StoredEntry:
+    """In JSON ``about``, and beside it each metric."""
+
+    about: StoredAbout
+    metrics: Mapping[str, Metric]
+
+
+def decode_entry(record: Any) -> StoredEntry:
+    """Read an entry of the file."""
+    codec.expect(isinstance(record, dict), "an object")
+    about = codec.decode(StoredAbout, record.get("about"), at="about")
+    metrics = {name: value for name, value in record.items() if name != "about"}
+    return StoredEntry(about, codec.decode(dict[str, Metric], metrics))
+
+
+codec.register(StoredEntry, decode_entry)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredRun:
+    """The file that people review; attributes as of ``Run`` and ``Entry``."""
+
+    format: int
+    partial: bool = False
+    machine_class: str
+    skipped: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    source: Mapping[str, Scalar]
+    provenance: Mapping[str, Provenance]
+    entries: Mapping[str, StoredEntry]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredTiming(Timing):
+    """What pytest-benchmark compares with, and the profiler's table."""
+
+    extra_info: Details = NO_DETAILS
+
+
+@dataclass(frozen=True)
+class Times:
+    """The file that pytest-benchmark compares with."""
+
+    benchmarks: tuple[StoredTiming, ...]
+
+
+def decode(record: Mapping[str, Any], path: Path) -> Run:
+    """The run of a stored file, and of those beside it.
+
+    Raises:
+        UserError: it has another format, or a file beside it is damaged or can't be read.
+        Malformed: it is damaged.
+    """
+    check_format(record, path)
+    stored = codec.decode(StoredRun, record)
+    by_image = read_beside(ranks_path(path), dict[str, Ranks | Scores | None], {})
+    times = read_beside(times_path(path), Times, Times(()))
+    timings = {timing.name: timing for timing in times.benchmarks}
+    entries = [
+        Entry(
+            **about_of(stored, name),
+            name=name,
+            machine_class=stored.machine_class,
+            source=stored.source,
+            metrics=entry.metrics,
+            by_image=by_image.get(name),
+            file=shown(path),
+            **(timing_of(timings[name]) if name in timings else {}),
+        )
+        for name, entry in stored.entries.items()
+    ]
+    return Run(stored.machine_class, by_key(entries), stored.partial, skipped=dict(stored.skipped))
+
+
+def about_of(stored: StoredRun, name: str) -> dict[str, Any]:
+    """What an entry is about, as attributes of ``Entry``.
+
+    Raises:
+        Malformed: the file lacks its provenance.
+    """
+    about = vars(stored.entries[name].about)
+    provenance = stored.provenance.get(about["provenance"])
+    if provenance is None:
+        where = codec.join("entries", name) + ".about.provenance"
+        raise Malformed(where, f"the file has no provenance {about['provenance']!r}")
+    others = {key: value for key, value in about.items() if key != "bench_id"}
+    return {**others, "nodeid": about["bench_id"], "provenance": provenance}
+
+
+def timing_of(timing: StoredTiming) -> dict[str, Any]:
+    """What the file of times has of an entry, as attributes of ``Entry``."""
+    own = {name: getattr(timing, name) for name in ("group", "param", "params", "stats")}
+    return {**own, "profile": timing.extra_info.profile}
+
+
+def read_beside(path: Path, kind: type[T], absent: T) -> T:
+    """Decode a file beside a stored one.
+
+    Raises:
+        UserError: it is damaged or can't be read.
+    """
+    if not path.exists():
+        return absent
+    with codec.damage_as_error(shown(path), REMEDY):
+        return codec.decode(kind, codec.parse_json(path.read_bytes()))
+
+
+def check_format(record: Mapping[str, Any], path: Path) -> None:
+    """Refuse a record of another format than this code's.
+
+    Raises:
+        UserError: it is refused.
+    """
+    number = record.get("format")
+    if number != FORMAT:
+        raise UserError(
+            f"run {shown(path)} has format {number}, and this qmodels reads {FORMAT}: "
+            "use the version that wrote it, or make it again with --qmodels-update-baseline"
+        )
+
+
+def write(
+    path: Path,
+    machine_class: str,
+    entries: Sequence[Entry],
+    skipped: Mapping[str, str],
+    *,
+    partial: bool,
+) -> None:
+    """Write a stored run and the files beside it.
+
+    Args:
+        skipped: why variants could not run, by their names.
+
+    Raises:
+        UserError: a file can't be written.
+    """
+    ordered = sorted(entries, key=lambda entry: entry.name)
+    makers = {short_name(entry.provenance): entry.provenance for entry in ordered}
+    stored = StoredRun(
+        format=FORMAT,
+        partial=partial,
+        machine_class=machine_class,
+        skipped=by_reason(skipped),
+        source=max(entries, key=lambda entry: entry.provenance.date).source,
+        provenance=dict(sorted(makers.items(), key=lambda maker: maker[1].date)),
+        entries={},
+    )
+    record = codec.encode(stored) | {"entries": {entry.name: as_stored(entry) for entry in ordered}}
+    ranks = {entry.name: codec.encode(entry.by_image) for entry in ordered if entry.by_image}
+    times = {
+        "machine_info": {"machine_class": machine_class},
+        "commit_info": {},
+        "benchmarks": [as_times(entry) for entry in ordered],
+    }
+    files.write_text(ranks_path(path), layout(ranks, deep=1) + "\n")
+    files.write_text(times_path(path), layout(times, deep=2) + "\n")
+    files.write_text(path, layout(record, deep=3) + "\n")
+
+
+def as_stored(entry: Entry) -> dict[str, Any]:
+    """What an entry is about, then its metrics."""
+    others = {"bench_id": entry.nodeid, "provenance": short_name(entry.provenance)}
+    about = {**codec.encode(entry, About), **others}
+    return {"about": about, **codec.encode(entry.metrics)}
+
+
+def as_times(entry: Entry) -> dict[str, Any]:
+    """What pytest-benchmark needs of an entry, and the profiler's table."""
+    timing = replace(entry, stats=replace(entry.stats, data=()))
+    # pytest-benchmark reads these keys whether they have values or not.
+    keys = dict.fromkeys(("name", "fullname", "group", "param", "params"))
+    profile = {"profile": codec.encode(entry.profile)}
+    return {
+        **keys,
+        "stats": {},
+        **codec.encode(timing, Timing),
+        **({"extra_info": profile} if entry.profile else {}),
+    }
+
+
+def short_name(provenance: Provenance) -> str:
+    """The name that entries refer to a provenance with."""
+    return store.digest_value(codec.encode(provenance))[:8]
+
+
+def ranks_path(path: Path) -> Path:
+    """The file beside a stored run that holds the ranks of its images."""
+    return path.with_suffix(".ranks.json")
+
+
+def times_path(path: Path) -> Path:
+    """The file beside a stored run that pytest-benchmark compares with: times of the benches."""
+    return path.with_suffix(".times.json")
+
+
+def layout(value: Any, deep: int, indent: int = 0) -> str:
+    """JSON with one item per line down to ``deep``, compact below; lists of texts are compact."""
+    texts = isinstance(value, list) and all(isinstance(item, str) for item in value)
+    if deep == 0 or texts or not isinstance(value, dict | list) or not value:
+        return json.dumps(round_floats(value))
+    space = " " * (indent + 1)
+    if isinstance(value, dict):
+        items = [
+            f"{json.dumps(key)}: {layout(item, deep - 1, indent + 1)}"
+            for key, item in value.items()
+        ]
+        opening, closing = "{", "}"
+    else:
+        items = [layout(item, deep - 1, indent + 1) for item in value]
+        opening, closing = "[", "]"
+    inside = ",\n".join(space + item for item in items)
+    return f"{opening}\n{inside}\n{' ' * indent}{closing}"
+
+
+def round_floats(value: Any) -> Any:
+    """Floats of a JSON value at ``DIGITS`` significant digits: the others are noise in a diff."""
+    if isinstance(value, float):
+        return float(f"{value:.{DIGITS}g}")
+    if isinstance(value, dict):
+        return {key: round_floats(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [round_floats(item) for item in value]
+    return value
