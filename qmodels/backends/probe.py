@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from qmodels.backends.base import Backend
-from qmodels.system import child, files, machine, packages, sources, store, worker
+from qmodels.system import child, codec, files, machine, packages, sources, store, worker
 from qmodels.system.errors import UserError
 
 SECONDS = 120.0
@@ -63,7 +63,8 @@ def probe_backend(backend: Backend, modules: tuple[str, ...]) -> BackendStatus:
         )
     except BackendBroken as error:
         return BackendStatus(str(error), None)
-    return BackendStatus(**json.loads((folder / STATUS_FILE).read_text(encoding="utf-8")))
+    with codec.damage_as_error(folder / STATUS_FILE, f"delete {folder}"):
+        return codec.decode(BackendStatus, codec.parse_json((folder / STATUS_FILE).read_bytes()))
 
 
 def probe_in_subprocess(module: str, modules: tuple[str, ...]) -> BackendStatus:
@@ -78,7 +79,7 @@ def probe_in_subprocess(module: str, modules: tuple[str, ...]) -> BackendStatus:
     try:
         with worker.start("qmodels.backends.probe") as process:
             request = {"backend": module, "modules": modules}
-            return BackendStatus(**process.request(request, limit=SECONDS))
+            return process.ask(BackendStatus, request, limit=SECONDS)
     except UserError as error:
         raise BackendBroken(str(error)) from None
 

@@ -1,7 +1,7 @@
 """Ask a base to quantize a network, and to measure it."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -32,8 +32,8 @@ class BuildResult:
     Variants that the base does not know are in neither.
     """
 
-    folders: dict[str, str]
-    failures: dict[str, str]
+    folders: Mapping[str, str]
+    failures: Mapping[str, str]
 
 
 def build(base: Base, network: Network, names: Sequence[str]) -> BuildResult:
@@ -50,7 +50,7 @@ def build(base: Base, network: Network, names: Sequence[str]) -> BuildResult:
         return BuildResult({}, {})
     request = {"request": "build", "network": asdict(network.call), "variants": known}
     with connect(base.code) as (process, _):
-        return BuildResult(**process.request(request, limit=BUILD_SECONDS))
+        return process.ask(BuildResult, request, limit=BUILD_SECONDS)
 
 
 def measure(

@@ -1,12 +1,13 @@
 """`qmodels serve`: what this code does for another state of itself, and for itself.
 
-Requests and answers are those of protocol 3, which older and newer states of the code speak too:
+Requests and answers are those of a protocol, which older and newer states of the code speak too:
 see ``system.protocol``.
 """
 
 import os
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -16,7 +17,7 @@ from qmodels import __version__, variants
 from qmodels.measure import latency_worker
 from qmodels.measure.latency_worker import Loader, ModelProcesses
 from qmodels.network import Call, open_network
-from qmodels.system import child, forked, machine, packages, worker
+from qmodels.system import child, codec, forked, machine, packages, worker
 from qmodels.system.errors import UserError, describe_error, failure_line
 from qmodels.system.protocol import PROTOCOL
 
@@ -58,20 +59,53 @@ def versions() -> dict[str, str]:
     return machine.versions() | packages.versions(modules)
 
 
+@dataclass(frozen=True)
+class BuildRequest:
+    """Quantize a network.
+
+    Attributes:
+        network: as ``Network.call``.
+        variants: names.
+    """
+
+    network: Call
+    variants: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class MeasureRequest:
+    """Run benches of this code.
+
+    Attributes:
+        network: as ``Network.call``.
+        benches: files, or a module that holds them.
+        variants: names.
+        accuracy_images: as in the option of that name, or None.
+        file: the path that the run record is written to.
+    """
+
+    network: Call
+    benches: tuple[str, ...]
+    variants: tuple[str, ...]
+    threads: int
+    accuracy_images: str | None
+    file: str
+
+
 def build(request: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     """Quantize a network where that was not done before.
 
-    Args:
-        request: ``network``, as ``Network.call`` is, and names of ``variants``.
-
     Returns:
         ``folders`` of artifacts and lines for ``failures``, both by variant.
+
+    Raises:
+        UserError: it is no ``BuildRequest``, or the network can't be opened.
     """
-    call = Call(**request["network"])
-    network = open_network(call.function, **call.arguments)
+    asked = codec.decode(BuildRequest, request)
+    network = open_network(asked.network.function, **asked.network.arguments)
     known = variants.all_variants()
     folders, failures = {}, {}
-    for name in request["variants"]:
+    for name in asked.variants:
         try:
             folders[name] = str(variants.build(known[name], network).folder)
         except Exception as error:  # whatever a quantizer or a runtime raises
@@ -82,23 +116,19 @@ def build(request: Mapping[str, Any]) -> dict[str, dict[str, str]]:
 def measure(request: Mapping[str, Any]) -> dict[str, Any]:
     """Run benches of this code, except those of latency; what fails is in the record.
 
-    Args:
-        request: ``benches``, files, or a module that holds them; ``network``, as ``Network.call``
-            is; ``variants``, names; ``threads``, a number; ``accuracy_images``, as in the option of
-            that name, or None; ``file``, the path that the run record is written to.
-
     Raises:
-        UserError: the benches left no record.
+        UserError: it is no ``MeasureRequest``, or the benches left no record.
     """
-    call = Call(**request["network"])
+    asked = codec.decode(MeasureRequest, request)
+    call, record = asked.network, Path(asked.file)
     options = {
-        "--benchmark-json": request["file"],
+        "--benchmark-json": record,
         # Functions of this package have arguments named as the options that choose their network.
         **{f"--qmodels-{name}": value for name, value in call.arguments.items()},
         "--qmodels-network": None if call.arguments else call.function,
-        "--qmodels-variants": ",".join(request["variants"]),
-        "--qmodels-threads": request["threads"],
-        "--qmodels-accuracy-images": request["accuracy_images"],
+        "--qmodels-variants": ",".join(asked.variants),
+        "--qmodels-threads": asked.threads,
+        "--qmodels-accuracy-images": asked.accuracy_images,
     }
     # The pytest that asks, if it is one, has variables that are not for this one.
     environment = {
@@ -107,15 +137,15 @@ def measure(request: Mapping[str, Any]) -> dict[str, Any]:
         if name != "CI" and not name.startswith("PYTEST_")
     }
     finished = worker.run(
-        *(sys.executable, "-P", "-m", "pytest", "--pyargs", *request["benches"]),
+        *(sys.executable, "-P", "-m", "pytest", "--pyargs", *asked.benches),
         *("-k", "not latency"),
         *("-p", "no:cacheprovider"),  # writes nothing into the checkout
-        *("-o", f"qmodels_baselines={Path(request['file']).parent}"),  # compares with nothing
+        *("-o", f"qmodels_baselines={record.parent}"),  # compares with nothing
         *(f"{name}={value}" for name, value in options.items() if value is not None),
         limit=BENCHES_SECONDS,
         environment=environment,
     )
-    if not Path(request["file"]).exists():
+    if not record.exists():
         reason = worker.last_line(finished.stdout.decode(errors="replace")) or finished.reason
         raise UserError(f"its benches measured nothing: {reason}")
     return {}

@@ -11,29 +11,67 @@ on another class; ``level``, the error that an exact test may make. Any of them 
 comes first. What has no tolerance is shown and not gated.
 """
 
-import math
-import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from qmodels.gate.entry import Entry
 from qmodels.measure.metrics import METRICS
-from qmodels.system.errors import UserError
+from qmodels.system import codec
+from qmodels.system.codec import Malformed
 
 FILE = "tolerances.toml"
-KEYS = ("tolerance", "other_host", "other_class", "level")
-ARITHMETICS = ("float32", "float16", "bfloat16", "int8")
+Arithmetic = Literal["float32", "float16", "bfloat16", "int8"]
 # Where a baseline was made: on this host, on another one of this class, or on another class.
 Origin = Literal["this host", "another host", "another class"]
+Number = Literal["tolerance", "other_host", "other_class", "level"]
+
+
+@dataclass(frozen=True)
+class Table:
+    """The numbers of a metric; see the module's docstring."""
+
+    closed = True
+
+    tolerance: float | None = None
+    other_host: float | None = None
+    other_class: float | None = None
+    level: float | None = None
+
+    def check(self) -> None:
+        """Refuse a negative number.
+
+        Raises:
+            ValueError: it is refused.
+        """
+        for name in ("tolerance", "other_host", "other_class", "level"):
+            value = getattr(self, name)
+            codec.expect(value is None or value >= 0, f"{name} from 0 up, not {value}")
+
+
+@dataclass(frozen=True)
+class MetricTable(Table):
+    """The numbers of a metric, and those of arithmetics and variants, which come first."""
+
+    arithmetic: Mapping[Arithmetic, Table] = field(default_factory=dict)
+    variants: Mapping[str, Table] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Tolerances:
     """The defaults, and what a file says."""
 
-    tables: Mapping[str, Mapping[str, Any]]
+    tables: Mapping[str, MetricTable]
+
+    @staticmethod
+    def decode(tables: Mapping[str, Any]) -> "Tolerances":
+        """Tolerances from tables as TOML has them.
+
+        Raises:
+            Malformed: a number or a key means nothing.
+        """
+        return Tolerances(codec.decode(dict[str, MetricTable], tables))
 
     def of(self, metric: str, entry: Entry, origin: Origin = "this host") -> float | None:
         """The tolerance of a metric of an entry; None where it is not gated.
@@ -64,17 +102,12 @@ class Tolerances:
         assert level is not None, f"{metric} needs a level"
         return level
 
-    def find(self, metric: str, variant: str, arithmetic: str, key: str) -> float | None:
+    def find(self, metric: str, variant: str, arithmetic: str, number: Number) -> float | None:
         """A number of the tables, the variant's own before its arithmetic's before the metric's."""
-        table = self.tables.get(metric, {})
-        for own in (
-            table.get("variants", {}).get(variant, {}),
-            table.get("arithmetic", {}).get(arithmetic, {}),
-            table,
-        ):
-            if key in own:
-                return float(own[key])
-        return None
+        table = self.tables.get(metric, MetricTable())
+        own = table.variants.get(variant), table.arithmetic.get(cast(Arithmetic, arithmetic))
+        numbers = (getattr(each, number) for each in (*own, table) if each is not None)
+        return next((value for value in numbers if value is not None), None)
 
 
 def read_tolerances(folder: Path, variants: Iterable[str] | None = None) -> Tolerances:
@@ -86,21 +119,14 @@ def read_tolerances(folder: Path, variants: Iterable[str] | None = None) -> Tole
     Raises:
         UserError: the file is damaged, or names what there is not.
     """
-    defaults, own = {name: metric.tolerances for name, metric in METRICS.items()}, {}
-    if (folder / FILE).exists():
-        own = read(folder / FILE)
-        check(folder / FILE, own, None if variants is None else set(variants))
-    return Tolerances(merge(defaults, own))
-
-
-def read(path: Path) -> dict[str, Any]:
-    """The tables of a file, by metric."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path} can't be read ({error.strerror}): restore it from git") from None
-    except ValueError as error:  # TOML's own, or that of a byte that is no UTF-8
-        raise UserError(f"{path} is no TOML ({error}): fix it, or restore it from git") from None
+    defaults = {name: metric.tolerances for name, metric in METRICS.items()}
+    path = folder / FILE
+    if not path.exists():
+        return Tolerances.decode(defaults)
+    with codec.damage_as_error(path, "fix it, or restore it from git"):
+        own = codec.parse_toml(path.read_bytes())
+        check_names(Tolerances.decode(own), None if variants is None else set(variants))
+        return Tolerances.decode(merge(defaults, own))
 
 
 def merge(first: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
@@ -112,30 +138,16 @@ def merge(first: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def check(path: Path, tables: Mapping[str, Any], known: set[str] | None) -> None:
-    """Refuse tables that name what there is not, or a number that means nothing."""
-    for metric, table in tables.items():
+def check_names(tolerances: Tolerances, known: set[str] | None) -> None:
+    """Refuse tables of metrics and variants that there are not.
+
+    Raises:
+        Malformed: they are refused.
+    """
+    for metric, table in tolerances.tables.items():
         if metric not in METRICS:
-            raise UserError(f"{path}: unknown metric {metric!r}: choose from {', '.join(METRICS)}")
-        if not isinstance(table, dict):
-            raise UserError(f"{path}: {metric} is {table!r}: write a table, [{metric}]")
-        numbers = {k: v for k, v in table.items() if k not in ("variants", "arithmetic")}
-        check_numbers(path, metric, numbers)
-        for group, names in (("variants", known), ("arithmetic", set(ARITHMETICS))):
-            for name, own in table.get(group, {}).items():
-                if names is not None and name not in names:
-                    raise UserError(
-                        f"{path}: {metric}.{group} names an unknown {name!r}: "
-                        f"choose from {', '.join(sorted(names))}"
-                    )
-                check_numbers(path, metric, own)
-
-
-def check_numbers(path: Path, metric: str, table: Mapping[str, Any]) -> None:
-    """Refuse a table with a key or a number that means nothing."""
-    for key, value in table.items():
-        if key not in KEYS:
-            raise UserError(f"{path}: {metric} has an unknown key {key!r}: use {', '.join(KEYS)}")
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or not math.isfinite(value) or value < 0:
-            raise UserError(f"{path}: {metric} has {key} {value!r}: give it a number from 0 up")
+            raise Malformed(metric, f"it is no metric: choose from {', '.join(METRICS)}")
+        for name in table.variants:
+            if known is not None and name not in known:
+                path = codec.join(f"{metric}.variants", name)
+                raise Malformed(path, f"it is no variant: choose from {', '.join(sorted(known))}")

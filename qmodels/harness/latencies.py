@@ -47,7 +47,7 @@ class Latencies:
                 failures[name] = str(error)
         if REFERENCE in failures:  # every ratio needs it
             return {case: Timings(failure=failures[REFERENCE]) for case in self.entries}
-        base_folders: dict[str, str] = {}
+        base_folders: Mapping[str, str] = {}
         if settings.base:
             network = self.session.network
             with self.session.progress.working("building the base"):

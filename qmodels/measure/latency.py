@@ -55,7 +55,7 @@ class Arm:
 
     Attributes:
         checkout: that of this process where it is None.
-        request: of protocol 3's ``load``, without ``threads``.
+        request: of the protocol's ``load``, without ``threads``.
         command: a module and its arguments.
     """
 
@@ -92,6 +92,14 @@ class Visit:
 
     untimed: int
     timed: int
+
+
+@dataclass(frozen=True)
+class Visited:
+    """The answer of a visit: seconds of each timed forward, or the line of the failure."""
+
+    seconds: tuple[float, ...] = ()
+    failure: str | None = None
 
 
 def cpus_of_turn(turn: int, threads: int) -> list[int]:
@@ -201,7 +209,8 @@ def visit(
     Raises:
         ModelFailure: the model failed.
     """
-    answer = worker.request(
+    answer = worker.ask(
+        Visited,
         {
             "request": "visit",
             "model": model,
@@ -209,11 +218,11 @@ def visit(
             "untimed": forwards.untimed,
             "timed": forwards.timed,
             "cpus": cpus,
-        }
+        },
     )
-    if "failure" in answer:
-        raise ModelFailure(model, answer["failure"])
-    return list(answer["seconds"])
+    if answer.failure is not None:
+        raise ModelFailure(model, answer.failure)
+    return list(answer.seconds)
 
 
 def warm_up(

@@ -8,6 +8,7 @@ model's process imports that of its artifact.
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import torch
 from qmodels.backends.base import ForwardFn, time_forward
 from qmodels.measure import ceiling, timing
 from qmodels.measure.probe import probe
-from qmodels.system import forked
+from qmodels.system import codec, forked
 from qmodels.system.errors import failure_line
 from qmodels.system.forked import Fork, Pipe
 from qmodels.system.worker import WorkerError
@@ -33,16 +34,31 @@ Forwards = Callable[[int], Callable[[], object]]
 Loader = Callable[[], Forwards]
 
 
-def load(request: Mapping[str, Any]) -> dict[str, Loader]:
-    """Loaders by name: of the probe, of the machine's limits, and of artifacts.
+@dataclass(frozen=True)
+class LoadRequest:
+    """Folders of artifacts, by variant."""
 
-    Args:
-        request: ``artifacts``, folders by variant.
-    """
+    artifacts: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class VisitRequest:
+    """How many forwards of a model to run ``untimed`` and then ``timed``, and where."""
+
+    model: str
+    batch_size: int
+    untimed: int
+    timed: int
+    cpus: tuple[int, ...]
+
+
+def load(request: Mapping[str, Any]) -> dict[str, Loader]:
+    """Loaders by name: of the probe, of the machine's limits, and of a ``LoadRequest``."""
     fixed = {PROBE: probe, **ceiling.limits()}
+    artifacts = codec.decode(LoadRequest, request).artifacts
     return {
         **{name: partial(without_images, make) for name, make in fixed.items()},
-        **{name: partial(load_artifact, path) for name, path in request["artifacts"].items()},
+        **{name: partial(load_artifact, path) for name, path in artifacts.items()},
     }
 
 
@@ -73,12 +89,12 @@ def serve(name: str, loader: Loader, threads: int, pipe: Pipe) -> None:
             forward_of = cache(loader())
             pipe.send(None)
             while True:
-                request = pipe.recv()
-                timing.move_to(request["cpus"])
-                forward = forward_of(request["batch_size"])
-                for _ in range(request["untimed"]):
+                request: VisitRequest = pipe.recv()
+                timing.move_to(request.cpus)
+                forward = forward_of(request.batch_size)
+                for _ in range(request.untimed):
                     forward()
-                pipe.send([time_forward(forward) for _ in range(request["timed"])])
+                pipe.send([time_forward(forward) for _ in range(request.timed)])
     except (EOFError, ConnectionError):  # the process that asks has ended
         return
     except Exception as error:  # whatever a runtime raises
@@ -109,13 +125,13 @@ class ModelProcesses:
     def visit(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """``seconds`` of each timed forward, or the line of the model's ``failure``.
 
-        Args:
-            request: the ``model``, ``batch_size``, how many forwards to run ``untimed`` and then
-                ``timed``, and on which ``cpus``.
+        Raises:
+            UserError: it is no ``VisitRequest``.
         """
-        name = request["model"]
+        asked = codec.decode(VisitRequest, request)
+        name = asked.model
         if name not in self.failures:
-            self.forks[name].send(request)
+            self.forks[name].send(asked)
         answer = self.answer(name, VISIT_SECONDS)
         return {"failure" if isinstance(answer, str) else "seconds": answer}
 

@@ -130,6 +130,15 @@ def by_operation(forward: ProfiledForward) -> dict[str, list[float]]:
     return calls
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What a process measured; no ``forwards`` where its runtime has no profiler."""
+
+    forward_seconds: float
+    network: tuple[str, ...]
+    forwards: tuple[ProfiledForward, ...] | None
+
+
 def profile(artifact: Artifact, batch_size: int, threads: int) -> Profile:
     """Profile forwards in a fresh process.
 
@@ -138,18 +147,14 @@ def profile(artifact: Artifact, batch_size: int, threads: int) -> Profile:
     """
     request = {"folder": str(artifact.folder), "batch_size": batch_size, "threads": threads}
     with worker.start("qmodels.measure.layer_times", environment=ENVIRONMENT) as process:
-        answer = process.request(request)
-    if answer["forwards"] is None:
+        answer = process.ask(Answer, request)
+    if answer.forwards is None:
         backend = artifact.variant.backend.name
         raise UserError(
             f"{artifact.variant.name}: {backend} has no profile of its layers: choose a variant of "
             "a CPU runtime"
         )
-    forwards = (
-        ProfiledForward(forward["seconds"], tuple(Step(**step) for step in forward["steps"]))
-        for forward in answer["forwards"]
-    )
-    return Profile(answer["forward_seconds"], tuple(forwards), tuple(answer["network"]))
+    return Profile(answer.forward_seconds, answer.forwards, answer.network)
 
 
 def answer(request: Mapping[str, Any]) -> dict[str, Any]:

@@ -103,10 +103,10 @@ def process_memory(artifact: Artifact, threads: int) -> dict[str, Metric]:
     Raises:
         UserError: the process failed.
     """
-    answer = ask(artifact, threads)
-    metrics = {RSS.name: RSS.of(answer["resident"])}
-    if answer["used"] is not None:
-        metrics[MEMORY.name] = MEMORY.of(answer["used"] + answer["mapped"])
+    memory = ask(artifact, threads)
+    metrics = {RSS.name: RSS.of(memory.resident)}
+    if memory.used is not None and memory.mapped is not None:
+        metrics[MEMORY.name] = MEMORY.of(memory.used + memory.mapped)
     return metrics
 
 
@@ -116,15 +116,24 @@ def missing_metrics() -> dict[str, str]:
     return {} if obstacle is None else {MEMORY.name: obstacle}
 
 
-def ask(artifact: Artifact, threads: int) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Memory:
+    """The answer of ``footprint.answer``."""
+
+    used: int | None
+    mapped: int | None
+    resident: int
+    torch: bool
+
+
+def ask(artifact: Artifact, threads: int) -> Memory:
     """The answer of ``footprint.answer``, from a process as the artifact's runtime is deployed.
 
     Raises:
         UserError: that process failed.
     """
     with worker.start("qmodels.measure.footprint", environment=footprint.ONE_ALLOCATOR) as process:
-        answer: dict[str, Any] = process.request(request(artifact, threads))
-    return answer
+        return process.ask(Memory, request(artifact, threads))
 
 
 def request(artifact: Artifact, threads: int) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import base64
 import json
 import math
 import reprlib
+import tomllib
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from cattrs.cols import (
 from cattrs.errors import (
     AttributeValidationNote,
     ClassValidationError,
+    ForbiddenExtraKeysError,
     IterableValidationError,
 )
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
@@ -73,11 +75,23 @@ def parse_json(data: bytes) -> Any:
         raise Malformed("", f"it is no JSON ({error})") from None
 
 
+def parse_toml(data: bytes) -> dict[str, Any]:
+    """Parse TOML.
+
+    Raises:
+        Malformed: it is something else.
+    """
+    try:
+        return tomllib.loads(data.decode())
+    except (ValueError, RecursionError) as error:
+        raise Malformed("", f"it is no TOML ({error})") from None
+
+
 def decode(kind: type[T], value: Any, *, at: str = "") -> T:
     """A parsed value as a class that qmodels uses.
 
     Nothing is converted: a text that looks like a number is none. Keys that the class does not have
-    are left out. If the class has a method ``check``, that is called.
+    are left out, or refused where it is ``closed``. If it has a method ``check``, that is called.
 
     Args:
         kind: a dataclass. Its fields are scalars, literals, tuples, mappings and such classes. A
@@ -116,6 +130,8 @@ def damage_as_error(file: str | Path, remedy: str) -> Iterator[None]:
     """
     try:
         yield
+    except FileNotFoundError:
+        raise UserError(f"{file} is missing: {remedy}") from None
     except OSError as error:
         raise UserError(
             f"{file} can't be read ({error.strerror}): check its folder and its mode"
@@ -178,6 +194,9 @@ def _failures(error: BaseException, path: str) -> Iterator[tuple[str, str]]:
                 yield from _failures(cause, join(path, note.index))
         for cause in others:
             yield from _failures(cause, path)
+    elif isinstance(error, ForbiddenExtraKeysError):
+        known = ", ".join(each.name for each in fields(error.cl))
+        yield path, f"it has an unknown key {min(error.extra_fields)!r}: use {known}"
     elif isinstance(error, KeyError):
         yield path, "it is missing"
     elif isinstance(error, Malformed):
@@ -280,7 +299,9 @@ def _from_array(values: Any) -> str:
 
 
 def _of_class(kind: Any, converter: cattrs.Converter) -> Hook:
-    hook = make_dict_structure_fn(kind, converter, **_keys(kind))
+    closed = getattr(kind, "closed", False)
+    keys = _keys(kind)
+    hook = make_dict_structure_fn(kind, converter, _cattrs_forbid_extra_keys=closed, **keys)
     check = getattr(kind, "check", None)
 
     def decode_class(value: Any, _: Any) -> Any:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from qmodels.system import worker
+from qmodels.system import codec, worker
 from qmodels.system.checkout import Checkout
 from qmodels.system.errors import UserError
 from qmodels.system.worker import Worker
@@ -51,8 +51,10 @@ def greet(process: Worker, module: str) -> Hello:
     number = answer.get("protocol")
     if number != PROTOCOL:
         raise UserError(f"it speaks protocol {number}")
-    variants = tuple(answer["variants"])
-    return Hello(answer["version"], answer["file"], variants, answer["conditions"])
+    try:
+        return codec.decode(Hello, answer)
+    except codec.Malformed as error:
+        raise UserError(f"its hello is malformed ({error})") from None
 
 
 @contextmanager

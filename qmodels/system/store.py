@@ -11,11 +11,13 @@ import os
 import shutil
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 
+from qmodels.system import codec
 from qmodels.system.errors import UserError
 from qmodels.system.files import lock, named_folder, scratch_name, write_text
 
@@ -110,7 +112,7 @@ def get_or_build(
     folder = root / f"{name}-{key[:16]}"
     with lock(folder):
         if folder.exists():
-            damage = damaged_file(folder)
+            damage = damaged_file(folder, inputs)
             if damage is None:
                 return folder
             warnings.warn(f"{damage} is damaged: building {name} again", stacklevel=2)
@@ -128,8 +130,8 @@ def get_or_build(
                 for path in sorted(scratch.rglob("*"))
                 if path.is_file()
             }
-            manifest = {"format": FORMAT, "inputs": inputs, "files": files}
-            write_text(scratch / MANIFEST, json.dumps(manifest, indent=2))
+            manifest = Manifest(FORMAT, inputs, files)
+            write_text(scratch / MANIFEST, json.dumps(asdict(manifest), indent=2))
             scratch.rename(folder)
         except OSError as error:
             raise UserError(
@@ -141,34 +143,52 @@ def get_or_build(
     return folder
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """The ``inputs`` of a built folder, and its ``files``: digests by name.
+@dataclass(frozen=True)
+class Manifest:
+    """What a built folder was made from, and digests of its files.
 
     Other files may lie there, as those that file managers write.
 
-    Raises:
-        UserError: there is no manifest, or it is damaged.
+    Attributes:
+        inputs: of ``get_or_build``.
+        files: digests by name.
     """
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        return {"inputs": dict(manifest["inputs"]), "files": dict(manifest["files"])}
-    except (OSError, ValueError, KeyError, TypeError):
-        raise UserError(f"artifact {folder} is damaged: delete it to rebuild") from None
+
+    format: int
+    inputs: Mapping[str, Any]
+    files: Mapping[str, str]
 
 
-def damaged_file(folder: Path) -> Path | None:
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a built folder.
+
+    Raises:
+        UserError: there is none, it is damaged, or it has another format.
+    """
+    path = folder / MANIFEST
+    with codec.damage_as_error(path, f"delete {folder} to rebuild"):
+        manifest = codec.decode(Manifest, codec.parse_json(path.read_bytes()))
+        if manifest.format != FORMAT:
+            raise codec.Malformed("format", f"expected {FORMAT}, not {manifest.format}")
+    return manifest
+
+
+def damaged_file(folder: Path, inputs: Mapping[str, Any] | None = None) -> Path | None:
     """The first file of a built folder that is missing or does not match its digest.
 
-    None where all match. A manifest of another format counts as damaged.
+    None where all match. A manifest of another format, or of other inputs, counts as damaged.
+
+    Args:
+        inputs: that the folder has to be made from; None for any.
     """
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        if manifest["format"] != FORMAT:
-            return folder / MANIFEST
-        files: dict[str, str] = manifest["files"]
-        for name, digest in files.items():
-            if digest_file(folder / name) != digest:
-                return folder / name
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        manifest = read_manifest(folder)
+    except UserError:
         return folder / MANIFEST
+    if inputs is not None and digest_value(manifest.inputs) != digest_value(inputs):
+        return folder / MANIFEST
+    for name, digest in manifest.files.items():
+        path = folder / name
+        if not path.is_file() or digest_file(path) != digest:
+            return path
     return None

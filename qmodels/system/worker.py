@@ -15,13 +15,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import psutil
 
 from qmodels.system.checkout import Checkout, here
 from qmodels.system.errors import UserError
 
+T = TypeVar("T")
 # For whatever takes no longer than minutes, even on a busy machine.
 ANSWER_SECONDS = 1800.0
 # Between the end of a process's output and its own.
@@ -61,6 +62,21 @@ class Worker:
         """Send a JSON value, and wait for the answer: see ``send`` and ``answer``."""
         self.send(payload)
         return self.answer(limit=limit)
+
+    def ask(self, kind: type[T], payload: object, *, limit: float = ANSWER_SECONDS) -> T:
+        """Send a JSON value, and wait for the answer, decoded as a class.
+
+        Raises:
+            WorkerError: as for ``answer``, or it answered something else.
+        """
+        from qmodels.system import codec  # which processes that are measured do without
+
+        answer = self.request(payload, limit=limit)
+        try:
+            return codec.decode(kind, answer)
+        except codec.Malformed as error:
+            reason = f"its answer is no {kind.__name__} ({error})"
+            raise WorkerError(f"{self.command} failed in {self.checkout.root}", reason) from None
 
     def send(self, payload: object) -> None:
         """Send a JSON value. That the worker has ended is seen by what waits for the answer."""

@@ -10,8 +10,9 @@ int8. The recorded accuracy is that of the weights as stored.
 """
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -20,9 +21,9 @@ from torch import Tensor, nn
 
 from qmodels import network
 from qmodels.quantize import fake_quantize
-from qmodels.system import files, store
+from qmodels.system import codec, files, store
 from qmodels.system.errors import UserError
-from qmodels.training.recipes import Recipe, from_record
+from qmodels.training.recipes import Recipe
 
 INDEX = "index.json"
 FORMAT = 1
@@ -52,7 +53,7 @@ class Checkpoint:
     top1: float
     top5_error: float
     sha256: str
-    folder: Path
+    folder: Path = field(default=Path(), metadata={"key": None})
     parent: str | None = None
     teacher: str | None = None
     quantization_aware: bool = False
@@ -61,6 +62,14 @@ class Checkpoint:
     def path(self) -> Path:
         """Where the weights are."""
         return self.folder / self.file
+
+
+@dataclass(frozen=True)
+class Index:
+    """The file that describes the checkpoints of a folder."""
+
+    format: int
+    checkpoints: tuple[Checkpoint, ...]
 
 
 def shipped_dirs() -> tuple[Path, ...]:
@@ -172,21 +181,15 @@ def read_index(folder: Path) -> list[Checkpoint]:
     index = folder / INDEX
     if not index.exists():
         return []
-    try:
-        content = json.loads(index.read_text(encoding="utf-8"))
-        if content["format"] != FORMAT:
+    with codec.damage_as_error(index, "restore it, or delete it and train again"):
+        content = codec.decode(dict[str, Any], codec.parse_json(index.read_bytes()))
+        if content.get("format") != FORMAT:
             raise UserError(
-                f"checkpoint index {index} has format {content['format']}, and this qmodels reads "
-                f"{FORMAT}: use the version that wrote it, or a later one"
+                f"checkpoint index {index} has format {content.get('format')}, and this qmodels "
+                f"reads {FORMAT}: use the version that wrote it, or a later one"
             )
-        return [
-            Checkpoint(folder=folder, **{**record, "recipe": from_record(record["recipe"])})
-            for record in content["checkpoints"]
-        ]
-    except (OSError, ValueError, TypeError, KeyError):
-        raise UserError(
-            f"checkpoint index {index} can't be read: restore it, or delete it and train again"
-        ) from None
+        known = codec.decode(Index, content).checkpoints
+    return [replace(checkpoint, folder=folder) for checkpoint in known]
 
 
 def save(state: dict[str, Tensor], description: Checkpoint) -> Checkpoint:

@@ -6,7 +6,7 @@ Changes are chosen on a part of the training split, never on the test split.
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 from qmodels.system.errors import UserError
 
@@ -116,11 +116,6 @@ class Recipe:
             stages.append(replace(stage, epochs=share))
             left, original = left - share, original - stage.epochs
         return replace(self, name=f"{self.name}-{epochs}e", stages=tuple(stages))
-
-
-def from_record(record: dict[str, Any]) -> Recipe:
-    """The inverse of ``dataclasses.asdict``, as it comes back from JSON."""
-    return Recipe(**{**record, "stages": tuple(Stage(**stage) for stage in record["stages"])})
 
 
 def by_name(*recipes: Recipe) -> dict[str, Recipe]:

@@ -1,6 +1,6 @@
 """Build a variant of a network into the store, once, and load it from there."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,27 @@ from torch import Tensor, nn
 from qmodels import data
 from qmodels.backends.base import ForwardFn
 from qmodels.network import Call, Network, eager_quantization
-from qmodels.system import machine, packages, sources, store, worker
+from qmodels.system import codec, machine, packages, sources, store, worker
 from qmodels.system.errors import Unavailable, UserError
 from qmodels.variants import build_worker, registry
-from qmodels.variants.build_worker import REFERENCE_FILE
+from qmodels.variants.build_worker import REFERENCE_FILE, Outcome
 from qmodels.variants.registry import Variant
 
-# Files of an artifact's folder that would not be deployed.
 BUILD_SECONDS = 4 * 3600.0
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What an artifact was made from, as far as loading it needs that; see ``inputs``."""
+
+    variant: str
+    module: str
+    structure: Call
+    input_shape: tuple[int, ...]
+    machine_class: str
+    saturates: bool
+    versions: Mapping[str, str]
+    cpu_flags: tuple[str, ...] | None
 
 
 @dataclass(frozen=True)
@@ -31,22 +44,25 @@ class Artifact:
     folder: Path
 
     @property
-    def inputs(self) -> dict[str, Any]:
-        """All that it was made from; see ``variants.inputs``."""
-        return dict(store.read_manifest(self.folder)["inputs"])
+    def inputs(self) -> Inputs:
+        """What it was made from.
+
+        Raises:
+            UserError: its manifest is damaged.
+        """
+        return read_inputs(self.folder)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
         """Channels, height and width of the images that it takes."""
-        return tuple(self.inputs["input_shape"])
+        return self.inputs.input_shape
 
     @property
     def files(self) -> dict[str, int]:
         """Bytes of the files that would be deployed, by path in the folder."""
-        files = store.read_manifest(self.folder)["files"]
         return {
             name: (self.folder / name).stat().st_size
-            for name in sorted(files)
+            for name in sorted(store.read_manifest(self.folder).files)
             if name != REFERENCE_FILE
         }
 
@@ -61,7 +77,7 @@ class Artifact:
 
     def network(self) -> nn.Module:
         """The float network's modules in eval mode, with any weights."""
-        built: Network | nn.Module = Call(**self.inputs["structure"])()
+        built: Network | nn.Module = self.inputs.structure()
         return (built.load() if isinstance(built, Network) else built).eval()
 
     def modules(self) -> nn.Module:
@@ -99,16 +115,16 @@ class Artifact:
     def unfit(self) -> str | None:
         """Why this machine is not one that the artifact was made for; None where it is."""
         built, here = self.inputs, conditions(self.variant)
-        if built["machine_class"] != here["machine_class"]:
-            return f"was made on {built['machine_class']}, and this is {here['machine_class']}"
-        lacking = sorted(set(built["cpu_flags"] or ()) - set(here["cpu_flags"] or ()))
+        if built.machine_class != here["machine_class"]:
+            return f"was made on {built.machine_class}, and this is {here['machine_class']}"
+        lacking = sorted(set(built.cpu_flags or ()) - set(here["cpu_flags"] or ()))
         if lacking:
             return f"is code for a processor with {', '.join(lacking)}, which this one lacks"
         for package, version in here["versions"].items():
-            then = built["versions"].get(package)
+            then = built.versions.get(package)
             if then != version:
                 return f"was made with {package} {then}, and {version} is installed"
-        if here["saturates"] and not built["saturates"]:
+        if here["saturates"] and not built.saturates:
             return f"has weights of eight bits, and {self.variant.engine} saturates here"
         return None
 
@@ -127,8 +143,19 @@ def open_artifact(folder: Path) -> Artifact:
     Raises:
         UserError: there is none, or its variant is gone.
     """
-    built_from = store.read_manifest(folder)["inputs"]
-    return Artifact(registry.find(built_from["variant"], built_from["module"]), folder)
+    built = read_inputs(folder)
+    return Artifact(registry.find(built.variant, built.module), folder)
+
+
+def read_inputs(folder: Path) -> Inputs:
+    """What the artifact in a folder was made from.
+
+    Raises:
+        UserError: there is none, or its manifest is damaged.
+    """
+    manifest = store.read_manifest(folder)
+    with codec.damage_as_error(folder / store.MANIFEST, f"delete {folder} to rebuild"):
+        return codec.decode(Inputs, manifest.inputs, at="inputs")
 
 
 def conditions(variant: Variant) -> dict[str, Any]:
@@ -230,10 +257,10 @@ def build_apart(variant: Variant, network: Network, folder: Path) -> None:
     }
     try:
         with worker.start("qmodels.variants.build_worker") as process:
-            failure = process.request(request, limit=BUILD_SECONDS)
+            outcome = process.ask(Outcome, request, limit=BUILD_SECONDS)
     except UserError as error:  # it died
         raise build_worker.build_failure(variant, str(error), folder) from None
-    if "unavailable" in failure:
-        raise Unavailable(failure["unavailable"])
-    if "failed" in failure:
-        raise UserError(failure["failed"])
+    if outcome.unavailable is not None:
+        raise Unavailable(outcome.unavailable)
+    if outcome.failed is not None:
+        raise UserError(outcome.failed)

@@ -4,6 +4,7 @@ The first request says what to build; the answer comes when it is stored.
 """
 
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from qmodels import data
-from qmodels.network import Network, eager_quantization, open_network
-from qmodels.system import child, files
+from qmodels.network import Call, Network, eager_quantization, open_network
+from qmodels.system import child, codec, files
 from qmodels.system.errors import Unavailable, UserError, describe_error
 from qmodels.variants import registry
 from qmodels.variants.registry import Variant
@@ -71,31 +72,49 @@ def arguments(variant: Variant, network: Network) -> dict[str, Tensor]:
     return {"calibration": network.calibration_images} if "calibration" in variant.takes else {}
 
 
-def answer(request: Mapping[str, Any]) -> dict[str, str]:
-    """Build what is asked for.
+@dataclass(frozen=True)
+class BuildRequest:
+    """What a process of its own is to build.
 
-    Args:
-        request: ``variant`` and the ``module`` that defines it, ``network``, as ``Network.call``
-            is, its ``contents``, and the ``folder``.
-
-    Returns:
-        Empty where it is stored, else why not: as ``unavailable`` or as ``failed``.
+    Attributes:
+        module: that defines the variant.
+        network: as ``Network.call``.
+        contents: see ``contents``.
     """
-    variant = registry.find(request["variant"], request["module"])
+
+    variant: str
+    module: str
+    network: Call
+    contents: Mapping[str, str | None]
+    folder: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Why a variant was not stored; both None where it was."""
+
+    unavailable: str | None = None
+    failed: str | None = None
+
+
+def answer(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Build what a ``BuildRequest`` asks for, and answer with an ``Outcome``."""
+    asked = codec.decode(BuildRequest, request)
+    variant = registry.find(asked.variant, asked.module)
+    outcome = Outcome()
     try:
-        call = request["network"]
-        network = open_network(call["function"], **call["arguments"])
-        if contents(variant, network) != request["contents"]:
+        network = open_network(asked.network.function, **asked.network.arguments)
+        if contents(variant, network) != asked.contents:
             raise UserError(
-                f"{variant.name} can't be built: {call['function']} returns other weights or "
+                f"{variant.name} can't be built: {asked.network.function} returns other weights or "
                 f"images than {network.name} had: return the same"
             )
-        build(variant, network, Path(request["folder"]))
+        build(variant, network, Path(asked.folder))
     except Unavailable as error:
-        return {"unavailable": str(error)}
+        outcome = Outcome(unavailable=str(error))
     except UserError as error:
-        return {"failed": str(error)}
-    return {}
+        outcome = Outcome(failed=str(error))
+    return asdict(outcome)
 
 
 if __name__ == "__main__":

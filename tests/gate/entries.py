@@ -17,7 +17,7 @@ CLASS, OTHER = "linux-x86_64-avx512_bf16", "linux-x86_64-avx512"
 KEY = Key("digits-resnet34-w8", "bench_size", "fp32", 1)
 
 
-TOLERANCES = Tolerances(
+TOLERANCES = Tolerances.decode(
     {
         "top1": {
             "tolerance": 0.1,

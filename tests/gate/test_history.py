@@ -10,7 +10,7 @@ from qmodels.system.errors import UserError
 from tests.gate import repositories
 from tests.gate.records import PROVENANCE, benchmark, record, run
 
-TOLERANCES = Tolerances({"size_bytes": {"tolerance": 0.05, "other_host": 0.2}})
+TOLERANCES = Tolerances.decode({"size_bytes": {"tolerance": 0.05, "other_host": 0.2}})
 
 
 def numbers(series: Series) -> list[float]:
@@ -61,8 +61,8 @@ def test_small_steps_add_up_until_they_are_beyond_the_tolerance(history: History
 
 
 def test_without_a_tolerance_no_change_is_worse_or_better(history: History) -> None:
-    assert [changes(series, Tolerances({})) for series in history.series] == [[], [], []]
-    exact = Tolerances({"size_bytes": {"tolerance": 0.0}})
+    assert [changes(series, Tolerances.decode({})) for series in history.series] == [[], [], []]
+    exact = Tolerances.decode({"size_bytes": {"tolerance": 0.0}})
     (late,) = (series for series in history.series if series.name == "late")
     assert changes(late, exact) == [("Fourth", 5, 5.1, False)]
 

@@ -18,6 +18,7 @@ from qmodels import gate, variants
 from qmodels.gate import Key, read_tolerances
 from qmodels.measure import footprint, memory
 from qmodels.network import Network
+from qmodels.system import store
 from qmodels.system.errors import UserError
 from qmodels.variants import Artifact, Variant
 
@@ -119,8 +120,8 @@ def test_a_runtime_is_measured_without_what_it_does_not_need(
 ) -> None:
     artifact = built(name, digits_network)
     told = memory.ask(artifact, threads=1)
-    assert told["torch"] == has_torch
-    assert 30e6 < told["resident"] < (3e9 if has_torch else 250e6)
+    assert told.torch == has_torch
+    assert 30e6 < told.resident < (3e9 if has_torch else 250e6)
 
 
 MAPPED = """
@@ -152,7 +153,7 @@ def test_mapped_files_count_where_they_are_the_artifacts_own(
     monkeypatch.setenv("WHERE", where)
     mapping = serving(MAPPED, tmp_path, monkeypatch)
     (mapping.folder / "weights").write_bytes(bytes(8_000_000))
-    assert memory.ask(mapping, threads=1)["mapped"] == pytest.approx(8e6, rel=0.01)
+    assert memory.ask(mapping, threads=1).mapped == pytest.approx(8e6, rel=0.01)
 
 
 @needs_smaps
@@ -166,7 +167,7 @@ def test_files_of_libraries_do_not_count_whenever_they_were_written(
     library.write_bytes(bytes(8_000_000))
     when = 0 if written == "long ago" else time.time() + 86400
     os.utime(library, (when, when))
-    assert memory.ask(mapping, threads=1)["mapped"] == 0
+    assert memory.ask(mapping, threads=1).mapped == 0
 
 
 @needs_smaps
@@ -176,7 +177,7 @@ def test_what_runtimes_map_is_known_as_the_artifacts(
 ) -> None:
     artifact = built(name, digits_network)
     weights = sum(weight.numel() for weight in digits_model.parameters())
-    assert memory.ask(artifact, threads=1)["mapped"] > 0.9 * weights
+    assert (memory.ask(artifact, threads=1).mapped or 0) > 0.9 * weights
 
 
 # Leaves room in the heap before it loads, fills it, and frees every second block.
@@ -215,7 +216,7 @@ def test_blocks_in_use_count_wherever_they_lie_and_free_ones_do_not(
     block = sys.getsizeof(bytes(100)) + 16  # the allocator rounds up, and has a header
     expected = 55_000 * (block + 8)  # and the list
     freeing = serving(FREEING, tmp_path, monkeypatch)
-    assert memory.ask(freeing, threads=1)["used"] == pytest.approx(expected, rel=0.05)
+    assert memory.ask(freeing, threads=1).used == pytest.approx(expected, rel=0.05)
 
 
 @needs_smaps
@@ -225,7 +226,7 @@ def test_a_large_block_counts_wherever_it_lies(
 ) -> None:
     monkeypatch.setenv("ROOM", str(room))
     untouched = serving(UNTOUCHED, tmp_path, monkeypatch)
-    assert memory.ask(untouched, threads=1)["used"] == pytest.approx(4e6, rel=0.01)
+    assert memory.ask(untouched, threads=1).used == pytest.approx(4e6, rel=0.01)
 
 
 def serving(module: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Artifact:
@@ -234,8 +235,18 @@ def serving(module: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Artif
     monkeypatch.setenv("PYTHONPATH", str(folder))
     artifact = folder / "artifact"
     artifact.mkdir()
+    inputs = {
+        "variant": "fp32",
+        "module": "qmodels.variants.floating",
+        "structure": {"function": "birds:network", "arguments": {}},
+        "input_shape": [3, 32, 32],
+        "machine_class": "any",
+        "saturates": False,
+        "versions": {},
+        "cpu_flags": None,
+    }
     (artifact / "manifest.json").write_text(
-        json.dumps({"inputs": {"input_shape": [3, 32, 32]}, "files": {}})
+        json.dumps({"format": store.FORMAT, "inputs": inputs, "files": {}})
     )
     return served_by(Artifact(variants.all_variants()["fp32"], artifact), "served")
 
@@ -262,7 +273,7 @@ def test_where_the_system_does_not_tell_only_resident_memory_is_known(
     monkeypatch.setattr(footprint, "SMAPS", Path("/nowhere/smaps"))
     assert footprint.read(lambda path: False) is None
     assert memory.missing_metrics() == {"memory_bytes": "this system has no /nowhere/smaps"}
-    nothing = {"used": None, "mapped": None, "resident": 1, "torch": False}
+    nothing = memory.Memory(used=None, mapped=None, resident=1, torch=False)
     monkeypatch.setattr(memory, "ask", lambda artifact, threads: nothing)
     artifact = built("fp32", digits_network)
     assert set(memory.process_memory(artifact, threads=1)) == {"rss_bytes"}
@@ -270,6 +281,6 @@ def test_where_the_system_does_not_tell_only_resident_memory_is_known(
 
 def test_a_process_that_fails_is_one_line(tmp_path: Path) -> None:
     nowhere = Artifact(variants.all_variants()["fp32"], tmp_path / "nowhere")
-    with pytest.raises(UserError, match="nowhere is damaged: delete it") as caught:
+    with pytest.raises(UserError, match="nowhere/manifest.json is missing: delete ") as caught:
         memory.process_memory(nowhere, threads=1)
     assert "\n" not in str(caught.value)

@@ -25,13 +25,13 @@ class Clock:
         clock = self
 
         class Arm:
-            def request(self, request: dict[str, Any]) -> dict[str, Any]:
+            def ask(self, kind: type[latency.Visited], request: dict[str, Any]) -> Any:
                 clock.visits.append((arm, request["model"]))
                 if clock.breaks.get(request["model"], math.inf) < len(clock.visits):
-                    return {"failure": f"{request['model']} died"}
+                    return kind(failure=f"{request['model']} died")
                 clock.speed *= 1.001
                 seconds = clock.seconds[request["model"]] * factor * clock.speed
-                return {"seconds": [seconds * next(NOISE) for _ in range(request["timed"])]}
+                return kind(tuple(seconds * next(NOISE) for _ in range(request["timed"])))
 
         return Arm()
 
@@ -104,9 +104,9 @@ def test_warming_up_goes_on_while_times_fall() -> None:
     falling = iter([10.0] * 3 + [8.0] * 3 + [1.0] * 100)
 
     class Compiling:
-        def request(self, request: dict[str, Any]) -> dict[str, list[float]]:
+        def ask(self, kind: type[latency.Visited], request: dict[str, Any]) -> Any:
             clock.visits.append(("head", request["model"]))
-            return {"seconds": [0.01 * next(falling)]}
+            return kind((0.01 * next(falling),))
 
     workers: list[Any] = [Compiling()]
     assert latency.warm_up(workers, ["fp32"], 1, 1)["fp32"] == pytest.approx(0.01)

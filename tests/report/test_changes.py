@@ -18,7 +18,7 @@ def test_a_baseline_is_who_made_it_and_a_line_a_metric() -> None:
     }
     baseline = Baseline(Path("b.json"), {KEY: entry("bench_size", "fp32", metrics=metrics)})
     lines = report.describe_baseline(
-        baseline, Tolerances({"size_bytes": {"tolerance": 0.001}})
+        baseline, Tolerances.decode({"size_bytes": {"tolerance": 0.001}})
     ).splitlines()
     assert lines[0] == "b.json"
     assert "2026-01-01 at abc" in lines[1]

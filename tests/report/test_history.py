@@ -10,7 +10,7 @@ from qmodels.report.history import history_text, line
 from tests.cli.conftest import cells
 from tests.gate import repositories
 
-TOLERANCES = Tolerances({"size_bytes": {"tolerance": 0.05}})
+TOLERANCES = Tolerances.decode({"size_bytes": {"tolerance": 0.05}})
 
 
 @pytest.fixture
@@ -67,13 +67,13 @@ def test_one_commit_and_a_shallow_clone_are_said(history: History) -> None:
 
 
 def test_without_a_change_it_says_so(history: History) -> None:
-    lenient = Tolerances({"size_bytes": {"tolerance": 1.0}})
+    lenient = Tolerances.decode({"size_bytes": {"tolerance": 1.0}})
     text = history_text(history, "size_bytes", lenient)
     assert text.endswith("no commit changed it beyond its tolerance")
 
 
 def test_a_metric_that_is_not_gated_has_no_verdicts(history: History) -> None:
-    text = history_text(history, "size_bytes", Tolerances({}))
+    text = history_text(history, "size_bytes", Tolerances.decode({}))
     assert text.endswith("size_bytes is shown only: it has no tolerance that a change could exceed")
     assert not {"worse", "better"} & set(text.split())
     assert "Last stored by" in text

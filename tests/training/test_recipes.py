@@ -3,8 +3,8 @@ from dataclasses import asdict
 
 import pytest
 
+from qmodels.system import codec
 from qmodels.system.errors import UserError
-from qmodels.training import recipes
 from qmodels.training.recipes import FINE_TUNING, RECIPES, Recipe, Stage
 
 QUICK = Recipe("quick", (Stage(1, 16), Stage(2, 32)), batch_size=100, peak_rate=0.1, warmup=0.3)
@@ -42,7 +42,7 @@ def test_the_studys_rate_is_constant() -> None:
 def test_a_recipe_comes_back_from_json(name: str) -> None:
     recipe = EVERYTHING[name]
     assert recipe.name == name
-    assert recipes.from_record(json.loads(json.dumps(asdict(recipe)))) == recipe
+    assert codec.decode(Recipe, json.loads(json.dumps(asdict(recipe)))) == recipe
 
 
 @pytest.mark.parametrize("epochs", [3, 5, 11, 44, 88])

@@ -206,7 +206,7 @@ def test_machine_code_is_loaded_where_its_instructions_are(
 ) -> None:
     variant = variants.all_variants()["fp32-compiled"]
     inputs = artifact.inputs(variant, digits_network)
-    (tmp_path / store.MANIFEST).write_text(json.dumps({"inputs": inputs, "files": {}}))
+    (tmp_path / store.MANIFEST).write_text(json.dumps({"format": 1, "inputs": inputs, "files": {}}))
     flags = machine.cpu_flags()
     monkeypatch.setattr(machine, "cpu_flags", lambda: flags | {"a_newer_one"})
     assert Artifact(variant, tmp_path).unfit() is None
