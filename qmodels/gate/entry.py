@@ -9,7 +9,7 @@ from qmodels.gate.ranks import Ranks
 from qmodels.gate.scores import Scores
 from qmodels.measure.metric import Metric
 from qmodels.system import codec
-from qmodels.system.codec import Scalar
+from qmodels.system.converter import Scalar, expect
 
 # Entries that differ in one of these measured different quantities. For machine classes see
 # ``comparable``.
@@ -172,7 +172,7 @@ class Entry(Timing, Measured):
 
 def decode_by_image(record: Any) -> Ranks | Scores | None:
     """Accuracy image by image, as a record has it."""
-    codec.expect(record is None or isinstance(record, dict), "an object")
+    expect(record is None or isinstance(record, dict), "an object")
     kind: type[Ranks | Scores] = Scores if record and "scores" in record else Ranks
     return None if record is None else codec.decode(kind, record)
 

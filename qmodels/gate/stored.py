@@ -20,16 +20,17 @@ from qmodels.gate.run import Run, by_key, by_reason
 from qmodels.gate.scores import Scores
 from qmodels.measure.metric import Metric
 from qmodels.system import codec, files, store
-from qmodels.system.codec import Malformed, Scalar
+from qmodels.system.codec import Malformed
+from qmodels.system.converter import Scalar, expect
 from qmodels.system.errors import UserError
 from qmodels.system.files import shown
 
-# Of stored runs and of records. Only the last one is read, but by ``history``.
-# 1  without a number; pytest-benchmark's record, and who measured it, by entry
-# 2  the number
-# 3  a line for each metric; what pytest-benchmark compares with is in a file beside it
-# 4  the function that gives the network, and a digest of its module, in place of its data set,
-#    architecture, width and checkpoint
+# Of stored runs and of records; the history of the format. Only ``history`` reads earlier ones.
+# 1  had no number. It was pytest-benchmark's record, with who measured an entry.
+# 2  has the number.
+# 3  has a line for each metric. What pytest-benchmark compares with is in a file beside it.
+# 4  has the function that gives the network, and a digest of its module. Before, it had the data
+#    set, architecture, width and checkpoint. A key whose value is the default may be absent.
 FORMAT = 4
 DIGITS = 6
 REMEDY = (
@@ -57,7 +58,7 @@ class StoredEntry:
 
 def decode_entry(record: Any) -> StoredEntry:
     """Read an entry of the file."""
-    codec.expect(isinstance(record, dict), "an object")
+    expect(isinstance(record, dict), "an object")
     about = codec.decode(StoredAbout, record.get("about"), at="about")
     metrics = {name: value for name, value in record.items() if name != "about"}
     return StoredEntry(about, codec.decode(dict[str, Metric], metrics))

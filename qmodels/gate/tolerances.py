@@ -20,6 +20,7 @@ from qmodels.gate.entry import Entry
 from qmodels.measure.metrics import METRICS
 from qmodels.system import codec
 from qmodels.system.codec import Malformed
+from qmodels.system.converter import expect
 
 FILE = "tolerances.toml"
 Arithmetic = Literal["float32", "float16", "bfloat16", "int8"]
@@ -47,7 +48,7 @@ class Table:
         """
         for name in ("tolerance", "other_host", "other_class", "level"):
             value = getattr(self, name)
-            codec.expect(value is None or value >= 0, f"{name} from 0 up, not {value}")
+            expect(value is None or value >= 0, f"{name} from 0 up, not {value}")
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from qmodels.system.codec import expect
+from qmodels.system.converter import expect
 
 Better = Literal["lower", "higher"]
 # What a value may depend on, besides the code and the machine class.

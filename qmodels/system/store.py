@@ -24,7 +24,8 @@ from qmodels.system.files import lock, named_folder, scratch_name, write_text
 MANIFEST = "manifest.json"
 # The variable that names the folder of torch's compiler.
 INDUCTOR_CACHE = "TORCHINDUCTOR_CACHE_DIR"
-# Of manifests. It is part of a folder's name, so that nobody reads folders of another format.
+# Of manifests; the first one. It is part of a folder's name, so that nobody reads folders of
+# another format.
 FORMAT = 1
 
 

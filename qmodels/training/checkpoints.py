@@ -26,6 +26,7 @@ from qmodels.system.errors import UserError
 from qmodels.training.recipes import Recipe
 
 INDEX = "index.json"
+# Of the index. The first one, which was a list without a number before.
 FORMAT = 1
 
 
