@@ -58,7 +58,7 @@ COMMANDS = (
 @st.composite
 def damaged_json(draw: st.DrawFn, content: bytes) -> bytes:
     """A JSON file of which a part is gone, of another type, there twice, or other bytes."""
-    kind = draw(st.sampled_from(["drop", "retype", "duplicate", "key twice", "bytes"]))
+    kind = draw(st.sampled_from(["drop", "retype", "retype", "duplicate", "key twice", "bytes"]))
     if kind == "bytes":
         return draw(damaged_bytes(content))
     whole = json.loads(content)
@@ -79,14 +79,15 @@ def damaged_json(draw: st.DrawFn, content: bytes) -> bytes:
 
 @st.composite
 def places(draw: st.DrawFn, whole: Any) -> tuple[Any, Any]:
-    """An object or a list in a JSON value, and a key or a position in it: deep ones are rarer."""
+    """An object or a list in a JSON value, and a key or a position in it, at any depth alike."""
+    depth = draw(st.integers(0, 6))
     while True:
         keys = list(whole) if isinstance(whole, dict) else list(range(len(whole)))
         key = draw(st.sampled_from(keys))
         inner = whole[key]
-        if not inner or not isinstance(inner, dict | list) or draw(st.integers(0, 4)) == 0:
+        if not inner or not isinstance(inner, dict | list) or depth == 0:
             return whole, key
-        whole = inner
+        whole, depth = inner, depth - 1
 
 
 @st.composite

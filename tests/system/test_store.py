@@ -38,7 +38,11 @@ def test_what_is_built_once_is_found_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "damage", ["changed", "truncated", "deleted", "no manifest", "no format", "another format"]
+    "damage",
+    [
+        *("changed", "truncated", "deleted", "no manifest", "no format", "another format"),
+        "other inputs",
+    ],
 )
 def test_what_is_damaged_is_built_again(tmp_path: Path, damage: str) -> None:
     def build(folder: Path) -> None:
@@ -55,10 +59,13 @@ def test_what_is_damaged_is_built_again(tmp_path: Path, damage: str) -> None:
         (folder / store.MANIFEST).write_text('{"inputs"')
     else:
         manifest = json.loads((folder / store.MANIFEST).read_text())
-        assert manifest.pop("format") == store.FORMAT
-        newer = {"format": store.FORMAT + 1} if damage == "another format" else {}
-        (folder / store.MANIFEST).write_text(json.dumps({**manifest, **newer}))
-    assert store.damaged_file(folder) is not None
+        if damage == "other inputs":
+            manifest["inputs"] = {"a": 1}
+        else:
+            assert manifest.pop("format") == store.FORMAT
+            manifest |= {"format": store.FORMAT + 1} if damage == "another format" else {}
+        (folder / store.MANIFEST).write_text(json.dumps(manifest))
+    assert store.damaged_file(folder, {}) is not None
     with pytest.warns(UserWarning, match="damaged: building thing again"):
         again = store.get_or_build("thing", {}, build, root=tmp_path)
     assert (again / "file").read_text() == "content"
