@@ -243,7 +243,7 @@ def find(name: str, module: str) -> Variant:
     try:
         import_module(module)
         return _VARIANTS[name]
-    except (ImportError, KeyError) as error:
+    except Exception as error:  # whatever a module of another package raises
         raise UserError(
             f"variant {name} is not in {module} ({describe_error(error)}): build its artifact again"
         ) from None
