@@ -11,7 +11,6 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
-from hypothesis import settings
 from torch import nn
 
 from qmodels import data
@@ -22,7 +21,6 @@ from qmodels.training import checkpoints, networks, on_demand
 from qmodels.training.checkpoints import Checkpoint
 
 pytest_plugins = ("pytester",)
-settings.register_profile("nightly", max_examples=5000)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -34,6 +34,14 @@ class BackendStatus:
     saturates: bool | None
 
 
+@dataclass(frozen=True)
+class Request:
+    """Modules to import, and the one that defines a backend."""
+
+    backend: str
+    modules: tuple[str, ...]
+
+
 class BackendBroken(UserError):
     """A runtime is installed and does not work; the text is the reason, as a message fragment."""
 
@@ -78,7 +86,7 @@ def probe_in_subprocess(module: str, modules: tuple[str, ...]) -> BackendStatus:
     """
     try:
         with worker.start("qmodels.backends.probe") as process:
-            request = {"backend": module, "modules": modules}
+            request = asdict(Request(module, modules))
             return process.ask(BackendStatus, request, limit=SECONDS)
     except UserError as error:
         raise BackendBroken(str(error)) from None
@@ -87,17 +95,15 @@ def probe_in_subprocess(module: str, modules: tuple[str, ...]) -> BackendStatus:
 def answer(request: Mapping[str, Any]) -> dict[str, Any]:
     """In the process: import the modules, and compute.
 
-    Args:
-        request: the module of a ``backend``, and ``modules``.
-
     Raises:
         UserError: the module has no ``BACKEND``.
     """
-    for module in request["modules"]:
+    asked = codec.decode(Request, request)
+    for module in asked.modules:
         import_module(module)
-    backend = getattr(import_module(request["backend"]), "BACKEND", None)
+    backend = getattr(import_module(asked.backend), "BACKEND", None)
     if not isinstance(backend, Backend):
-        raise UserError(f"module {request['backend']} has no BACKEND: give its backend that name")
+        raise UserError(f"module {asked.backend} has no BACKEND: give its backend that name")
     return asdict(BackendStatus(None, backend.saturates()))
 
 

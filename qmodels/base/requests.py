@@ -106,7 +106,7 @@ def measure(
     inputs = {
         "commit": base.commit,
         "version": base.hello.version,
-        "conditions": base.hello.conditions,
+        "conditions": asdict(base.hello.conditions),
         # Of weights and images that are not in the repository, the two have the same.
         "weights": network.sha256,
         "images": [network.calibration_digest, network.reference_digest],

@@ -161,7 +161,9 @@ def main(load: Callable[[Mapping[str, Any]], Mapping[str, Loader]] = latency_wor
     requests: dict[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {
         "build": build,
         "measure": measure,
-        "load": lambda request: models.load(load(request), request["threads"]),
+        "load": lambda request: models.load(
+            load(request), codec.decode(int, request.get("threads"), at="threads")
+        ),
         "visit": models.visit,
     }
 
@@ -169,7 +171,7 @@ def main(load: Callable[[Mapping[str, Any]], Mapping[str, Loader]] = latency_wor
         if "protocol" in request:
             # It imports every backend. Processes of models are forked from this one, and each is
             # to have its own backend alone.
-            greeting = partial(hello, request["module"])
+            greeting = partial(hello, codec.decode(str, request.get("module"), at="module"))
             return forked.call("hello", greeting, limit=HELLO_SECONDS)
         return requests[request["request"]](request)
 

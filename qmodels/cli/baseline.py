@@ -94,7 +94,7 @@ def accept(arguments: argparse.Namespace) -> None:
         entries = [entry for key, entry in run.entries.items() if key in chosen]
         results = [gate.accept_into(arguments.baseline, entries, skipped=run.skipped)]
     else:
-        results = gate.accept(runs.baselines(), run, only=chosen)
+        results = gate.accept(runs.baselines(to_write=True), run, only=chosen)
     for result in results:
         for key in result.stored:
             print(f"accepted {run.entries[key].name}")

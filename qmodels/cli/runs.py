@@ -117,14 +117,18 @@ def baseline_for(run: Run, named: Path | None) -> Baseline | None:
     return gate.find_baseline(baselines(), classes, network)
 
 
-def baselines() -> Path:
+def baselines(*, to_write: bool = False) -> Path:
     """The folder of stored runs: that of the repository one is in, else that of this code.
 
     A worktree has no environment of its own, and uses the command of another one. A repository that
     has stored nothing yet has a folder too.
+
+    Args:
+        to_write: not that of this code, unless one is in it.
     """
     here = Path.cwd()
-    for folder in (here, *here.parents, Path(__file__).parents[2]):
+    this_code: tuple[Path, ...] = () if to_write else (Path(__file__).parents[2],)
+    for folder in (here, *here.parents, *this_code):
         stored = folder / configured(folder)
         if stored.is_dir() or (folder / ".git").exists():
             return stored

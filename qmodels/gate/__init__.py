@@ -7,7 +7,7 @@ from qmodels.gate.coverage import coverage
 from qmodels.gate.details import NO_DETAILS, Details, LayerSqnr
 from qmodels.gate.entry import Entry, Key, Measured, Provenance, Stats, Timing, bench_name
 from qmodels.gate.finding import VERDICTS, Failure, Finding, lines
-from qmodels.gate.record import SECTION, Benchmark, Record, Verdicts, read_run
+from qmodels.gate.record import SECTION, Verdicts, read_run
 from qmodels.gate.run import Run
 from qmodels.gate.stored import FORMAT, times_path
 from qmodels.gate.tolerances import Tolerances, read_tolerances
@@ -20,7 +20,6 @@ __all__ = [
     "VERDICTS",
     "Accepted",
     "Baseline",
-    "Benchmark",
     "Details",
     "Entry",
     "Failure",
@@ -29,7 +28,6 @@ __all__ = [
     "LayerSqnr",
     "Measured",
     "Provenance",
-    "Record",
     "Run",
     "Stats",
     "StoredChanges",

@@ -9,7 +9,7 @@ from qmodels.gate.ranks import Ranks
 from qmodels.gate.scores import Scores
 from qmodels.measure.metric import Metric
 from qmodels.system import codec
-from qmodels.system.converter import Scalar, expect
+from qmodels.system.converter import expect
 
 # Entries that differ in one of these measured different quantities. For machine classes see
 # ``comparable``.
@@ -146,7 +146,7 @@ class Measured(About, Details):
     """
 
     machine_class: str
-    source: Mapping[str, Scalar]
+    source: Mapping[str, Any]
     provenance: Provenance
     metrics: Mapping[str, Metric]
     unmeasured: Mapping[str, str] = field(default_factory=dict)

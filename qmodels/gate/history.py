@@ -4,7 +4,6 @@ The file is read as each commit left it. Unlike the gate, this reads the formats
 of an old run only the values are wanted.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,8 +125,9 @@ def read_history(path: Path, metric: str) -> History:
     last: dict[tuple[str, int], Value] = {}
     for commit, text in versions(path):
         try:
-            last = dict(values_of(json.loads(text), metric, commit))
-        except (ValueError, KeyError, TypeError, AttributeError, UserError):
+            record = codec.decode(dict[str, Any], codec.parse_json(text))
+            last = dict(values_of(record, metric, commit))
+        except (KeyError, TypeError, AttributeError, UserError):
             continue  # something else was stored there, or it was damaged
         if last:
             commits.append(commit)
@@ -166,6 +166,15 @@ def versions(path: Path) -> Iterator[tuple[Commit, bytes]]:
         yield Commit(UNCOMMITTED, "", "not committed"), now
 
 
+@dataclass(frozen=True)
+class Case:
+    """What an entry of a stored run is about, in every format."""
+
+    variant: str
+    batch_size: int
+    arithmetic: str
+
+
 def values_of(
     record: Mapping[str, Any], metric: str, commit: Commit
 ) -> Iterator[tuple[tuple[str, int], Value]]:
@@ -174,9 +183,9 @@ def values_of(
     for about, metrics in entries(record):
         if metric in metrics:
             maker = makers.get(about.get("provenance") or about.get("made"), {})
-            measured = codec.decode(Metric, metrics[metric])
-            value = Value(commit, measured, about["arithmetic"], maker.get("host"))
-            yield (about["variant"], about["batch_size"]), value
+            measured, case = codec.decode(Metric, metrics[metric]), codec.decode(Case, about)
+            value = Value(commit, measured, case.arithmetic, maker.get("host"))
+            yield (case.variant, case.batch_size), value
 
 
 def entries(record: Mapping[str, Any]) -> Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]:

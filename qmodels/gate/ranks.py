@@ -94,6 +94,8 @@ def labels_digest(labels: NDArray[np.int64]) -> str:
 
 def flips(now: Ranks, before: Ranks, metric: str) -> Flips:
     """The images that both evaluated, and on how many of them they differ by a metric."""
+    if len(now.values) != len(before.values):  # of another split, whatever its digest says
+        return Flips(0, 0, 0)
     both = (now.values != NOT_EVALUATED) & (before.values != NOT_EVALUATED)
     wrong = now.values[both] >= WRONG_FROM[metric]
     was_wrong = before.values[both] >= WRONG_FROM[metric]

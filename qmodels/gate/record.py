@@ -1,7 +1,7 @@
 """The record of a run: pytest-benchmark's JSON, with what qmodels measured and its verdicts."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ class Benchmark(Timing):
 
 @dataclass(frozen=True)
 class MachineInfo:
-    """What pytest-benchmark calls so."""
+    """The part of that name, as far as qmodels writes it."""
 
     machine_class: str | None = None
 
@@ -57,25 +57,32 @@ class Record:
 
     benchmarks: tuple[Mapping[str, Any], ...]
     machine_info: MachineInfo = MachineInfo()
-    verdicts: Verdicts | None = field(default=None, metadata={"key": SECTION})
 
-    @property
-    def run(self) -> Run:
-        """What the record says of benches of qmodels.
 
-        Raises:
-            Malformed: it is damaged.
-        """
-        entries = [
-            codec.decode(Benchmark, benchmark, at=f"benchmarks[{index}]").entry
-            for index, benchmark in enumerate(self.benchmarks)
-            if self.verdicts is None or not is_foreign(benchmark)
-        ]
-        run = Run(self.machine_info.machine_class, by_key(entries))
-        if self.verdicts is None:
-            return run
-        given = {name: value for name, value in vars(self.verdicts).items() if name != "format"}
-        return replace(run, **given)
+def decode(record: Mapping[str, Any], path: Path | None = None) -> Run:
+    """The run of a record.
+
+    Args:
+        path: of the file that it was read from.
+
+    Raises:
+        UserError: it has another format.
+        Malformed: it is damaged.
+    """
+    verdicts: dict[str, Any] = {}
+    if SECTION in record:
+        section = codec.decode(dict[str, Any], record[SECTION], at=SECTION)
+        check_format(section, path)
+        verdicts = vars(codec.decode(Verdicts, section, at=SECTION))
+    whole = codec.decode(Record, record)
+    file = None if path is None else shown(path)
+    entries = [
+        replace(codec.decode(Benchmark, benchmark, at=f"benchmarks[{index}]").entry, file=file)
+        for index, benchmark in enumerate(whole.benchmarks)
+        if not verdicts or not is_foreign(benchmark)
+    ]
+    given = {name: value for name, value in verdicts.items() if name != "format"}
+    return Run(whole.machine_info.machine_class, by_key(entries), **given)
 
 
 def is_foreign(benchmark: Mapping[str, Any]) -> bool:
@@ -97,6 +104,4 @@ def read_run(path: Path) -> Run:
         record = codec.decode(dict[str, Any], codec.parse_json(path.read_bytes()))
         if "format" in record:
             return stored.decode(record, path)
-        if isinstance(record.get(SECTION), dict):
-            check_format(record[SECTION], path)
-        return codec.decode(Record, record).run
+        return decode(record, path)

@@ -8,6 +8,7 @@ pytest-benchmark calls extra information.
 """
 
 import json
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,7 +26,7 @@ from qmodels.system.converter import Scalar, expect
 from qmodels.system.errors import UserError
 from qmodels.system.files import shown
 
-# Of stored runs and of records; the history of the format. Only ``history`` reads earlier ones.
+# The format of stored runs and of records. Only ``history`` reads earlier ones:
 # 1  had no number. It was pytest-benchmark's record, with who measured an entry.
 # 2  has the number.
 # 3  has a line for each metric. What pytest-benchmark compares with is in a file beside it.
@@ -75,7 +76,7 @@ class StoredRun:
     partial: bool = False
     machine_class: str
     skipped: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    source: Mapping[str, Scalar]
+    source: Mapping[str, Any]
     provenance: Mapping[str, Provenance]
     entries: Mapping[str, StoredEntry]
 
@@ -108,21 +109,21 @@ def decode(record: Mapping[str, Any], path: Path) -> Run:
     timings = {timing.name: timing for timing in times.benchmarks}
     entries = [
         Entry(
-            **about_of(stored, name),
+            **with_provenance(stored, name),
             name=name,
             machine_class=stored.machine_class,
             source=stored.source,
             metrics=entry.metrics,
             by_image=by_image.get(name),
             file=shown(path),
-            **(timing_of(timings[name]) if name in timings else {}),
+            **(pick_timing(timings[name]) if name in timings else {}),
         )
         for name, entry in stored.entries.items()
     ]
     return Run(stored.machine_class, by_key(entries), stored.partial, skipped=dict(stored.skipped))
 
 
-def about_of(stored: StoredRun, name: str) -> dict[str, Any]:
+def with_provenance(stored: StoredRun, name: str) -> dict[str, Any]:
     """What an entry is about, as attributes of ``Entry``.
 
     Raises:
@@ -137,7 +138,7 @@ def about_of(stored: StoredRun, name: str) -> dict[str, Any]:
     return {**others, "nodeid": about["bench_id"], "provenance": provenance}
 
 
-def timing_of(timing: StoredTiming) -> dict[str, Any]:
+def pick_timing(timing: StoredTiming) -> dict[str, Any]:
     """What the file of times has of an entry, as attributes of ``Entry``."""
     own = {name: getattr(timing, name) for name in ("group", "param", "params", "stats")}
     return {**own, "profile": timing.extra_info.profile}
@@ -155,7 +156,7 @@ def read_beside(path: Path, kind: type[T], absent: T) -> T:
         return codec.decode(kind, codec.parse_json(path.read_bytes()))
 
 
-def check_format(record: Mapping[str, Any], path: Path) -> None:
+def check_format(record: Mapping[str, Any], path: Path | None) -> None:
     """Refuse a record of another format than this code's.
 
     Raises:
@@ -164,7 +165,7 @@ def check_format(record: Mapping[str, Any], path: Path) -> None:
     number = record.get("format")
     if number != FORMAT:
         raise UserError(
-            f"run {shown(path)} has format {number}, and this qmodels reads {FORMAT}: "
+            f"run {path and shown(path)} has format {number!r}, and this qmodels reads {FORMAT}: "
             "use the version that wrote it, or make it again with --qmodels-update-baseline"
         )
 
@@ -203,9 +204,13 @@ def write(
         "commit_info": {},
         "benchmarks": [as_times(entry) for entry in ordered],
     }
-    files.write_text(ranks_path(path), layout(ranks, deep=1) + "\n")
-    files.write_text(times_path(path), layout(times, deep=2) + "\n")
-    files.write_text(path, layout(record, deep=3) + "\n")
+    texts = {
+        ranks_path(path): layout(ranks, deep=1),
+        times_path(path): layout(times, deep=2),
+        path: layout(record, deep=3),
+    }
+    for file, text in texts.items():
+        files.write_text(file, text + "\n")
 
 
 def as_stored(entry: Entry) -> dict[str, Any]:
@@ -217,7 +222,11 @@ def as_stored(entry: Entry) -> dict[str, Any]:
 
 def as_times(entry: Entry) -> dict[str, Any]:
     """What pytest-benchmark needs of an entry, and the profiler's table."""
-    timing = replace(entry, stats=replace(entry.stats, data=()))
+    timing = replace(
+        entry,
+        params=entry.params and {name: plain(value) for name, value in entry.params.items()},
+        stats=replace(entry.stats, data=()),
+    )
     # pytest-benchmark reads these keys whether they have values or not.
     keys = dict.fromkeys(("name", "fullname", "group", "param", "params"))
     profile = {"profile": codec.encode(entry.profile)}
@@ -227,6 +236,11 @@ def as_times(entry: Entry) -> dict[str, Any]:
         **codec.encode(timing, Timing),
         **({"extra_info": profile} if entry.profile else {}),
     }
+
+
+def plain(value: Any) -> Scalar:
+    """A parameter of a bench as pytest-benchmark can compare it: what is no scalar as a text."""
+    return value if isinstance(value, Scalar) else reprlib.repr(value)
 
 
 def short_name(provenance: Provenance) -> str:

@@ -134,14 +134,15 @@ def judge(
 
 
 def change_by_image(name: str, now: Entry, before: Entry) -> Flips | Differences | None:
-    """What a metric of accuracy lost, image by image; None of other metrics."""
+    """What a metric of accuracy lost, image by image; None where that is not known."""
+    change: Flips | Differences | None = None
     sides = now.by_image, before.by_image
     match sides:
         case Scores() as scored, Scores() as scored_before if name == SCORE.name:
-            return scores.differences(scored, scored_before)
+            change = scores.differences(scored, scored_before)
         case Ranks() as ranked, Ranks() as ranked_before if name in ranks.WRONG_FROM:
-            return ranks.flips(ranked, ranked_before, name)
-    return None
+            change = ranks.flips(ranked, ranked_before, name)
+    return change if change and change.images else None
 
 
 def advice(verdict: Verdict, acceptance: str = ACCEPT) -> str:

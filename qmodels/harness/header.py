@@ -53,7 +53,7 @@ def compared_with(settings: Settings) -> list[str]:
 
 def other_versions(base: Base) -> list[str]:
     """What the base's environment has in other versions than this one, in a line."""
-    here, there = serving.versions(), base.hello.conditions["versions"]
+    here, there = serving.versions(), base.hello.conditions.versions
     changed = [name for name in here.keys() & there.keys() if here[name] != there[name]]
     if not changed:
         return []

@@ -19,7 +19,7 @@ from qmodels.harness import header, storing, summary
 from qmodels.harness.network_run import NetworkRun
 from qmodels.harness.plugin import is_bench
 from qmodels.harness.progress import Progress
-from qmodels.harness.results import asked_network, verdicts
+from qmodels.harness.results import asked_network, collect_verdicts
 from qmodels.harness.settings import Settings, read_settings
 from qmodels.harness.terminal import Line, is_alone_in_terminal
 from qmodels.system import codec, machine, repository, store
@@ -255,7 +255,7 @@ class Harness:
             timed for timed in output_json["benchmarks"] if timed["fullname"] not in failed
         ]
         if not self.settings.update_baseline:
-            output_json[SECTION] = codec.encode(verdicts(results))
+            output_json[SECTION] = codec.encode(collect_verdicts(results))
 
 
 def shows_times(option: Any) -> bool:

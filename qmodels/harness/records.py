@@ -1,6 +1,5 @@
 """The record of a benchmark: what was measured, under what, by whom, and the verdict."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -8,6 +7,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
@@ -167,8 +167,7 @@ class Record:
         Raises:
             UserError: what is recorded is no metric.
         """
-        for name, metric in metrics.items():
-            check_metric(name, metric)
+        metrics = {name: checked(name, metric) for name, metric in metrics.items()}
         if self.benchmark.stats is None and not self.benchmark.disabled:
             # pytest-benchmark records no bench that times nothing.
             self.benchmark.pedantic(int)  # type: ignore[no-untyped-call]
@@ -190,8 +189,8 @@ class Record:
             threads=threads,
             metrics=limited,
             unmeasured=excuses,
-            images=images,
-            cpus=cpus,
+            images=plain(images),
+            cpus=plain(cpus),
             by_image=by_image(session, evaluated),
             **vars(details),
         )
@@ -220,22 +219,33 @@ class Record:
             pytest.fail("\n".join(lines), pytrace=False)
 
 
-def check_metric(name: str, metric: Metric) -> None:
-    """Refuse what is no finite number, or is called as another metric.
+def checked(name: str, metric: Metric) -> Metric:
+    """A metric with Python's numbers in place of numpy's.
 
     Raises:
-        UserError: it is refused.
+        UserError: a record can't hold it, or it is called as another metric.
     """
     if not isinstance(metric, Metric):
         raise UserError(f"metric {name!r} is {metric!r}: record a qmodels.Metric")
-    if not isinstance(metric.value, int | float) or not math.isfinite(metric.value):
-        raise UserError(f"metric {name!r} is {metric.value!r}: record a finite number")
+    record = {key: plain(value) for key, value in codec.encode(metric).items()}
+    try:
+        metric = codec.decode(Metric, record)
+    except codec.Malformed as error:
+        raise UserError(f"metric {name!r} can't be recorded: {error}") from None
     known = METRICS.get(name)
     if known and (metric.unit, metric.better) != (known.unit, known.better):
         raise UserError(
             f"metric {name!r} is in {metric.unit!r}, {metric.better} is better, and qmodels has "
             f"one in {known.unit!r}, {known.better}: give it another name"
         )
+    return metric
+
+
+def plain(value: Any) -> Any:
+    """A number of numpy's as one of Python's, also in a tuple; all else as it is."""
+    if isinstance(value, tuple | list):
+        return [plain(item) for item in value]
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def base_values(entry: gate.Entry, base: gate.Baseline | None) -> dict[str, float]:

@@ -90,7 +90,7 @@ class Results:
             self.skipped.setdefault(why, {})[variant] = None
 
 
-def verdicts(results: Sequence[Results]) -> gate.Verdicts:
+def collect_verdicts(results: Sequence[Results]) -> gate.Verdicts:
     """The verdicts of a session's networks, for the run's record."""
     skipped: dict[str, dict[str, None]] = {}
     for of_network in results:

@@ -9,7 +9,7 @@ import pytest
 from pytest_benchmark.utils import safe_dumps
 
 from qmodels import gate, report, variants
-from qmodels.harness.results import Results, verdicts
+from qmodels.harness.results import Results, collect_verdicts
 from qmodels.harness.settings import Settings
 from qmodels.system import codec, files
 from qmodels.system.errors import UserError
@@ -69,7 +69,7 @@ def write_record(session: pytest.Session, results: Sequence[Results]) -> None:
         "machine_info": plugin.get_machine_info(),
         "commit_info": commit_info(session),
         "benchmarks": [as_benchmark(entry) for each in results for entry in each.measured.values()],
-        gate.SECTION: codec.encode(verdicts(results)),
+        gate.SECTION: codec.encode(collect_verdicts(results)),
     }
     if path:
         save_record(session, results[-1].notes, record)

@@ -79,6 +79,8 @@ def mallinfo() -> Mallinfo:
 def answer(request: Mapping[str, Any]) -> dict[str, Any]:
     """The memory that an artifact takes.
 
+    The request is not decoded: what decodes would count as resident.
+
     Memory is read after loading and after each forward. A thread that reads all the time would
     see more, but its readings do not repeat. Free blocks between used ones do not count: how many
     there are varies by more than the weights of a small network, and imports leave some.

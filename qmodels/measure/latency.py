@@ -155,7 +155,7 @@ def load(
     """
     for worker, request in zip(workers, requests, strict=True):
         worker.send({"request": "load", **request})
-    return [worker.answer() for worker in workers]
+    return [worker.receive(dict[str, str | None]) for worker in workers]
 
 
 def time_working(

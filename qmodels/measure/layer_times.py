@@ -17,7 +17,7 @@ from qmodels.backends.base import UNTIMED, ProfiledForward, Step, time_forward
 from qmodels.measure import timing
 from qmodels.measure.latency import STEADY_HEAP
 from qmodels.network.layers import executed
-from qmodels.system import child, worker
+from qmodels.system import child, codec, worker
 from qmodels.system.errors import UserError
 from qmodels.variants.artifact import Artifact, open_artifact
 
@@ -131,6 +131,15 @@ def by_operation(forward: ProfiledForward) -> dict[str, list[float]]:
 
 
 @dataclass(frozen=True)
+class Request:
+    """Profile the artifact in a folder."""
+
+    folder: str
+    batch_size: int
+    threads: int
+
+
+@dataclass(frozen=True)
 class Answer:
     """What a process measured; no ``forwards`` where its runtime has no profiler."""
 
@@ -145,7 +154,7 @@ def profile(artifact: Artifact, batch_size: int, threads: int) -> Profile:
     Raises:
         UserError: the process failed, or the artifact's runtime has no profiler.
     """
-    request = {"folder": str(artifact.folder), "batch_size": batch_size, "threads": threads}
+    request = asdict(Request(str(artifact.folder), batch_size, threads))
     with worker.start("qmodels.measure.layer_times", environment=ENVIRONMENT) as process:
         answer = process.ask(Answer, request)
     if answer.forwards is None:
@@ -158,14 +167,11 @@ def profile(artifact: Artifact, batch_size: int, threads: int) -> Profile:
 
 
 def answer(request: Mapping[str, Any]) -> dict[str, Any]:
-    """In the process: time forwards, profile others, and time once more.
-
-    Args:
-        request: the ``folder`` of an artifact, ``batch_size`` and ``threads``.
-    """
-    artifact = open_artifact(Path(request["folder"]))
-    images = artifact.example(request["batch_size"])
-    with timing.timing_environment(request["threads"]):
+    """In the process: time forwards, profile others, and time once more."""
+    asked = codec.decode(Request, request)
+    artifact = open_artifact(Path(asked.folder))
+    images = artifact.example(asked.batch_size)
+    with timing.timing_environment(asked.threads):
         forward = artifact.load()
         run = partial(forward, images)
         untimed = [time_forward(run) for _ in range(UNTIMED)]

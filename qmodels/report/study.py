@@ -282,8 +282,8 @@ def timed_threads(run: Run) -> str:
     timed = [entry for entry in run.entries.values() if LATENCY.name in entry.metrics]
     if not timed:
         return "no latency measured"
-    threads = int(timed[0].threads)
-    return f"{threads} thread{'s' if threads > 1 else ''}"
+    threads = timed[0].threads
+    return f"{threads} thread{'' if threads == 1 else 's'}"
 
 
 def operator_table(model: Model, run: Run) -> str:

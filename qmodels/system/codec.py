@@ -20,7 +20,7 @@ from cattrs.errors import (
     IterableValidationError,
 )
 
-from qmodels.system.converter import Refused, converter, key_of
+from qmodels.system.converter import Refused, converter, json_key
 from qmodels.system.errors import UserError, describe_error
 
 T = TypeVar("T")
@@ -46,12 +46,16 @@ def parse_json(data: bytes) -> Any:
         Malformed: it is something else.
     """
     try:
-        return json.loads(
-            data.decode("utf-8-sig"),
+        text = data.decode("utf-8-sig")
+        value = json.loads(
+            text,
             parse_constant=_finite,
             parse_float=_finite,
             object_pairs_hook=_without_duplicates,
         )
+        if "\\ud" in text.lower() and not _is_text(json.dumps(value, ensure_ascii=False)):
+            raise Refused("it holds half of a surrogate pair")
+        return value
     except Refused as error:
         raise Malformed("", str(error)) from None
     except (ValueError, RecursionError) as error:
@@ -78,8 +82,8 @@ def decode(kind: type[T], value: Any, *, at: str = "") -> T:
 
     Args:
         kind: a dataclass. Its fields are scalars, literals, tuples, mappings and such classes. A
-            field's metadata may have its ``key`` in JSON; None is not in JSON. Named tuples are
-            lists in JSON, numpy arrays (N,) texts.
+            field's metadata may have its ``key`` in JSON, or None where it has none. Named tuples
+            are lists in JSON, numpy arrays (N,) are texts.
         at: the path to the value.
 
     Raises:
@@ -137,6 +141,13 @@ def join(path: str, step: str | int) -> str:
     return f"{path}.{step}" if path else step
 
 
+def _is_text(text: str) -> bool:
+    try:
+        return bool(text.encode())
+    except UnicodeEncodeError:
+        return False
+
+
 def _finite(literal: str) -> float:
     value = float(literal)
     if not math.isfinite(value):
@@ -159,7 +170,7 @@ def _failures(error: BaseException, path: str) -> Iterator[tuple[str, str]]:
         noted, others = error.group_exceptions()
         for cause, note in noted:
             if isinstance(note, AttributeValidationNote):
-                yield from _failures(cause, join(path, key_of(error.cl, note.name)))
+                yield from _failures(cause, join(path, json_key(error.cl, note.name)))
             else:
                 yield from _failures(cause, join(path, note.index))
         for cause in others:

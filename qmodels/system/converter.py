@@ -41,18 +41,17 @@ def expect(condition: bool, what: str) -> None:
 
 def _of_scalar(what: str, *kinds: type) -> Hook:
     def decode_scalar(value: Any, _: Any) -> Any:
-        expect(type(value) in kinds and _is_writable(value), f"{what}, not {reprlib.repr(value)}")
+        is_kind = isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
+        expect(is_kind and _is_finite(value), f"{what}, not {reprlib.repr(value)}")
         return value
 
     return decode_scalar
 
 
-def _is_writable(value: Scalar) -> bool:
-    """Whether a value is no half of a surrogate pair, and no number of hundreds of digits."""
+def _is_finite(value: Scalar) -> bool:
     try:
-        str(value).encode()
         return not isinstance(value, int | float) or math.isfinite(value)
-    except (UnicodeEncodeError, OverflowError, ValueError):
+    except OverflowError:  # a whole number of hundreds of digits
         return False
 
 
@@ -77,7 +76,7 @@ def _of_mapping(kind: Any, converter: cattrs.Converter) -> Hook:
 
 
 def _of_tuple(kind: Any, converter: cattrs.Converter) -> Hook:
-    """Of a tuple whose items have one type."""
+    """The hook of a tuple whose items have one type."""
     first, *others = get_args(kind)
     as_list = cast(Any, list)[first]
     hook = converter.get_structure_hook(as_list)
@@ -106,7 +105,7 @@ def _a_list(length: int | None) -> str:
 
 
 def _of_array(kind: Any, _: cattrs.Converter) -> Hook:
-    """Of a numpy array (N,): base64 of what zlib made of its bytes, little-endian."""
+    """The hook of a numpy array (N,): base64 of its bytes, little-endian, compressed by zlib."""
     import numpy as np  # which not every process needs
 
     dtype = np.dtype(get_args(get_args(kind)[1])[0]).newbyteorder("<")
@@ -144,7 +143,7 @@ def _of_class(kind: Any, converter: cattrs.Converter) -> Hook:
 
 def _from_class(kind: Any, converter: cattrs.Converter) -> Callable[[Any], Any]:
     hook = make_dict_unstructure_fn(kind, converter, _cattrs_omit_if_default=True, **_keys(kind))
-    order = [key_of(kind, each.name) for each in fields(kind)]
+    order = [json_key(kind, each.name) for each in fields(kind)]
 
     def encode_class(value: Any) -> dict[str, Any]:
         encoded = hook(value)
@@ -159,8 +158,10 @@ def _keys(kind: Any) -> dict[str, Any]:
     return {name: override(rename=key, omit=key is None) for name, key in keys.items()}
 
 
-def key_of(kind: Any, name: str) -> str:
-    """The key of a field in JSON."""
+def json_key(kind: Any, name: str) -> str | int:
+    """The key of a field in JSON; of a named tuple, the position."""
+    if is_namedtuple(kind):
+        return int(kind._fields.index(name))
     known = fields(kind) if is_dataclass(kind) else ()
     return str({each.name: each.metadata.get("key", name) for each in known}.get(name, name))
 

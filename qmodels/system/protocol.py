@@ -8,7 +8,6 @@ answers.
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from qmodels.system import codec, worker
 from qmodels.system.checkout import Checkout
@@ -26,6 +25,20 @@ COMMAND = ("qmodels", "serve")
 
 
 @dataclass(frozen=True)
+class Conditions:
+    """What the numbers of a side depend on beside its code.
+
+    Attributes:
+        versions: of Python, of torch, and of all that variants require.
+        isa: variables that hide instructions from a kernel library.
+    """
+
+    machine_class: str
+    versions: Mapping[str, str]
+    isa: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class Hello:
     """The other side's answer to a hello.
 
@@ -33,13 +46,12 @@ class Hello:
         version: of its package.
         file: the module that was asked for; None where it has none of that name.
         variants: names of all that it knows, whether they run here or not.
-        conditions: what its numbers depend on beside its code: machine class, versions.
     """
 
     version: str
     file: str | None
     variants: tuple[str, ...]
-    conditions: Mapping[str, Any]
+    conditions: Conditions
 
 
 def greet(process: Worker, module: str) -> Hello:

@@ -24,8 +24,8 @@ from qmodels.system.files import lock, named_folder, scratch_name, write_text
 MANIFEST = "manifest.json"
 # The variable that names the folder of torch's compiler.
 INDUCTOR_CACHE = "TORCHINDUCTOR_CACHE_DIR"
-# Of manifests; the first one. It is part of a folder's name, so that nobody reads folders of
-# another format.
+# The format of manifests. There was no other. It is part of a folder's name, so that nobody reads
+# folders of another format.
 FORMAT = 1
 
 
@@ -189,7 +189,9 @@ def damaged_file(folder: Path, inputs: Mapping[str, Any] | None = None) -> Path 
     if inputs is not None and digest_value(manifest.inputs) != digest_value(inputs):
         return folder / MANIFEST
     for name, digest in manifest.files.items():
-        path = folder / name
-        if not path.is_file() or digest_file(path) != digest:
-            return path
+        try:
+            if digest_file(folder / name) != digest:
+                return folder / name
+        except OSError:
+            return folder / name
     return None

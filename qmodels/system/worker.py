@@ -64,14 +64,19 @@ class Worker:
         return self.answer(limit=limit)
 
     def ask(self, kind: type[T], payload: object, *, limit: float = ANSWER_SECONDS) -> T:
-        """Send a JSON value, and wait for the answer, decoded as a class.
+        """Send a JSON value, and wait for the answer: see ``send`` and ``receive``."""
+        self.send(payload)
+        return self.receive(kind, limit=limit)
+
+    def receive(self, kind: type[T], *, limit: float = ANSWER_SECONDS) -> T:
+        """Wait for an answer, decoded as a class.
 
         Raises:
             WorkerError: as for ``answer``, or it answered something else.
         """
         from qmodels.system import codec  # which processes that are measured do without
 
-        answer = self.request(payload, limit=limit)
+        answer = self.answer(limit=limit)
         try:
             return codec.decode(kind, answer)
         except codec.Malformed as error:

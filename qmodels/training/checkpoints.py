@@ -26,7 +26,7 @@ from qmodels.system.errors import UserError
 from qmodels.training.recipes import Recipe
 
 INDEX = "index.json"
-# Of the index. The first one, which was a list without a number before.
+# The format of the index. Before 1 it was a list, without a number.
 FORMAT = 1
 
 

@@ -27,7 +27,9 @@ SERVE = """
                 "version": "0",
                 "file": os.environ.get("FILE", f"{os.getcwd()}/{request['module']}.py"),
                 "variants": ["fp32", "int8"],
-                "conditions": {"machine_class": os.environ.get("CLASS", "here")},
+                "conditions": {
+                    "machine_class": os.environ.get("CLASS", "here"), "versions": {}, "isa": {}
+                },
             }
         elif request["request"] == "measure":
             about = {

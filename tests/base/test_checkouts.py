@@ -152,6 +152,15 @@ def test_a_hook_of_another_repository_does_not_mislead_git(
     assert find("main", repository).code.root.is_dir()
 
 
+def test_a_hello_that_is_malformed_is_one_line(repository: Path) -> None:
+    text = (repository / MAIN).read_text()
+    (repository / MAIN).write_text(text.replace('["fp32", "int8"]', '["fp32", 8]'))
+    said = r"\(its hello is malformed \(variants\[1\]: expected a text, not 8\)\)"
+    with pytest.raises(UserError, match=said) as caught:
+        find(str(repository), repository)
+    assert "\n" not in str(caught.value)
+
+
 def test_another_protocol_is_refused_in_one_line(repository: Path) -> None:
     text = (repository / MAIN).read_text()
     (repository / MAIN).write_text(text.replace('"protocol": 4', '"protocol": 5'))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from qmodels import cli
 from qmodels.measure.metrics import METRICS
@@ -25,6 +26,9 @@ class Result:
     def json(self) -> Any:
         return json.loads(self.out)
 
+
+# Of `test_damage`.
+settings.register_profile("nightly", max_examples=5000)
 
 Qmodels = Callable[[str], Result]
 WriteRun = Callable[..., Path]

@@ -114,6 +114,16 @@ def test_the_first_baseline_of_a_repository_goes_to_its_own_folder(
     assert stored.is_file()
 
 
+def test_a_baseline_outside_of_a_repository_goes_to_the_working_directory(
+    write_run: WriteRun, qmodels: Qmodels, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    run = write_run("run.json", size_bytes=1e6)
+    monkeypatch.chdir(tmp_path)
+    assert "1 accepted" in qmodels(f"baseline accept {run} --all").out
+    stored = tmp_path / "baselines" / machine.machine_class() / "digits-resnet34-w8.json"
+    assert stored.is_file()
+
+
 def test_the_nearest_class_is_shown_where_none_is_stored_for_this_one(
     qmodels: Qmodels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,7 +138,7 @@ def test_the_nearest_class_is_shown_where_none_is_stored_for_this_one(
 def test_the_stored_run_that_fits_is_found(
     write_run: WriteRun, qmodels: Qmodels, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(runs, "baselines", lambda: tmp_path)
+    monkeypatch.setattr(runs, "baselines", lambda **_: tmp_path)
     run = write_run("run.json", size_bytes=1e6)
     stored = tmp_path / machine.machine_class() / "digits-resnet34-w8.json"
     assert qmodels(f"baseline diff {run}").status == 3

@@ -5,6 +5,7 @@ from typing import Any
 
 from qmodels import gate
 from qmodels.gate import Baseline, Key, Run
+from qmodels.gate.record import decode
 from qmodels.measure.metrics import METRICS
 from qmodels.system import codec
 
@@ -57,7 +58,7 @@ def record(*benchmarks: dict[str, Any]) -> dict[str, Any]:
 
 
 def run(*benchmarks: dict[str, Any]) -> Run:
-    return codec.decode(gate.Record, record(*benchmarks)).run
+    return decode(record(*benchmarks))
 
 
 def stored(folder: Path) -> Path:

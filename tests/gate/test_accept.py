@@ -153,3 +153,24 @@ def test_a_change_is_a_line_in_a_diff(tmp_path: Path) -> None:
 def test_who_made_it_stands_once(tmp_path: Path) -> None:
     gate.accept(tmp_path, run(benchmark(FP32), benchmark(INT8)))
     assert stored(tmp_path).read_text().count("2026-01-01") == 1
+
+
+def test_parameters_that_are_no_json_are_stored_as_texts(tmp_path: Path) -> None:
+    deep: Any = 1
+    for _ in range(400):
+        deep = [deep]
+    params = {"variant": FP32, "size": 8, "sizes": {1}, "deep": deep}
+    (entry,) = run(benchmark(FP32)).entries.values()
+    gate.accept(tmp_path, gate.Run.from_entries([replace(entry, params=params)]))
+    (kept,) = read(tmp_path).entries.values()
+    assert kept.params is not None
+    assert kept.params["deep"].startswith("[[[[")
+    others = {name: value for name, value in kept.params.items() if name != "deep"}
+    assert others == {"variant": FP32, "size": 8, "sizes": "{1}"}
+
+
+def test_nothing_is_written_of_a_run_that_can_not_be_stored(tmp_path: Path) -> None:
+    (entry,) = run(benchmark(FP32)).entries.values()
+    with pytest.raises(TypeError):
+        gate.accept(tmp_path, gate.Run.from_entries([replace(entry, source={"of": {1}})]))
+    assert list(tmp_path.rglob("*.json")) == []

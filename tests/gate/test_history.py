@@ -96,7 +96,16 @@ def test_what_is_not_committed_is_the_last_version(path: Path) -> None:
 def test_earlier_formats_count_and_damage_is_passed_over(path: Path) -> None:
     earlier = benchmark("small", 800, arithmetic="float32", provenance="id")
     stored = {"format": 2, "made": {"id": {**PROVENANCE, "host": "old"}}, **record(earlier)}
-    for subject, text in (("Earlier", json.dumps(stored)), ("Damaged", "{"), ("Empty", "{}")):
+    other = json.loads(path.read_text())
+    for entry in other["entries"].values():
+        entry["about"]["arithmetic"] = []
+    for subject, text in (
+        ("Earlier", json.dumps(stored)),
+        ("Damaged", "{"),
+        ("Empty", "{}"),
+        ("Deep", "[" * 100_000),
+        ("Other", json.dumps(other)),
+    ):
         path.write_text(text)
         repositories.commit(path.parents[1], subject)
     path.write_bytes(b"\xff\xfe{")

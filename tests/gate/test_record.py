@@ -22,12 +22,12 @@ VERDICTS = {"format": 4, "findings": [], "gone": [], "failures": [], "skipped": 
 INFO = "benchmarks[0].extra_info"
 
 
-@pytest.mark.parametrize("other", [3, 5])
-def test_another_format_is_refused_in_one_line(other: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("other", [3, 5, "4", None])
+def test_another_format_is_refused_in_one_line(other: object, tmp_path: Path) -> None:
     gate.accept(tmp_path, run(benchmark(FP32)))
     path = stored(tmp_path)
-    path.write_text(path.read_text().replace('"format": 4', f'"format": {other}'))
-    with pytest.raises(UserError, match=f"has format {other}, and this qmodels reads 4: use"):
+    path.write_text(path.read_text().replace('"format": 4', f'"format": {json.dumps(other)}'))
+    with pytest.raises(UserError, match=f"has format {other!r}, and this qmodels reads 4: use"):
         gate.read_baseline(path)
 
 
@@ -66,6 +66,10 @@ def test_another_format_is_refused_in_one_line(other: int, tmp_path: Path) -> No
             WHOLE.replace('"machine_info"', '"qmodels": 3, "machine_info"'),
             "qmodels: expected an object",
         ),
+        (
+            WHOLE.replace('"machine_info"', '"qmodels": null, "machine_info"'),
+            "qmodels: expected an object",
+        ),
         (WHOLE.replace('"metrics"', '"numbers"'), f"{INFO}.metrics: it is missing"),
         (WHOLE.replace('"profile"', '"kernels": 3, "profile"'), f"{INFO}.kernels: expected an obj"),
         (
@@ -74,7 +78,7 @@ def test_another_format_is_refused_in_one_line(other: int, tmp_path: Path) -> No
         ),
         (
             WHOLE.replace('"profile"', '"layers": [["stem", 1, "0"]], "profile"'),
-            f"{INFO}.layers[0].runtime_db: expected a number, not '0'",
+            f"{INFO}.layers[0][2]: expected a number, not '0'",
         ),
         (
             WHOLE.replace('"profile"', '"files": {"model.pt": "large"}, "profile"'),
@@ -101,7 +105,7 @@ def test_another_format_is_refused_in_one_line(other: int, tmp_path: Path) -> No
         ),
         (
             WHOLE.replace('"variant": "fp32"', '"variant": "\\ud800"'),
-            f"{INFO}.variant: expected a text",
+            "it holds half of a surrogate pair",
         ),
         (
             WHOLE.replace('"profile"', '"ranks": {"images": "a", "packed": "!"}, "profile"'),
@@ -145,11 +149,11 @@ def test_what_is_damaged_is_one_line_with_the_file_and_the_path(
         ([["n", "bench", "fp32", 1], "bench[fp32]", "top1", "ok", "", ""], None),
         (
             [["n", "bench", "fp32"], "bench[fp32]", "top1", "ok", "", ""],
-            "key: expected a list of 4",
+            r"\[0\]: expected a list of 4",
         ),
         (
             [["n", "bench", "fp32", 1], "bench[fp32]", "top1", "fine", "", ""],
-            "verdict: expected ok or regressed",
+            r"\[3\]: expected ok or regressed",
         ),
         ([["n", "bench", "fp32", 1], "bench[fp32]", "top1", "ok", ""], ": expected a list of 6"),
     ],
@@ -226,3 +230,11 @@ def test_damage_of_the_files_beside_is_one_line(beside: Any, tmp_path: Path) -> 
         assert str(path) in str(caught.value)
     path.unlink()
     assert gate.read_baseline(stored(tmp_path)) is not None
+
+
+def test_what_a_run_is_compared_with_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "before.json"
+    path.write_text(WHOLE)
+    (now,) = run(benchmark(FP32, 2.0)).entries.values()
+    (finding,) = gate.compare(now, gate.read_baseline(path), gate.read_tolerances(tmp_path))
+    assert finding.context.startswith(f"Compared with {path}, this host")

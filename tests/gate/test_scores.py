@@ -49,9 +49,15 @@ def test_a_record_comes_back_the_same(values: list[float]) -> None:
     assert isinstance(decode_by_image(codec.encode(Ranks("a", np.zeros(3, np.uint8)))), Ranks)
 
 
-@pytest.mark.parametrize("record", [{"scores": "?"}, {"images": "a", "scores": "eJw="}])
-def test_damaged_scores_are_refused(record: dict[str, str]) -> None:
-    with pytest.raises(UserError, match="it is missing|expected an array of float32"):
+@pytest.mark.parametrize(
+    ("record", "said"),
+    [
+        ({"scores": "eJwDAAAAAAE="}, "images: it is missing"),
+        ({"images": "a", "scores": "eJw="}, "scores: expected an array of float32, packed"),
+    ],
+)
+def test_damaged_scores_are_refused(record: dict[str, str], said: str) -> None:
+    with pytest.raises(UserError, match=f"^{said}$"):
         decode_by_image(record)
 
 
@@ -100,3 +106,11 @@ def test_other_targets_are_not_compared() -> None:
     (finding,) = judged(values, values, "another")
     assert finding.verdict == "missing"
     assert "other test images" in finding.context
+
+
+def test_scores_of_another_length_are_compared_by_value() -> None:
+    values = np.linspace(0, 1, 10)
+    worse = replace(scored(values[:-1]), metrics={"score": METRICS["score"].of(0.1)})
+    (finding,) = compare(worse, holding(scored(values)))
+    assert finding.verdict == "regressed"
+    assert "images worse" not in finding.change

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from qmodels import gate
 from qmodels.gate import Baseline, Entry
-from qmodels.gate.ranks import Ranks
+from qmodels.gate.ranks import NOT_EVALUATED, Ranks
 from qmodels.measure.metric import Metric
 from qmodels.measure.metrics import METRICS
 from tests.gate.entries import KEY, compare, entry, holding, line, size, stored
@@ -180,3 +180,17 @@ def test_predictions_for_other_images_are_not_compared() -> None:
     (finding,) = compare(accuracy(predictions([])), baseline)
     assert finding.verdict == "missing"
     assert "other test images" in line(finding)
+
+
+@pytest.mark.parametrize("shared", ["another length", "none"])
+def test_images_that_can_not_be_paired_are_compared_by_value(shared: str) -> None:
+    before, now = predictions([]), predictions([1])
+    if shared == "another length":
+        now = Ranks(now.images, now.values[:-1])
+    else:
+        now = Ranks(now.images, np.full_like(now.values, NOT_EVALUATED))
+    top1 = {"top1": METRICS["top1"].of(50.0)}
+    worse = replace(entry(**top1), by_image=now)
+    (finding,) = compare(worse, holding(accuracy(before)))
+    assert finding.verdict == "regressed"
+    assert "images lost" not in line(finding)

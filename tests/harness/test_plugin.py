@@ -115,7 +115,13 @@ def test_a_metric_of_a_repository_is_shown_and_gated(repository: Repository) -> 
     assert entry.metrics["names"].value == 109
     line = "test_names[fp32] regressed: names from 100.00 names to 111.00 names (tolerance 10.00"
     assert_red(run("111"), line)
-    assert_red(run("float('nan')"), "metric 'names' is nan: record a finite number")
+    said = "metric 'names' can't be recorded: "
+    assert_red(run("float('nan')"), f"{said}value: expected a number, not nan")
+    assert_red(run("True"), f"{said}value: expected a number, not True")
+    of_numpy = run("__import__('numpy').float32(100)", UPDATE)
+    assert of_numpy.status == 0, of_numpy.printed
+    again = run("100", CI="true")
+    assert "1 ok" in again.printed, again.printed
     bench.write_text(OWN_METRIC.format(count=1).replace('"names": ', '"top1": '))
     refused = repository.pytest("tests", "--qmodels-dataset=digits", "--qmodels-variants=fp32")
     assert_red(refused, "metric 'top1' is in 'names', lower is better, and qmodels has one in '%'")

@@ -60,7 +60,7 @@ def test_arms_load_at_the_same_time() -> None:
         def send(self, request: dict[str, Any]) -> None:
             loading.append(request)
 
-        def answer(self) -> dict[str, str | None]:
+        def receive(self, kind: type[dict[str, str | None]]) -> dict[str, str | None]:
             assert len(loading) == 2
             return dict.fromkeys(loading[0]["artifacts"])
 

@@ -51,19 +51,36 @@ def test_a_change_is_in_the_unit_of_the_tolerance(
 
 
 @pytest.mark.parametrize(
-    "record",
+    ("record", "said"),
     [
-        {},
-        None,
-        {"value": "much", "unit": "x", "better": "lower"},
-        {"value": 1, "unit": "x", "better": "sideways"},
-        {"value": 1, "unit": "x", "better": "lower", "ci": [1]},
-        {"value": float("nan"), "unit": "x", "better": "lower"},
-        {"value": 1, "unit": "x", "better": "lower", "samples": [float("inf")]},
-        {"value": 1, "unit": "x", "better": "lower", "samples": 3},
-        {"value": 0.5, "unit": "x", "better": "lower", "samples": [0.0, 0.1]},
+        ({}, "value: it is missing"),
+        (None, "expected an object"),
+        ({"value": "much"}, "value: expected a number, not 'much'"),
+        ({"value": float("nan")}, "value: expected a number, not nan"),
+        ({"value": 1, "unit": "x", "better": "up"}, "better: expected lower or higher, not 'up'"),
+        (
+            {"value": 1, "unit": "x", "better": "lower", "ci": [1]},
+            "ci: expected a list of 2",
+        ),
+        (
+            {"value": 1, "unit": "x", "better": "lower", "samples": [float("inf")]},
+            "samples[0]: expected a number, not inf",
+        ),
+        (
+            {"value": 1, "unit": "x", "better": "lower", "samples": 3},
+            "samples: expected a list",
+        ),
+        (
+            {"value": 0.5, "unit": "x", "better": "lower", "samples": [0.0, 0.1]},
+            "expected a value between those of its samples, not 0.5",
+        ),
+        (
+            {"value": -1, "unit": "x", "better": "lower", "confirmation": [0.0]},
+            "expected a value between those of its samples, not -1",
+        ),
     ],
 )
-def test_what_is_no_metric_is_refused(record: object) -> None:
-    with pytest.raises(UserError, match="expected|missing"):
+def test_what_is_no_metric_is_refused(record: object, said: str) -> None:
+    with pytest.raises(UserError) as caught:
         codec.decode(Metric, record)
+    assert str(caught.value) == said

@@ -129,7 +129,7 @@ def test_what_is_no_array_is_refused(packed: Any) -> None:
         ({"by_name": {"ab": {}}}, "by_name.ab.name: it is missing"),
         ({"by_name": [PART]}, "by_name: expected an object"),
         ({"point": [1]}, "point: expected a list of 2"),
-        ({"point": [1, 0.5]}, "point.y: expected a whole number, not 0.5"),
+        ({"point": [1, 0.5]}, "point[1]: expected a whole number, not 0.5"),
         ({"size": [1]}, "size: expected a list of 2"),
         ({"size": [1, None]}, "size[1]: expected a number, not None"),
         ({"threads": 1.0}, "threads: expected a whole number or a text, not 1.0"),

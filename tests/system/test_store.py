@@ -41,7 +41,7 @@ def test_what_is_built_once_is_found_again(tmp_path: Path) -> None:
     "damage",
     [
         *("changed", "truncated", "deleted", "no manifest", "no format", "another format"),
-        "other inputs",
+        *("other inputs", "a name too long"),
     ],
 )
 def test_what_is_damaged_is_built_again(tmp_path: Path, damage: str) -> None:
@@ -61,6 +61,8 @@ def test_what_is_damaged_is_built_again(tmp_path: Path, damage: str) -> None:
         manifest = json.loads((folder / store.MANIFEST).read_text())
         if damage == "other inputs":
             manifest["inputs"] = {"a": 1}
+        elif damage == "a name too long":
+            manifest["files"]["x" * 300] = "0" * 64
         else:
             assert manifest.pop("format") == store.FORMAT
             manifest |= {"format": store.FORMAT + 1} if damage == "another format" else {}
@@ -163,3 +165,19 @@ def test_the_compilers_files_lie_in_the_cache_unless_told_otherwise(
     store.place_inductor_cache()
     assert os.environ[store.INDUCTOR_CACHE] == str(tmp_path / "cache" / "inductor")
     assert list(tmp_path.iterdir()) == [], "nothing is made before the compiler needs it"
+
+
+def test_a_manifest_that_can_not_be_read_is_one_line(tmp_path: Path) -> None:
+    folder = store.get_or_build("thing", {}, lambda folder: None, root=tmp_path)
+    path = folder / store.MANIFEST
+    manifest = json.loads(path.read_text())
+    for other, said in (
+        (manifest | {"format": 2}, "format: expected 1, not 2"),
+        (manifest | {"files": {"a": 1}}, "files.a: expected a text, not 1"),
+    ):
+        path.write_text(json.dumps(other))
+        with pytest.raises(UserError, match=f"^{path}: {said}: delete {folder} to rebuild$"):
+            store.read_manifest(folder)
+    path.unlink()
+    with pytest.raises(UserError, match=f"^{path} is missing: delete {folder} to rebuild$"):
+        store.read_manifest(folder)

@@ -5,6 +5,7 @@ import sys
 import tempfile
 import textwrap
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,22 @@ def ask(echo: worker.Worker, request: object, **options: float) -> Any:
 def checkout(tmp_path: Path) -> Checkout:
     (tmp_path / "echo.py").write_text(textwrap.dedent(ECHO))
     return Checkout(tmp_path, Path(sys.executable))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the child of these tests answers."""
+
+    value: tuple[int, ...]
+
+
+def test_an_answer_is_decoded(checkout: Checkout) -> None:
+    with worker.start("echo", checkout=checkout) as echo:
+        assert echo.ask(Answer, [1, 2]) == Answer((1, 2))
+        said = r"its answer is no Answer \(value\[1\]: expected a whole number, not '2'\)"
+        with pytest.raises(UserError, match=f"echo failed in .*: {said}"):
+            echo.ask(Answer, [1, "2"])
+        assert echo.ask(Answer, []) == Answer(())
 
 
 def test_a_child_answers_until_the_block_ends(checkout: Checkout) -> None:

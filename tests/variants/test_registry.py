@@ -33,6 +33,7 @@ RUN = """
 import json, sys
 import torch
 from qmodels import variants
+from qmodels.system import store
 from qmodels.training import networks
 from qmodels.variants import artifact
 
@@ -48,7 +49,7 @@ print(json.dumps({
     "last": list(variants.all_variants())[-1],
     "opened": opened == built,
     "files": sorted(path.name for path in built.folder.iterdir()),
-    "source": "runtime" in built.inputs["sources"],
+    "source": "runtime" in store.read_manifest(built.folder).inputs["sources"],
     "difference": difference,
     "kernels": len(variant.backend.kernels(forward, opened, images)),
 }))

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from qmodels import data
-from qmodels.gate import Record, Run
+from qmodels.gate import Run
 from qmodels.gate.ranks import Ranks, collect
+from qmodels.gate.record import decode
 from qmodels.measure.metric import Metric
 from qmodels.measure.metrics import METRICS
 from qmodels.system import codec
@@ -109,7 +110,7 @@ def record(*, hostile: bool = False, **extra: Any) -> dict[str, Any]:
 
 
 def run(*, hostile: bool = False, **extra: Any) -> Run:
-    return codec.decode(Record, record(hostile=hostile, **extra)).run
+    return decode(record(hostile=hostile, **extra))
 
 
 def times(factor: float, measured: Run) -> Run:
