@@ -22,14 +22,18 @@ def is_processor(machine_class: str) -> bool:
 
 
 def nearest(machine_class: str, others: Iterable[str]) -> list[str]:
-    """Those of other classes that a class can be compared with, the nearest first."""
+    """Those of other classes that a class can be compared with, the nearest first.
+
+    Empty for a class that is not of a processor, or of one that this code does not know.
+    """
     platform, _, level = machine_class.rpartition("-")
+    if level not in LADDER:
+        return []
 
     def distance(other: str) -> tuple[bool, int, int]:
         its = other.rpartition("-")[2]
         steps = LADDER.index(its) - LADDER.index(level)
         return (its in OVERFLOWING) != (level in OVERFLOWING), abs(steps), steps
 
-    # None of these is near to a GPU's class.
     known = {f"{platform}-{other}" for other in LADDER if other != level}
     return sorted(known.intersection(others), key=distance)

@@ -14,7 +14,7 @@ from qmodels import data
 from qmodels.backends.base import ForwardFn
 from qmodels.network import Call, Network, eager_quantization
 from qmodels.system import codec, machine, packages, sources, store, worker
-from qmodels.system.errors import Unavailable, UserError
+from qmodels.system.errors import Unavailable, UserError, describe_error
 from qmodels.variants import build_worker, registry
 from qmodels.variants.build_worker import REFERENCE_FILE, Outcome
 from qmodels.variants.registry import Variant
@@ -98,7 +98,15 @@ class Artifact:
         unfit = self.unfit()
         if unfit is not None:
             raise UserError(f"artifact {self.folder} {unfit}: build it again with `qmodels build`")
-        forward = self.variant.backend.load(self)
+        try:
+            forward = self.variant.backend.load(self)
+        except UserError:
+            raise
+        except Exception as error:  # whatever a runtime raises
+            raise UserError(
+                f"artifact {self.folder} can't be loaded ({describe_error(error)}): delete it to "
+                "rebuild"
+            ) from error
         shape = self.input_shape
 
         def checked(images: Tensor) -> Tensor:

@@ -24,6 +24,6 @@ def test_the_nearest_class_overflows_alike_and_is_the_fewest_steps_away(
     assert nearest(f"linux-x86_64-{here}", others) == [f"linux-x86_64-{level}" for level in order]
 
 
-@pytest.mark.parametrize("here", ["cuda-sm90", "linux-riscv64-baseline"])
+@pytest.mark.parametrize("here", ["cuda-sm90", "linux-riscv64-baseline", "linux-x86_64-avx1024"])
 def test_no_class_is_near_one_of_another_architecture(here: str) -> None:
     assert nearest(here, [*X86, "cuda-sm80"]) == []

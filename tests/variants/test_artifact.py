@@ -265,3 +265,17 @@ def test_weights_that_are_deployed_as_float16_are_stored_so(
     assert halves == ["head.fc._packed_params._packed_params.0"]
     fp32, fp16 = build("fp32").load()(images), artifact.load()(images)
     assert (fp32 - fp16).abs().max() < 1e-2 * fp32.abs().max()
+
+
+def test_an_artifact_of_another_structure_is_one_line(
+    digits_network: Network, tmp_path: Path
+) -> None:
+    built = variants.build(variants.all_variants()["fp32"], digits_network)
+    folder = tmp_path / built.folder.name
+    shutil.copytree(built.folder, folder)
+    manifest = json.loads((folder / store.MANIFEST).read_text())
+    manifest["inputs"]["structure"]["arguments"]["width"] = 4
+    (folder / store.MANIFEST).write_text(json.dumps(manifest))
+    said = rf"artifact {folder} can't be loaded \(RuntimeError: .*\): delete it to rebuild"
+    with pytest.raises(UserError, match=f"^{said}$"):
+        artifact.open_artifact(folder).load()
