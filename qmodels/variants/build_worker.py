@@ -4,7 +4,7 @@ The first request says what to build; the answer comes when it is stored.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +114,8 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
         outcome = Outcome(unavailable=str(error))
     except UserError as error:
         outcome = Outcome(failed=str(error))
-    return asdict(outcome)
+    answered: dict[str, Any] = codec.encode(outcome)
+    return answered
 
 
 if __name__ == "__main__":

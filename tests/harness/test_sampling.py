@@ -26,7 +26,8 @@ CLOCK = """
 
     def answer(request):
         if "protocol" in request:
-            about = {"version": "", "file": None, "variants": [], "conditions": {}}
+            conditions = {"machine_class": "", "versions": {}, "isa": {}}
+            about = {"version": "", "file": None, "variants": [], "conditions": conditions}
             return {"protocol": PROTOCOL, **about}
         if request["request"] == "load":
             seconds.update(request["seconds"])
