@@ -35,7 +35,7 @@ class BackendStatus:
 
 
 @dataclass(frozen=True)
-class Request:
+class ProbeRequest:
     """Modules to import, and the one that defines a backend."""
 
     backend: str
@@ -86,7 +86,7 @@ def probe_in_subprocess(module: str, modules: tuple[str, ...]) -> BackendStatus:
     """
     try:
         with worker.start("qmodels.backends.probe") as process:
-            request = asdict(Request(module, modules))
+            request = asdict(ProbeRequest(module, modules))
             return process.ask(BackendStatus, request, limit=SECONDS)
     except UserError as error:
         raise BackendBroken(str(error)) from None
@@ -98,7 +98,7 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         UserError: the module has no ``BACKEND``.
     """
-    asked = codec.decode(Request, request)
+    asked = codec.decode(ProbeRequest, request)
     for module in asked.modules:
         import_module(module)
     backend = getattr(import_module(asked.backend), "BACKEND", None)

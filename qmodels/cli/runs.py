@@ -124,7 +124,7 @@ def baselines(*, to_write: bool = False) -> Path:
     has stored nothing yet has a folder too.
 
     Args:
-        to_write: not that of this code, unless one is in it.
+        to_write: whether a run is to be stored. Then it is that of this code only if one is in it.
     """
     here = Path.cwd()
     this_code: tuple[Path, ...] = () if to_write else (Path(__file__).parents[2],)

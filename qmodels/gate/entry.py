@@ -159,7 +159,7 @@ class Entry(Timing, Measured):
     """One benchmark of a run.
 
     Attributes:
-        file: the stored file, as people type its path; None of a run that is not stored.
+        file: that it was read from, as people type its path; None of a run in this process.
     """
 
     file: str | None = None

@@ -1,7 +1,7 @@
 """The record of a run: pytest-benchmark's JSON, with what qmodels measured and its verdicts."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,18 +35,17 @@ class Benchmark(Timing):
 
     extra_info: Measured
 
-    @property
-    def entry(self) -> Entry:
-        """The benchmark as an entry, whose name is that of a session with one network."""
+    def entry(self, file: str) -> Entry:
+        """The benchmark of a file as an entry, named as in a session with one network."""
         measured = vars(self.extra_info)
         timing = {name: value for name, value in vars(self).items() if name != "extra_info"}
         name = bench_name(self.name, self.extra_info.network, self.extra_info.variant)
-        return Entry(**measured, **timing | {"name": name})
+        return Entry(**measured, **timing | {"name": name, "file": file})
 
 
 @dataclass(frozen=True)
 class MachineInfo:
-    """The part of that name, as far as qmodels writes it."""
+    """What qmodels writes into the part of that name."""
 
     machine_class: str | None = None
 
@@ -59,7 +58,7 @@ class Record:
     machine_info: MachineInfo = MachineInfo()
 
 
-def decode(record: Mapping[str, Any], path: Path | None = None) -> Run:
+def decode(record: Mapping[str, Any], path: Path) -> Run:
     """The run of a record.
 
     Args:
@@ -75,9 +74,8 @@ def decode(record: Mapping[str, Any], path: Path | None = None) -> Run:
         check_format(section, path)
         verdicts = vars(codec.decode(Verdicts, section, at=SECTION))
     whole = codec.decode(Record, record)
-    file = None if path is None else shown(path)
     entries = [
-        replace(codec.decode(Benchmark, benchmark, at=f"benchmarks[{index}]").entry, file=file)
+        codec.decode(Benchmark, benchmark, at=f"benchmarks[{index}]").entry(shown(path))
         for index, benchmark in enumerate(whole.benchmarks)
         if not verdicts or not is_foreign(benchmark)
     ]

@@ -22,15 +22,15 @@ from qmodels.gate.scores import Scores
 from qmodels.measure.metric import Metric
 from qmodels.system import codec, files, store
 from qmodels.system.codec import Malformed
-from qmodels.system.converter import Scalar, expect
+from qmodels.system.converter import expect
 from qmodels.system.errors import UserError
 from qmodels.system.files import shown
 
 # The format of stored runs and of records. Only ``history`` reads earlier ones:
-# 1  had no number. It was pytest-benchmark's record, with who measured an entry.
-# 2  has the number.
-# 3  has a line for each metric. What pytest-benchmark compares with is in a file beside it.
-# 4  has the function that gives the network, and a digest of its module. Before, it had the data
+# 1: It had no number. It was pytest-benchmark's record, with who measured an entry.
+# 2: It has the number.
+# 3: It has a line for each metric. What pytest-benchmark compares with is in a file beside it.
+# 4: It has the function that gives the network, and a digest of its module. Before, it had the data
 #    set, architecture, width and checkpoint. A key whose value is the default may be absent.
 FORMAT = 4
 DIGITS = 6
@@ -156,7 +156,7 @@ def read_beside(path: Path, kind: type[T], absent: T) -> T:
         return codec.decode(kind, codec.parse_json(path.read_bytes()))
 
 
-def check_format(record: Mapping[str, Any], path: Path | None) -> None:
+def check_format(record: Mapping[str, Any], path: Path) -> None:
     """Refuse a record of another format than this code's.
 
     Raises:
@@ -165,7 +165,7 @@ def check_format(record: Mapping[str, Any], path: Path | None) -> None:
     number = record.get("format")
     if number != FORMAT:
         raise UserError(
-            f"run {path and shown(path)} has format {number!r}, and this qmodels reads {FORMAT}: "
+            f"run {shown(path)} has format {number!r}, and this qmodels reads {FORMAT}: "
             "use the version that wrote it, or make it again with --qmodels-update-baseline"
         )
 
@@ -224,7 +224,7 @@ def as_times(entry: Entry) -> dict[str, Any]:
     """What pytest-benchmark needs of an entry, and the profiler's table."""
     timing = replace(
         entry,
-        params=entry.params and {name: plain(value) for name, value in entry.params.items()},
+        params=entry.params and {name: as_parameter(value) for name, value in entry.params.items()},
         stats=replace(entry.stats, data=()),
     )
     # pytest-benchmark reads these keys whether they have values or not.
@@ -238,9 +238,9 @@ def as_times(entry: Entry) -> dict[str, Any]:
     }
 
 
-def plain(value: Any) -> Scalar:
-    """A parameter of a bench as pytest-benchmark can compare it: what is no scalar as a text."""
-    return value if isinstance(value, Scalar) else reprlib.repr(value)
+def as_parameter(value: Any) -> Any:
+    """A parameter of a bench as a file can hold it: a list or an object is a text."""
+    return value if isinstance(value, str | int | float | None) else reprlib.repr(value)
 
 
 def short_name(provenance: Provenance) -> str:

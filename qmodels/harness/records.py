@@ -189,8 +189,8 @@ class Record:
             threads=threads,
             metrics=limited,
             unmeasured=excuses,
-            images=plain(images),
-            cpus=plain(cpus),
+            images=without_numpy(images),
+            cpus=without_numpy(cpus),
             by_image=by_image(session, evaluated),
             **vars(details),
         )
@@ -227,7 +227,7 @@ def checked(name: str, metric: Metric) -> Metric:
     """
     if not isinstance(metric, Metric):
         raise UserError(f"metric {name!r} is {metric!r}: record a qmodels.Metric")
-    record = {key: plain(value) for key, value in codec.encode(metric).items()}
+    record = {key: without_numpy(value) for key, value in codec.encode(metric).items()}
     try:
         metric = codec.decode(Metric, record)
     except codec.Malformed as error:
@@ -241,10 +241,10 @@ def checked(name: str, metric: Metric) -> Metric:
     return metric
 
 
-def plain(value: Any) -> Any:
+def without_numpy(value: Any) -> Any:
     """A number of numpy's as one of Python's, also in a tuple; all else as it is."""
     if isinstance(value, tuple | list):
-        return [plain(item) for item in value]
+        return [without_numpy(item) for item in value]
     return value.item() if isinstance(value, np.generic) else value
 
 

@@ -131,7 +131,7 @@ def by_operation(forward: ProfiledForward) -> dict[str, list[float]]:
 
 
 @dataclass(frozen=True)
-class Request:
+class ProfileRequest:
     """Profile the artifact in a folder."""
 
     folder: str
@@ -140,12 +140,10 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a process measured; no ``forwards`` where its runtime has no profiler."""
+class Profiled:
+    """The answer of the process; no profile where its runtime has no profiler."""
 
-    forward_seconds: float
-    network: tuple[str, ...]
-    forwards: tuple[ProfiledForward, ...] | None
+    profile: Profile | None
 
 
 def profile(artifact: Artifact, batch_size: int, threads: int) -> Profile:
@@ -154,21 +152,21 @@ def profile(artifact: Artifact, batch_size: int, threads: int) -> Profile:
     Raises:
         UserError: the process failed, or the artifact's runtime has no profiler.
     """
-    request = asdict(Request(str(artifact.folder), batch_size, threads))
+    request = asdict(ProfileRequest(str(artifact.folder), batch_size, threads))
     with worker.start("qmodels.measure.layer_times", environment=ENVIRONMENT) as process:
-        answer = process.ask(Answer, request)
-    if answer.forwards is None:
+        profiled = process.ask(Profiled, request).profile
+    if profiled is None:
         backend = artifact.variant.backend.name
         raise UserError(
             f"{artifact.variant.name}: {backend} has no profile of its layers: choose a variant of "
             "a CPU runtime"
         )
-    return Profile(answer.forward_seconds, answer.forwards, answer.network)
+    return profiled
 
 
 def answer(request: Mapping[str, Any]) -> dict[str, Any]:
     """In the process: time forwards, profile others, and time once more."""
-    asked = codec.decode(Request, request)
+    asked = codec.decode(ProfileRequest, request)
     artifact = open_artifact(Path(asked.folder))
     images = artifact.example(asked.batch_size)
     with timing.timing_environment(asked.threads):
@@ -181,11 +179,10 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
         layers = executed(artifact.network(), images[:1])
         forwards = artifact.variant.backend.profile(artifact, layers, images, count)
         after = [time_forward(run) for _ in range(count)]
-    return {
-        "forward_seconds": statistics.median(before + after),
-        "network": [layer.name for layer in layers],
-        "forwards": None if forwards is None else [asdict(forward) for forward in forwards],
-    }
+    if forwards is None:
+        return asdict(Profiled(None))
+    names = tuple(layer.name for layer in layers)
+    return asdict(Profiled(Profile(statistics.median(before + after), tuple(forwards), names)))
 
 
 if __name__ == "__main__":

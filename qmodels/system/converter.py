@@ -18,8 +18,6 @@ from cattrs.cols import (
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
 Hook = Callable[[Any, Any], Any]
-# A value of JSON that is no list and no object.
-Scalar = str | int | float | bool | None
 
 
 class Refused(ValueError):
@@ -48,7 +46,7 @@ def _of_scalar(what: str, *kinds: type) -> Hook:
     return decode_scalar
 
 
-def _is_finite(value: Scalar) -> bool:
+def _is_finite(value: Any) -> bool:
     try:
         return not isinstance(value, int | float) or math.isfinite(value)
     except OverflowError:  # a whole number of hundreds of digits
@@ -181,7 +179,6 @@ def converter() -> cattrs.Converter:
         float: _of_scalar("a number", int, float),
         bool: _of_scalar("true or false", bool),
         int | str: _of_scalar("a whole number or a text", int, str),
-        Scalar: _of_scalar("a number, a text, true, false or null", *get_args(Scalar)),
     }.items():
         strict.register_structure_hook(kind, hook)
     factories: list[tuple[Callable[[Any], bool], Callable[..., Hook]]] = [

@@ -16,10 +16,10 @@ from qmodels.system.worker import Worker
 
 # Goes up with any change of what one side reads of the other: requests, answers, the index of
 # checkpoints, the run record. Its history:
-# 1  names a checkpoint by its path.
-# 2  names the function that gives the network.
-# 3  says which benches to run, and asks for the file of a module instead of the package's folder.
-# 4  answers objects alone.
+# 1: A request names a checkpoint by its path.
+# 2: It names the function that gives the network.
+# 3: It says which benches to run. A hello asks for the file of a module, not of the package.
+# 4: Every answer is an object.
 PROTOCOL = 4
 COMMAND = ("qmodels", "serve")
 

@@ -58,7 +58,7 @@ def record(*benchmarks: dict[str, Any]) -> dict[str, Any]:
 
 
 def run(*benchmarks: dict[str, Any]) -> Run:
-    return decode(record(*benchmarks))
+    return decode(record(*benchmarks), Path("run.json"))
 
 
 def stored(folder: Path) -> Path:

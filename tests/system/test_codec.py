@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from qmodels.system import codec
-from qmodels.system.converter import Scalar, expect
+from qmodels.system.converter import expect
 from qmodels.system.errors import UserError
 
 
@@ -53,7 +53,6 @@ class Whole:
     size: tuple[float, float] | None = None
     threads: int | str = 1
     ready: bool = True
-    arguments: Mapping[str, Scalar] = field(default_factory=dict)
     folder: str = field(default="here", metadata={"key": None})
     other: Any = None
 
@@ -77,7 +76,6 @@ WHOLE: dict[str, Any] = {
     "size": [1, 2.5],
     "threads": "all",
     "ready": False,
-    "arguments": {"width": 8, "name": None},
     "other": [{}],
 }
 
@@ -134,7 +132,6 @@ def test_what_is_no_array_is_refused(packed: Any) -> None:
         ({"size": [1, None]}, "size[1]: expected a number, not None"),
         ({"threads": 1.0}, "threads: expected a whole number or a text, not 1.0"),
         ({"ready": 0}, "ready: expected true or false, not 0"),
-        ({"arguments": {"a": []}}, "arguments.a: expected a number, a text, true, false or null"),
     ],
 )
 def test_what_is_something_else_is_refused_with_its_path(change: dict[str, Any], said: str) -> None:

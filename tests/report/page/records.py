@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -110,7 +111,7 @@ def record(*, hostile: bool = False, **extra: Any) -> dict[str, Any]:
 
 
 def run(*, hostile: bool = False, **extra: Any) -> Run:
-    return decode(record(hostile=hostile, **extra))
+    return decode(record(hostile=hostile, **extra), Path("run.json"))
 
 
 def times(factor: float, measured: Run) -> Run:
