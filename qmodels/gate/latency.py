@@ -20,7 +20,6 @@ from qmodels.gate.sequential import Rule
 from qmodels.gate.tolerances import Tolerances
 from qmodels.measure.metric import Definition, Metric
 from qmodels.measure.metrics import (
-    CEILING_SHARE,
     LATENCY,
     LATENCY_CHANGE,
     LATENCY_RATIO,
@@ -42,7 +41,6 @@ class Timings:
         x_fp32: by fp32's in the same process; empty for fp32 itself.
         x_probe: by those of the fixed kernels.
         changes: log(head / base), paired by visit.
-        x_ceiling: of its multiply-accumulates a second, by those of the machine's limit.
         screened: how many of these were drawn before there was a suspicion.
         base_seconds: of every timed forward of the base, where there is one.
         failure: why the case was given up, in a line; the other attributes then mean nothing.
@@ -52,7 +50,6 @@ class Timings:
     x_fp32: list[float] = field(default_factory=list)
     x_probe: list[float] = field(default_factory=list)
     changes: list[float] = field(default_factory=list)
-    x_ceiling: list[float] = field(default_factory=list)
     screened: int = 0
     base_seconds: list[float] = field(default_factory=list)
     failure: str | None = None
@@ -63,7 +60,6 @@ class Timings:
         for metric, ratios in (
             (LATENCY_RATIO, self.x_fp32),
             (PROBE_RATIO, self.x_probe),
-            (CEILING_SHARE, self.x_ceiling),
         ):
             if ratios:
                 center, interval = float(np.median(ratios)), sign_interval(ratios, ALPHA)

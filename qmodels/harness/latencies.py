@@ -13,9 +13,7 @@ from qmodels.gate.latency import REFERENCE, Timings
 from qmodels.gate.sequential import Case, Rule
 from qmodels.harness import sampling
 from qmodels.harness.records import Recorder
-from qmodels.harness.sampling import Limit
 from qmodels.harness.session import BenchSession
-from qmodels.measure import ceiling
 from qmodels.measure.latency import Arm
 from qmodels.system.errors import UserError
 
@@ -73,7 +71,6 @@ class Latencies:
             base,
             self.rules(cases, with_base=base is not None),
             settings.threads,
-            limits=self.limits(cases),
             to_store=settings.update_baseline,
             on_draw=self.session.progress.time_process,
         )
@@ -92,17 +89,6 @@ class Latencies:
             if rule is not None:
                 rules[case] = rule
         return rules
-
-    def limits(self, cases: Iterable[Case]) -> dict[Case, Limit]:
-        """The convolution that shows how close each case comes to the machine's limit."""
-        known = ceiling.limits()
-        limits = {}
-        for name, batch_size in cases:
-            model = ceiling.name(variants.all_variants()[name].arithmetic)
-            if model in known:
-                work = self.session.macs * batch_size / ceiling.MACS
-                limits[name, batch_size] = Limit(model, work)
-        return limits
 
 
 def latency_entries(

@@ -1,22 +1,12 @@
 """Time cases in as many fresh processes as the gate's rules ask for."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from qmodels.gate import latency, sequential
 from qmodels.gate.latency import REFERENCE, Timings
 from qmodels.gate.sequential import Case, Rule, Samples
 from qmodels.measure.latency import Arm, log_ratio, time_arms
 from qmodels.measure.latency_worker import PROBE
-
-
-@dataclass(frozen=True)
-class Limit:
-    """The model that shows the machine's limit for a case, and the case's work in units of it."""
-
-    model: str
-    work: float
 
 
 def measure(
@@ -26,7 +16,6 @@ def measure(
     rules: Mapping[Case, Rule],
     threads: int,
     *,
-    limits: Mapping[Case, Limit],
     to_store: bool,
     on_draw: Callable[[int, int], None] = lambda cases, least: None,
 ) -> dict[Case, Timings]:
@@ -37,8 +26,6 @@ def measure(
     Args:
         base: what to take turns with; the rules are then about changes against it.
         rules: of the cases that are judged.
-        limits: the models that show the machine's limit for a case; unused with a base revision,
-            whose code may not know them.
         to_store: no rules but a fixed number of processes, as a baseline wants them.
         on_draw: called with the number of cases before each process, and with the least number of
             processes that there will be.
@@ -49,11 +36,6 @@ def measure(
     timings = {case: Timings() for case in cases}
     rules = dict(rules)
 
-    def models(case: Case, others: Sequence[str]) -> list[str]:
-        """What has to run for a case."""
-        limit = [limits[case].model] if case in limits and not base else []
-        return [*others, *limit, case[0]]
-
     def draw(wanted: Sequence[Case]) -> dict[Case, float]:
         alive = [case for case in wanted if timings[case].failure is None]
         if not alive:
@@ -63,11 +45,7 @@ def measure(
         ratios = base is None or not timings[alive[0]].x_probe
         others = [PROBE, REFERENCE] if ratios else []
         by_size = {
-            size: list(
-                dict.fromkeys(
-                    name for case in alive if case[1] == size for name in models(case, others)
-                )
-            )
+            size: list(dict.fromkeys([*others, *(case[0] for case in alive if case[1] == size)]))
             for size in dict.fromkeys(size for _, size in alive)
         }
         times = time_arms([side for side in (head, base) if side], by_size, threads)
@@ -75,7 +53,7 @@ def measure(
         for case in alive:
             name, size = case
             into = timings[case]
-            for needed in models(case, others):
+            for needed in [*others, name]:
                 into.failure = into.failure or times.failures.get(needed)
             if into.failure:
                 rules.pop(case, None)  # without one it is not drawn again
@@ -87,10 +65,6 @@ def measure(
                 into.x_probe.append(log_ratio(seconds, head_times[PROBE, size]))
             if ratios and name != REFERENCE:
                 into.x_fp32.append(log_ratio(seconds, head_times[REFERENCE, size]))
-            limit = limits.get(case)
-            if limit and not base:
-                speed = log_ratio(head_times[limit.model, size], seconds)
-                into.x_ceiling.append(math.log(limit.work) + speed)
             if base:
                 base_seconds = times.arms[1][case]
                 into.base_seconds += base_seconds.ravel().tolist()

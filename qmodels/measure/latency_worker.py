@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from qmodels.backends.base import ForwardFn, time_forward
-from qmodels.measure import ceiling, timing
+from qmodels.measure import timing
 from qmodels.measure.probe import probe
 from qmodels.system import codec, forked
 from qmodels.system.errors import failure_line
@@ -53,11 +53,10 @@ class VisitRequest:
 
 
 def load(request: Mapping[str, Any]) -> dict[str, Loader]:
-    """Loaders by name: of the probe, of the machine's limits, and of a ``LoadRequest``."""
-    fixed = {PROBE: probe, **ceiling.limits()}
+    """Loaders by name: of the probe, and of a ``LoadRequest``."""
     artifacts = codec.decode(LoadRequest, request).artifacts
     return {
-        **{name: partial(without_images, make) for name, make in fixed.items()},
+        PROBE: partial(without_images, probe),
         **{name: partial(load_artifact, path) for name, path in artifacts.items()},
     }
 

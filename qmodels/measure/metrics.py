@@ -126,13 +126,6 @@ LATENCY_CHANGE = Definition(
     # Against a base that runs beside it (--qmodels-base).
     tolerances={"tolerance": 0.015},
 )
-CEILING_SHARE = Definition(
-    "ceiling_share",
-    "x ceiling",
-    "higher",
-    "share of the throughput of a convolution alone, in the same arithmetic",
-    depends_on=("batch",),
-)
 INT8_MACS = Definition(
     "int8_mac_fraction",
     "of MACs",

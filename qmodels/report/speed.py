@@ -1,4 +1,4 @@
-"""How much faster each variant is: than eager fp32, than the best float32, than the machine."""
+"""How much faster each variant is: than eager fp32, and than the best float32."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,14 +6,13 @@ from itertools import pairwise
 
 from qmodels.gate import Entry, Run
 from qmodels.measure.metric import Definition
-from qmodels.measure.metrics import CEILING_SHARE, LATENCY, LATENCY_RATIO
+from qmodels.measure.metrics import LATENCY, LATENCY_RATIO
 from qmodels.report.table import escape, markdown
 
 COLUMNS: Mapping[str, str] = {
     "N images (ms)": f"{LATENCY.meaning} with N images, in milliseconds",
     "x faster than fp32": "speed-up over eager fp32, in turn with it",
     "than best float32": "speed-up over the fastest float32 variant of the run",
-    "Ceiling (%)": CEILING_SHARE.meaning,
 }
 
 
@@ -25,23 +24,15 @@ class Speed:
         milliseconds: the median of all forwards.
         over_fp32: how many times faster than eager fp32, in turn.
         over_best: speed-up over the run's fastest float32 variant.
-        ceiling: share of the machine's convolution throughput in the variant's arithmetic.
     """
 
     milliseconds: float
     over_fp32: float
     over_best: float
-    ceiling: float | None
 
     def cells(self) -> list[str]:
         """The columns of a table."""
-        ceiling = "-" if self.ceiling is None else f"{100 * self.ceiling:.0f}"
-        return [
-            f"{self.milliseconds:.2f}",
-            f"{self.over_fp32:.2f}",
-            f"{self.over_best:.2f}",
-            ceiling,
-        ]
+        return [f"{value:.2f}" for value in (self.milliseconds, self.over_fp32, self.over_best)]
 
 
 def speeds(run: Run) -> dict[int, dict[str, Speed]]:
@@ -69,7 +60,6 @@ def compare_speeds(entries: Mapping[str, Entry]) -> dict[str, Speed]:
             milliseconds=value(entry, LATENCY) or 0.0,
             over_fp32=1 / ratios[name],
             over_best=best / ratios[name],
-            ceiling=value(entry, CEILING_SHARE),
         )
         for name, entry in entries.items()
     }
@@ -101,7 +91,7 @@ def speed_table(run: Run) -> str:
         + [
             cell
             for variants in by_size.values()
-            for cell in (variants[name].cells() if name in variants else ["-"] * 4)
+            for cell in (variants[name].cells() if name in variants else ["-"] * 3)
         ]
         for name in names
     ]

@@ -11,12 +11,11 @@ from qmodels.gate.intervals import Interval
 from qmodels.gate.latency import Timings
 from qmodels.gate.sequential import Rule
 from qmodels.harness import sampling
-from qmodels.harness.sampling import Limit
 from qmodels.measure.latency import Arm
 from qmodels.system.checkout import THIS_CHECKOUT, Checkout
 
 CASES: list[sequential.Case] = [("fp32", 1), ("dynamic-int8", 1)]
-SECONDS = {"probe": 0.001, "fp32": 0.010, "dynamic-int8": 0.008, "ceiling-float32": 0.002}
+SECONDS = {"probe": 0.001, "fp32": 0.010, "dynamic-int8": 0.008}
 # In place of the stopwatch: it answers with times that are told, not taken.
 CLOCK = """
     from qmodels.system import child
@@ -69,7 +68,7 @@ def test_ratios_are_of_one_process_and_changes_of_two(checkout: Checkout) -> Non
         case: Rule(lambda samples, alpha: Interval(samples[-1], samples[-1], 1.0), 0.1)
         for case in CASES
     }
-    timings = sampling.measure(CASES, head, base, rules, threads=1, limits={}, to_store=False)
+    timings = sampling.measure(CASES, head, base, rules, threads=1, to_store=False)
     fp32, int8 = timings[CASES[0]], timings[CASES[1]]
     assert fp32.x_fp32 == [], "it would be against itself"
     assert fp32.x_probe == pytest.approx([math.log(10)])
@@ -86,17 +85,11 @@ def test_ratios_are_of_one_process_and_changes_of_two(checkout: Checkout) -> Non
 
 
 def test_a_run_to_store_takes_a_fixed_number_of_processes(checkout: Checkout) -> None:
-    limits = {CASES[1]: Limit("ceiling-float32", work=0.5)}
-    (timings,) = sampling.measure(
-        CASES[1:], side(checkout), None, {}, 1, limits=limits, to_store=True
-    ).values()
+    (timings,) = sampling.measure(CASES[1:], side(checkout), None, {}, 1, to_store=True).values()
     metrics = timings.metrics()
     assert metrics["latency_ratio"].samples == pytest.approx([math.log(0.8)] * 2)
     assert metrics["latency_ratio"].confirmation == ()
     assert "latency_change" not in metrics
-    assert len(timings.x_ceiling) == 2
-    # Half the work in four times the time.
-    assert metrics["ceiling_share"].value == pytest.approx(1 / 8)
 
 
 def slower(samples: Sequence[float], alpha: float) -> Interval:
@@ -108,21 +101,21 @@ def slower(samples: Sequence[float], alpha: float) -> Interval:
 def test_a_model_that_fails_costs_its_case(checkout: Checkout) -> None:
     broken = side(checkout, broken={"dynamic-int8": "it is damaged"})
     rules = {case: Rule(slower, 0.5) for case in CASES}
-    timings = sampling.measure(CASES, broken, None, rules, threads=1, limits={}, to_store=False)
+    timings = sampling.measure(CASES, broken, None, rules, threads=1, to_store=False)
     fp32, int8 = timings[CASES[0]], timings[CASES[1]]
     assert fp32.failure is None
     assert len(fp32.x_probe) == 2, "and confirmed"
     assert int8.failure == "it is damaged"
     assert int8.x_probe == []
     head = side(checkout)
-    beside = sampling.measure(CASES, head, broken, rules, threads=1, limits={}, to_store=False)
+    beside = sampling.measure(CASES, head, broken, rules, threads=1, to_store=False)
     assert beside[CASES[1]].failure == int8.failure
     assert len(beside[CASES[0]].changes) == 2
 
 
 def test_a_reference_that_fails_costs_all_cases(checkout: Checkout) -> None:
     broken = side(checkout, broken={"fp32": "it is damaged"})
-    timings = sampling.measure(CASES, broken, None, {}, 1, limits={}, to_store=True)
+    timings = sampling.measure(CASES, broken, None, {}, 1, to_store=True)
     assert all(case.failure == "it is damaged" for case in timings.values())
 
 
