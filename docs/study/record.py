@@ -12,8 +12,9 @@ import numpy as np
 from rich.console import Console
 
 from docs.study.slowed_worker import WORK, WORK_UNITS
+from qmodels.base.arms import Arm, time_arms
 from qmodels.measure import latency
-from qmodels.measure.latency import Arm, Seconds
+from qmodels.measure.latency import Seconds
 from qmodels.measure.latency_worker import PROBE
 from qmodels.system import files, worker
 from qmodels.system.checkout import THIS_CHECKOUT
@@ -192,7 +193,7 @@ def measure(
     Raises:
         UserError: a model failed: a recording covers all of them.
     """
-    times = latency.time_arms(arms, models, THREADS)
+    times = time_arms(arms, models, THREADS)
     for line in times.failures.values():
         raise UserError(line)
     return times.arms

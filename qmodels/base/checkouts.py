@@ -1,7 +1,7 @@
 """Find another state of the code under test.
 
 It may be another revision, the same code in another environment, or both. Only the command
-`qmodels serve` of that environment is used; see ``system.protocol``.
+`qmodels serve` of that environment is used; see ``base.protocol``.
 """
 
 import os
@@ -13,10 +13,10 @@ from functools import cache
 from pathlib import Path
 
 from qmodels import __version__
+from qmodels.base.protocol import PROTOCOL, Hello, connect
 from qmodels.system import checkout, packages, sources, store
 from qmodels.system.checkout import Checkout
 from qmodels.system.errors import UserError
-from qmodels.system.protocol import PROTOCOL, Hello, connect
 from qmodels.system.repository import GitError, git
 from qmodels.system.worker import StartError
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from qmodels import benches
 from qmodels.base.checkouts import Base
+from qmodels.base.protocol import connect
 from qmodels.gate import Run, read_run
 from qmodels.network import Network
 from qmodels.system import store, worker
-from qmodels.system.protocol import connect
 
 RECORD = "run.json"
 # For all variants of a wide network. What takes longer hangs.

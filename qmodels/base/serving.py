@@ -1,7 +1,7 @@
 """`qmodels serve`: what this code does for another state of itself, and for itself.
 
 Requests and answers are those of a protocol, which older and newer states of the code speak too:
-see ``system.protocol``.
+see ``base.protocol``.
 """
 
 import os
@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from qmodels import __version__, variants
+from qmodels.base.protocol import PROTOCOL
 from qmodels.measure import latency_worker
 from qmodels.measure.latency_worker import Loader, ModelProcesses
 from qmodels.network import Call, open_network
 from qmodels.system import child, codec, forked, machine, packages, worker
 from qmodels.system.errors import UserError, describe_error, failure_line
-from qmodels.system.protocol import PROTOCOL
 
 HELLO_SECONDS = 600.0
 BENCHES_SECONDS = 12 * 3600.0  # of all variants of a wide network

@@ -8,13 +8,13 @@ import pytest
 
 from qmodels import gate, variants
 from qmodels.base import requests
+from qmodels.base.arms import Arm
 from qmodels.gate import latency
 from qmodels.gate.latency import REFERENCE, Timings
 from qmodels.gate.sequential import Case, Rule
 from qmodels.harness import sampling
 from qmodels.harness.records import Recorder
 from qmodels.harness.session import BenchSession
-from qmodels.measure.latency import Arm
 from qmodels.system.errors import UserError
 
 

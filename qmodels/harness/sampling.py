@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+from qmodels.base.arms import Arm, time_arms
 from qmodels.gate import latency, sequential
 from qmodels.gate.latency import REFERENCE, Timings
 from qmodels.gate.sequential import Case, Rule, Samples
-from qmodels.measure.latency import Arm, log_ratio, time_arms
+from qmodels.measure.latency import log_ratio
 from qmodels.measure.latency_worker import PROBE
 
 

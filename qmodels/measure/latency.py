@@ -16,15 +16,13 @@ would decide: a time would depend on what else is measured, by a fifth for the s
 
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qmodels.system import machine, protocol
-from qmodels.system.checkout import Checkout
+from qmodels.system import machine
 from qmodels.system.errors import UserError
 from qmodels.system.worker import Worker
 
@@ -50,26 +48,11 @@ Seconds = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Arm:
-    """One process of a comparison: its code, what it loads, and the command that serves.
-
-    Attributes:
-        checkout: that of this process where it is None.
-        request: of the protocol's ``load``, without ``threads``.
-        command: a module and its arguments.
-    """
-
-    checkout: Checkout | None
-    request: Mapping[str, Any]
-    command: tuple[str, ...] = protocol.COMMAND
-
-
-@dataclass(frozen=True)
 class Times:
     """Times of models.
 
     Attributes:
-        arms: for each arm, seconds by model and batch size: an array (rounds, forwards of a
+        arms: for each process, seconds by model and batch size: an array (rounds, forwards of a
             visit). A model that failed is in none of them.
         failures: by model, the line that says what went wrong.
     """
@@ -111,30 +94,30 @@ def cpus_of_turn(turn: int, threads: int) -> list[int]:
     return sorted({usable[(first + index) % len(usable)] for index in range(threads)})
 
 
-def time_arms(arms: Sequence[Arm], models: Mapping[int, Sequence[str]], threads: int) -> Times:
-    """Time models in a fresh process for each arm, all in turn.
+def time_models(
+    workers: Sequence[Worker],
+    requests: Sequence[Mapping[str, Any]],
+    models: Mapping[int, Sequence[str]],
+    threads: int,
+) -> Times:
+    """Time models of fresh processes, all in turn.
 
     Args:
-        models: by batch size, names of variants, of the probe, or of what else the arms serve.
+        workers: with ``STEADY_HEAP`` in their environment.
+        requests: what each loads, without ``threads``.
+        models: by batch size, names of variants, of the probe, or of what else they serve.
 
     Raises:
-        UserError: the process of an arm failed.
+        UserError: a process failed.
     """
     failures: dict[str, str] = {}
-    times: list[dict[tuple[str, int], Seconds]] = [{} for _ in arms]
-    with ExitStack() as stack:
-        workers = [
-            stack.enter_context(
-                protocol.connect(arm.checkout, command=arm.command, environment=STEADY_HEAP)
-            )[0]
-            for arm in arms
-        ]
-        for lines in load(workers, [{**arm.request, "threads": threads} for arm in arms]):
-            failures |= {name: line for name, line in lines.items() if line is not None}
-        for size, names in models.items():
-            rounds_of_arms = time_working(workers, names, size, threads, failures)
-            for arm_times, rounds in zip(times, rounds_of_arms, strict=True):
-                arm_times |= {(name, size): np.asarray(rows) for name, rows in rounds.items()}
+    times: list[dict[tuple[str, int], Seconds]] = [{} for _ in workers]
+    for lines in load(workers, [{**request, "threads": threads} for request in requests]):
+        failures |= {name: line for name, line in lines.items() if line is not None}
+    for size, names in models.items():
+        rounds_of_arms = time_working(workers, names, size, threads, failures)
+        for arm_times, rounds in zip(times, rounds_of_arms, strict=True):
+            arm_times |= {(name, size): np.asarray(rows) for name, rows in rounds.items()}
     working = [
         {key: seconds for key, seconds in arm_times.items() if key[0] not in failures}
         for arm_times in times

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from qmodels import cli, variants
+from qmodels.base.protocol import Hello
 from qmodels.base.requests import BuildResult
 from qmodels.base.serving import BuildRequest
 from qmodels.measure.latency import Visited
@@ -24,7 +25,6 @@ from qmodels.measure.latency_worker import VisitRequest
 from qmodels.network import Network
 from qmodels.system import codec, store
 from qmodels.system.errors import UserError
-from qmodels.system.protocol import Hello
 from qmodels.training import checkpoints
 from qmodels.variants.artifact import open_artifact
 from tests.gate.repositories import commit, git

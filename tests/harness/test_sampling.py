@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from qmodels.base.arms import Arm
 from qmodels.gate import latency, sequential
 from qmodels.gate.intervals import Interval
 from qmodels.gate.latency import Timings
 from qmodels.gate.sequential import Rule
 from qmodels.harness import sampling
-from qmodels.measure.latency import Arm
 from qmodels.system.checkout import THIS_CHECKOUT, Checkout
 
 CASES: list[sequential.Case] = [("fp32", 1), ("dynamic-int8", 1)]
@@ -19,7 +19,7 @@ SECONDS = {"probe": 0.001, "fp32": 0.010, "dynamic-int8": 0.008}
 # In place of the stopwatch: it answers with times that are told, not taken.
 CLOCK = """
     from qmodels.system import child
-    from qmodels.system.protocol import PROTOCOL
+    from qmodels.base.protocol import PROTOCOL
 
     seconds = {}
 
