@@ -36,5 +36,5 @@ def bench_latency(
         batch_size=batch_size,
         threads=qmodels_session.settings.threads,
         cpus=len(machine.usable_cpus()),
-        details=Details(base_seconds=tuple(timings.base_seconds)),
+        details=Details(base_seconds=timings.base_seconds),
     )

@@ -1,15 +1,13 @@
 """Rules that separate slower code from noise: the gate's own, and pytest-benchmark's."""
 
-import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from docs.study.record import Row
-from qmodels.gate import sequential
-from qmodels.gate.intervals import rank_sum_interval
-from qmodels.gate.latency import REFERENCE, paired_rule, stored_ratio
-from qmodels.gate.sequential import Case, Rule, Samples
+from qmodels.gate import rules, sequential
+from qmodels.gate.latency import REFERENCE, Case, Process
+from qmodels.gate.sequential import Answer, Rule
 from qmodels.gate.tolerances import Tolerances
 from qmodels.variants import all_variants
 
@@ -51,12 +49,12 @@ def beside(tolerances: Tolerances) -> Trial:
     """The gate's rule for processes that take turns."""
 
     def trial(cases: Sequence[Case], pairs: Sequence[Pair]) -> Outcome:
-        rules = {}
+        by_case = {}
         for case in cases:
-            rule = paired_rule(case[0], arithmetic(case[0]), tolerances)
+            rule = rules.rule_in_turn(case[0], arithmetic(case[0]), tolerances)
             if rule is not None:
-                rules[case] = rule
-        return concluded(cases, pairs, rules, lambda row, pair: row.change)
+                by_case[case] = rule
+        return concluded(cases, pairs, by_case, lambda row, pair: row.change)
 
     return trial
 
@@ -69,20 +67,14 @@ def stored(tolerances: Tolerances, before: Sequence[Pair]) -> Trial:
     """
 
     def trial(cases: Sequence[Case], pairs: Sequence[Pair]) -> Outcome:
-        rules = {}
+        by_case = {}
         for case in cases:
-            name = stored_ratio(case[0]).name
+            name = rules.stored_ratio(case[0])
             tolerance = tolerances.tolerance(name, case[0], arithmetic(case[0]))
-            if tolerance is None:
-                continue
-            samples = [base_ratio(pair[case]) for pair in before]
-            rules[case] = Rule(
-                lambda drawn, alpha, samples=samples: rank_sum_interval(  # type: ignore[misc]
-                    drawn, samples, alpha
-                ),
-                math.log1p(tolerance),
-            )
-        return concluded(cases, pairs, rules, head_ratio)
+            if tolerance is not None:
+                samples = tuple(base_ratio(pair[case]) for pair in before)
+                by_case[case] = rules.against(name, samples, tolerance)
+        return concluded(cases, pairs, by_case, head_ratio)
 
     return trial
 
@@ -102,7 +94,7 @@ def head_ratio(row: Row, pair: Pair) -> float:
 def concluded(
     cases: Sequence[Case],
     pairs: Sequence[Pair],
-    rules: Mapping[Case, Rule],
+    by_case: Mapping[Case, Rule],
     sample: Callable[[Row, Pair], float],
 ) -> Outcome:
     """The outcome of the gate's own code for pairs drawn one after another.
@@ -113,21 +105,24 @@ def concluded(
     remaining = iter(pairs)
     taken = 0
 
-    def draw(wanted: Sequence[Case]) -> dict[Case, float]:
+    def draw(wanted: Sequence[Case]) -> dict[Case, Process]:
         nonlocal taken
         pair = next(remaining, None)
         if pair is None:
             raise Exhausted
         taken += 1
-        return {case: sample(pair[case], pair) for case in wanted}
+        ratios = {case: sample(pair[case], pair) for case in wanted}
+        return {
+            case: Process((), {by_case[case].metric: ratio} if case in by_case else {})
+            for case, ratio in ratios.items()
+        }
 
-    drawn: dict[Case, Samples] = sequential.run(cases, draw, rules)
+    drawn = sequential.run(cases, draw, by_case, sequential.SCREEN)
     answers = {
-        case: sequential.conclude(drawn[case], rule.bound, rule.tolerance)
-        for case, rule in rules.items()
+        case: rule.conclude(*drawn[case].samples(rule.metric)) for case, rule in by_case.items()
     }
 
-    def cases_with(wanted: sequential.Answer) -> frozenset[Case]:
+    def cases_with(wanted: Answer) -> frozenset[Case]:
         return frozenset(case for case, answer in answers.items() if answer == wanted)
 
     return Outcome(cases_with("slower"), cases_with("inconclusive"), taken)

@@ -1,4 +1,4 @@
-"""How many fresh processes a latency gets, and the verdict on their samples.
+"""How many fresh processes a latency gets, and what they say together.
 
 Every case gets a few processes. Inconclusive cases get more, up to a bound. A case that looks
 slower is measured again in new processes, and has regressed only if these alone show it too.
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from qmodels.gate.intervals import Interval
+from qmodels.gate.latency import Case, Process, Timings
 
-Case = tuple[str, int]  # variant and batch size
-# One sample of each case, from fresh processes that run these cases.
-Draw = Callable[[Sequence[Case]], Mapping[Case, float]]
+# Times of each case in fresh processes that run these cases; of none that failed.
+Draw = Callable[[Sequence[Case]], Mapping[Case, Process]]
 # An interval for a change, a logarithm, from samples and the one-sided error of its bounds.
 Bound = Callable[[Sequence[float], float], Interval]
 Answer = Literal["slower", "faster", "same", "inconclusive"]
@@ -29,84 +29,104 @@ class Stage:
 
 SCREEN = Stage(first=4, most=24, alpha=1 / 16)
 CONFIRM = Stage(first=5, most=24, alpha=1 / 32)
+# Of a run to store, which is compared with many later ones: its error enters every comparison.
+STORE = Stage(first=12, most=12, alpha=1 / 16)
 # Samples are drawn until a slowdown of so many tolerances is excluded.
 DETECTABLE_RATIO = 2.0
 
 
 @dataclass(frozen=True)
-class Samples:
-    """What was drawn for a case, to screen and, where that found a change, to confirm it."""
-
-    screened: tuple[float, ...]
-    confirmed: tuple[float, ...] = ()
-
-
-def answer(interval: Interval, tolerance: float) -> Answer:
-    """What an interval says of a change."""
-    if interval.low > tolerance:
-        return "slower"
-    if interval.high < -tolerance:
-        return "faster"
-    if interval.high > DETECTABLE_RATIO * tolerance:
-        return "inconclusive"
-    return "same"
-
-
-def conclude(samples: Samples, bound: Bound, tolerance: float) -> Answer:
-    """What all samples of a case say: a change only where both stages find it.
-
-    It is inconclusive if either stage was when it ran out of samples.
-    """
-    screened = answer(bound(samples.screened, SCREEN.alpha), tolerance)
-    if screened in ("same", "inconclusive") or not samples.confirmed:
-        return screened
-    confirmed = answer(bound(samples.confirmed, CONFIRM.alpha), tolerance)
-    return confirmed if confirmed in (screened, "inconclusive") else "same"
-
-
-@dataclass(frozen=True)
 class Rule:
-    """How a case is judged: by which interval, and by how much it may change, as a logarithm."""
+    """How a case is judged: to stop, and to conclude.
 
+    Attributes:
+        metric: the name of the ratio whose samples are judged.
+        bound: gives an interval for its change.
+        tolerance: by how much it may change, a logarithm.
+    """
+
+    metric: str
     bound: Bound
     tolerance: float
 
     def answer(self, samples: Sequence[float], alpha: float) -> Answer:
-        """What samples say of the change."""
-        return answer(self.bound(samples, alpha), self.tolerance)
+        """What samples say of the change.
+
+        Args:
+            alpha: the one-sided error of each bound of their interval.
+        """
+        interval = self.bound(samples, alpha)
+        if interval.low > self.tolerance:
+            return "slower"
+        if interval.high < -self.tolerance:
+            return "faster"
+        if interval.high > DETECTABLE_RATIO * self.tolerance:
+            return "inconclusive"
+        return "same"
+
+    def conclude(self, screened: Sequence[float], confirmed: Sequence[float]) -> Answer:
+        """What all samples of a case say: a change only where both stages find it.
+
+        It is inconclusive if either stage was when it ran out of samples.
+        """
+        first = self.answer(screened, SCREEN.alpha)
+        if first in ("same", "inconclusive") or not confirmed:
+            return first
+        second = self.answer(confirmed, CONFIRM.alpha)
+        return second if second in (first, "inconclusive") else "same"
 
 
-def run(cases: Sequence[Case], draw: Draw, rules: Mapping[Case, Rule]) -> dict[Case, Samples]:
-    """Draw as many samples of each case as it takes.
+def run(
+    cases: Sequence[Case], draw: Draw, rules: Mapping[Case, Rule], screen: Stage
+) -> dict[Case, Timings]:
+    """Draw as many processes as each case takes.
 
     Args:
-        draw: one sample of each of the cases it is given, from fresh processes.
         rules: of each case; none for a case that is only measured.
+        screen: the first stage.
+
+    Returns:
+        Times of the cases that never failed.
     """
 
-    def draw_stage(subset: Sequence[Case], planned: Stage) -> dict[Case, list[float]]:
-        drawn: dict[Case, list[float]] = {case: [] for case in subset}
-        inconclusive = list(subset)
+    def answer(case: Case, processes: Sequence[Process], alpha: float) -> Answer:
+        if case not in rules:
+            return "same"
+        rule = rules[case]
+        return rule.answer([process.log_ratios[rule.metric] for process in processes], alpha)
+
+    def draw_stage(subset: Sequence[Case], planned: Stage) -> dict[Case, list[Process]]:
+        drawn: dict[Case, list[Process]] = {case: [] for case in subset}
+        wanted = list(subset)
         count = 0
-        while inconclusive and count < planned.most:
-            for case, sample in draw(inconclusive).items():
-                drawn[case].append(sample)
+        while wanted and count < planned.most:
+            processes = draw(wanted)
+            for case in wanted:
+                if case in processes:
+                    drawn[case].append(processes[case])
+                else:
+                    del drawn[case]
             count += 1
-            if count >= planned.first:
-                inconclusive = [
-                    case
-                    for case in inconclusive
-                    if case in rules
-                    and rules[case].answer(drawn[case], planned.alpha) == "inconclusive"
-                ]
+            wanted = [
+                case
+                for case in wanted
+                if case in drawn
+                and (
+                    count < planned.first
+                    or answer(case, drawn[case], planned.alpha) == "inconclusive"
+                )
+            ]
         return drawn
 
-    screened = draw_stage(cases, SCREEN)
+    screened = draw_stage(cases, screen)
     suspects = [
         case
-        for case in cases
-        if case in rules
-        and rules[case].answer(screened[case], SCREEN.alpha) in ("slower", "faster")
+        for case, processes in screened.items()
+        if answer(case, processes, screen.alpha) in ("slower", "faster")
     ]
     confirmed = draw_stage(suspects, CONFIRM)
-    return {case: Samples(tuple(screened[case]), tuple(confirmed.get(case, ()))) for case in cases}
+    return {
+        case: Timings(tuple(processes), tuple(confirmed.get(case, ())))
+        for case, processes in screened.items()
+        if case in confirmed or case not in suspects
+    }

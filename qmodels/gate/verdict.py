@@ -4,19 +4,16 @@ The baseline is a stored run, of this host, of another host of the machine class
 class; or a base's run on this machine. How much may change depends on which: see ``tolerances``.
 """
 
-import math
 from collections.abc import Mapping
 
-from qmodels.gate import ranks, scores, sequential
+from qmodels.gate import ranks, rules, scores, sequential
 from qmodels.gate.baseline import Baseline
 from qmodels.gate.changes import StoredChanges, worsening
 from qmodels.gate.comparable import incompatibility, limit, origin_of
 from qmodels.gate.entry import Entry
 from qmodels.gate.finding import Finding, Verdict
-from qmodels.gate.intervals import rank_sum_interval, signed_rank_interval
 from qmodels.gate.ranks import Flips, Ranks
 from qmodels.gate.scores import Differences, Scores
-from qmodels.gate.sequential import Samples
 from qmodels.gate.tolerances import Tolerances
 from qmodels.measure.metric import Metric, readable
 from qmodels.measure.metrics import LATENCY_CHANGE, SCORE, depends
@@ -113,7 +110,10 @@ def judge(
         verdict = by_images(change, slack + accepted, level)
         rule = f"tolerance {readable(slack, unit)}; {change}"
     elif metric.samples and stored.samples:
-        verdict = by_samples(metric, stored, tolerance)
+        answer = rules.against(name, stored.samples, tolerance).conclude(
+            metric.samples, metric.confirmation
+        )
+        verdict = VERDICT_BY_ANSWER[answer]
         rule = (
             f"tolerance {100 * tolerance:.3g} %, "
             f"{len(metric.samples) + len(metric.confirmation)} processes"
@@ -176,25 +176,13 @@ def by_images(change: Flips | Differences, tolerance: float, alpha: float) -> Ve
     return "improved" if gain.loss >= tolerance and gain.p_value <= alpha else "ok"
 
 
-def by_samples(now: Metric, before: Metric, tolerance: float) -> Verdict:
-    """A ratio whose every process is a sample, against those of the stored run."""
-    answer = sequential.conclude(
-        Samples(now.samples, now.confirmation),
-        lambda samples, alpha: rank_sum_interval(samples, before.samples, alpha),
-        math.log1p(tolerance),
-    )
-    return VERDICT_BY_ANSWER[answer]
-
-
 def in_turn(now: Entry, tolerances: Tolerances) -> Finding:
     """A change of latency against a base that ran beside this code."""
     name = LATENCY_CHANGE.name
     metric = now.metrics[name]
     tolerance = tolerances.tolerance(name, now.variant, now.arithmetic)
     assert tolerance is not None
-    answer = sequential.conclude(
-        Samples(metric.samples, metric.confirmation), signed_rank_interval, math.log1p(tolerance)
-    )
+    answer = rules.in_turn(tolerance).conclude(metric.samples, metric.confirmation)
     verdict = VERDICT_BY_ANSWER[answer]
     pairs = len(metric.samples) + len(metric.confirmation)
     change = (

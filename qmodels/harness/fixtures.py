@@ -82,8 +82,8 @@ def qmodels_latencies(
         if run.settings.untimed:
             pytest.skip("latency is not measured under --benchmark-disable")
         timings = run.latencies[name, batch_size]
-        if timings.failure is not None:
-            raise UserError(timings.failure)
+        if isinstance(timings, UserError):
+            raise timings
         return timings
 
     return timings

@@ -1,94 +1,27 @@
-"""Latencies of all cases of a run, measured together, in fresh processes that take turns."""
+"""Latencies of all cases of a run, measured together, in fresh processes that take turns.
 
-from collections.abc import Iterable, Mapping, Sequence
+A run takes as many processes as the gate's rules ask for.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, repeat
 from typing import Any
 
 import pytest
 
 from qmodels import gate, variants
 from qmodels.base import requests
-from qmodels.base.arms import Arm
-from qmodels.gate import latency
-from qmodels.gate.latency import REFERENCE, Timings
-from qmodels.gate.sequential import Case, Rule
-from qmodels.harness import sampling
+from qmodels.base.arms import Arm, time_arms
+from qmodels.gate import rules, sequential
+from qmodels.gate.latency import REFERENCE, Case, Process, Timings
+from qmodels.gate.sequential import Rule, Stage
 from qmodels.harness.records import Recorder
 from qmodels.harness.session import BenchSession
+from qmodels.measure.latency import Times, log_ratio
+from qmodels.measure.latency_worker import PROBE
+from qmodels.measure.metrics import LATENCY_CHANGE, LATENCY_RATIO, PROBE_RATIO
 from qmodels.system.errors import UserError
-
-
-@dataclass(frozen=True)
-class Latencies:
-    """Measures the latency of cases.
-
-    Attributes:
-        entries: the benches that ask for it, without metrics, by case.
-    """
-
-    session: BenchSession
-    entries: Mapping[Case, gate.Entry]
-
-    def measure(self) -> dict[Case, Timings]:
-        """Times of every case whose artifact could be built; without fp32's, of none.
-
-        Raises:
-            UserError: the processes of a whole side failed.
-        """
-        settings = self.session.settings
-        folders: dict[str, str] = {}
-        failures: dict[str, str] = {}
-        for name in dict.fromkeys([REFERENCE, *(name for name, _ in self.entries)]):
-            try:
-                folders[name] = str(self.session.build(name).folder)
-            except UserError as error:
-                failures[name] = str(error)
-        if REFERENCE in failures:  # every ratio needs it
-            return {case: Timings(failure=failures[REFERENCE]) for case in self.entries}
-        base_folders: Mapping[str, str] = {}
-        if settings.base:
-            network = self.session.network
-            with self.session.progress.working("building the base"):
-                base_folders = requests.build(settings.base, network, list(folders)).folders
-        cases = [case for case in self.entries if case[0] in folders]
-        paired = [case for case in cases if case[0] in base_folders]
-        alone = [case for case in cases if case[0] not in base_folders]  # new ones have no base
-        head = Arm(None, {"artifacts": folders})
-        timings: dict[Case, Timings] = {}
-        if settings.base and paired:
-            base = Arm(settings.base.code, {"artifacts": base_folders})
-            timings |= self.run(paired, head, base)
-        if alone:
-            timings |= self.run(alone, head, None)
-        return timings
-
-    def run(self, cases: Sequence[Case], head: Arm, base: Arm | None) -> dict[Case, Timings]:
-        """Times of some cases, against a base revision or without one."""
-        settings = self.session.settings
-        return sampling.measure(
-            cases,
-            head,
-            base,
-            self.rules(cases, with_base=base is not None),
-            settings.threads,
-            to_store=settings.update_baseline,
-            on_draw=self.session.progress.time_process,
-        )
-
-    def rules(self, cases: Iterable[Case], *, with_base: bool) -> dict[Case, Rule]:
-        """How each case is judged, where there is something to compare it with."""
-        settings = self.session.settings
-        stored = None if settings.base else settings.baseline
-        rules = {}
-        for case in cases:
-            entry = self.entries[case]
-            if with_base:
-                rule = latency.paired_rule(entry.variant, entry.arithmetic, settings.tolerances)
-            else:
-                rule = latency.stored_rule(entry, stored, settings.tolerances)
-            if rule is not None:
-                rules[case] = rule
-        return rules
 
 
 def latency_entries(
@@ -107,3 +40,147 @@ def latency_entries(
                 variant, bench, batch_size=batch_size, threads=recorder.settings.threads
             )
     return entries
+
+
+@dataclass(frozen=True)
+class Latencies:
+    """Measures the latency of cases.
+
+    Attributes:
+        entries: the benches that ask for it, without metrics, by case.
+    """
+
+    session: BenchSession
+    entries: Mapping[Case, gate.Entry]
+
+    def measure(self) -> dict[Case, Timings | UserError]:
+        """Times of every case, or why it was given up.
+
+        Raises:
+            UserError: the processes of a whole side failed.
+        """
+        folders: dict[str, str] = {}
+        failures: dict[str, UserError] = {}
+        for name in dict.fromkeys([REFERENCE, *(name for name, _ in self.entries)]):
+            try:
+                folders[name] = str(self.session.build(name).folder)
+            except UserError as error:
+                failures[name] = error
+        if REFERENCE in failures:  # every ratio needs it
+            return dict.fromkeys(self.entries, failures[REFERENCE])
+        timings: dict[Case, Timings | UserError] = {
+            case: failures[case[0]] for case in self.entries if case[0] in failures
+        }
+        base_folders = self.build_base(folders)
+        cases = [case for case in self.entries if case[0] in folders]
+        paired = [case for case in cases if case[0] in base_folders]
+        alone = [case for case in cases if case[0] not in base_folders]  # new ones have no base
+        if paired:
+            timings |= self.time(paired, folders, base_folders)
+        if alone:
+            timings |= self.time(alone, folders, {})
+        return timings
+
+    def build_base(self, names: Iterable[str]) -> Mapping[str, str]:
+        """Folders of the base's artifacts, by variant; none without a base."""
+        base = self.session.settings.base
+        if base is None:
+            return {}
+        with self.session.progress.working("building the base"):
+            return requests.build(base, self.session.network, list(names)).folders
+
+    def time(
+        self, cases: Sequence[Case], folders: Mapping[str, str], base_folders: Mapping[str, str]
+    ) -> dict[Case, Timings | UserError]:
+        """Times of some cases, against a base where that has artifacts."""
+        settings = self.session.settings
+        arms = [Arm(None, {"artifacts": folders})]
+        if settings.base and base_folders:
+            arms.append(Arm(settings.base.code, {"artifacts": base_folders}))
+        stores = settings.update_baseline
+        return time_cases(
+            cases,
+            arms,
+            {} if stores else self.rules(cases, with_base=bool(base_folders)),
+            sequential.STORE if stores else sequential.SCREEN,
+            settings.threads,
+            on_draw=self.session.progress.time_process,
+        )
+
+    def rules(self, cases: Iterable[Case], *, with_base: bool) -> dict[Case, Rule]:
+        """How each case is judged, where there is something to compare it with."""
+        settings = self.session.settings
+        stored = None if settings.base else settings.baseline
+        by_case = {}
+        for case in cases:
+            entry = self.entries[case]
+            if with_base:
+                rule = rules.rule_in_turn(entry.variant, entry.arithmetic, settings.tolerances)
+            else:
+                rule = rules.rule_against(entry, stored, settings.tolerances)
+            if rule is not None:
+                by_case[case] = rule
+        return by_case
+
+
+def time_cases(
+    cases: Sequence[Case],
+    arms: Sequence[Arm],
+    rules: Mapping[Case, Rule],
+    screen: Stage,
+    threads: int,
+    *,
+    on_draw: Callable[[int, int], None] = lambda cases, least: None,
+) -> dict[Case, Timings | UserError]:
+    """Time every case in as many fresh processes as the rules ask for.
+
+    A case is given up if its model fails, or one that it is compared with.
+
+    Args:
+        arms: this code, and maybe a base that takes turns with it.
+        rules: of the cases that are judged.
+        screen: the first stage.
+        on_draw: called with the number of cases before each process, and with the least number of
+            processes that there will be.
+
+    Raises:
+        UserError: the process of a whole side failed.
+    """
+    failures: dict[Case, UserError] = {}
+    references = [PROBE, REFERENCE]
+    # Beside a base, only the first processes also give ratios.
+    drawn = chain([references], repeat(references if len(arms) == 1 else []))
+
+    def draw(wanted: Sequence[Case]) -> dict[Case, Process]:
+        on_draw(len(wanted), screen.first)
+        others = next(drawn)
+        by_size: dict[int, dict[str, None]] = {}
+        for name, size in wanted:
+            by_size.setdefault(size, dict.fromkeys(others))[name] = None
+        times = time_arms(arms, {size: list(names) for size, names in by_size.items()}, threads)
+        processes = {}
+        for case in wanted:
+            lines = [times.failures[name] for name in (*others, case[0]) if name in times.failures]
+            if lines:
+                failures[case] = UserError(lines[0])
+            else:
+                processes[case] = process(case, times, others)
+        return processes
+
+    return {**sequential.run(cases, draw, rules, screen), **failures}
+
+
+def process(case: Case, times: Times, references: Sequence[str]) -> Process:
+    """The times of a case, and their ratios to those of references and of a base."""
+    name, size = case
+    head, *bases = times.arms
+    seconds = head[case]
+    log_ratios = {
+        metric.name: log_ratio(seconds, head[reference, size])
+        for metric, reference in ((PROBE_RATIO, PROBE), (LATENCY_RATIO, REFERENCE))
+        if reference in references and reference != name
+    }
+    for base in bases:
+        log_ratios[LATENCY_CHANGE.name] = log_ratio(seconds, base[case])
+    base_seconds = [forward for base in bases for forward in base[case].ravel().tolist()]
+    return Process(tuple(seconds.ravel().tolist()), log_ratios, tuple(base_seconds))

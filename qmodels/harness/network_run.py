@@ -7,8 +7,7 @@ from functools import cached_property
 import pytest
 
 from qmodels import gate
-from qmodels.gate.latency import Timings
-from qmodels.gate.sequential import Case
+from qmodels.gate.latency import Case, Timings
 from qmodels.harness import storing
 from qmodels.harness.latencies import Latencies, latency_entries
 from qmodels.harness.missing import Collected, missing_entries, removed_variants
@@ -17,6 +16,7 @@ from qmodels.harness.records import Recorder
 from qmodels.harness.results import Results
 from qmodels.harness.session import BenchSession
 from qmodels.harness.settings import Settings
+from qmodels.system.errors import UserError
 
 
 class NetworkRun:
@@ -51,8 +51,8 @@ class NetworkRun:
         return self.settings.network.name
 
     @cached_property
-    def latencies(self) -> dict[Case, Timings]:
-        """Times of all cases, measured together."""
+    def latencies(self) -> dict[Case, Timings | UserError]:
+        """Times of all cases, measured together, or why a case was given up."""
         entries = latency_entries(self.benches, self.recorder)
         with self.exit_on_user_error():
             return Latencies(self.session, entries).measure()

@@ -1,35 +1,50 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
+import pytest
 
 from qmodels.gate import intervals, sequential
-from qmodels.gate.sequential import CONFIRM, SCREEN, Case, Draw, Rule, Samples
+from qmodels.gate.latency import Case, Process, Timings
+from qmodels.gate.sequential import CONFIRM, SCREEN, STORE, Draw, Rule
 
-RULE = Rule(intervals.signed_rank_interval, 0.015)
+RULE = Rule("change", intervals.signed_rank_interval, 0.015)
 CASES: list[Case] = [("fp32", 1), ("static-int8", 1)]
 
 
-def drawing(
-    sample: Callable[[Case, int], float], asked: list[list[Case]]
-) -> Callable[[Sequence[Case]], Mapping[Case, float]]:
-    """Samples by case and number of the draw, and which cases each draw was for."""
+def process(change: float) -> Process:
+    return Process((), {RULE.metric: change})
 
-    def draw(wanted: Sequence[Case]) -> Mapping[Case, float]:
+
+def drawing(sample: Callable[[Case, int], float | None], asked: list[list[Case]]) -> Draw:
+    """Samples by case and number of the draw, and which cases each draw was for.
+
+    Args:
+        sample: None for a case that fails.
+    """
+
+    def draw(wanted: Sequence[Case]) -> Mapping[Case, Process]:
         asked.append(list(wanted))
-        return {case: sample(case, len(asked)) for case in wanted}
+        samples = {case: sample(case, len(asked)) for case in wanted}
+        return {case: process(change) for case, change in samples.items() if change is not None}
 
     return draw
 
 
-def verdicts(drawn: Mapping[Case, Samples]) -> list[str]:
-    return [sequential.conclude(drawn[case], RULE.bound, RULE.tolerance) for case in CASES]
+def run(cases: Sequence[Case], draw: Draw) -> dict[Case, Timings]:
+    return sequential.run(cases, draw, dict.fromkeys(cases, RULE), SCREEN)
+
+
+def verdict(drawn: Timings) -> str:
+    return RULE.conclude(*drawn.samples(RULE.metric))
+
+
+def verdicts(drawn: Mapping[Case, Timings]) -> list[str]:
+    return [verdict(drawn[case]) for case in CASES]
 
 
 def test_nothing_more_is_spent_where_the_answer_is_clear() -> None:
     asked: list[list[Case]] = []
-    drawn = sequential.run(
-        CASES, drawing(lambda case, at: 0.001, asked), dict.fromkeys(CASES, RULE)
-    )
+    drawn = run(CASES, drawing(lambda case, at: 0.001, asked))
     assert asked == [CASES] * SCREEN.first
     assert verdicts(drawn) == ["same", "same"]
 
@@ -37,22 +52,14 @@ def test_nothing_more_is_spent_where_the_answer_is_clear() -> None:
 def test_a_slowdown_is_found_twice_and_only_its_case_is_measured_again() -> None:
     asked: list[list[Case]] = []
     slow = CASES[1]
-    drawn = sequential.run(
-        CASES,
-        drawing(lambda case, at: 0.05 if case == slow else 0.0, asked),
-        dict.fromkeys(CASES, RULE),
-    )
+    drawn = run(CASES, drawing(lambda case, at: 0.05 if case == slow else 0.0, asked))
     assert asked == [CASES] * SCREEN.first + [[slow]] * CONFIRM.first
     assert verdicts(drawn) == ["same", "slower"]
 
 
 def test_what_fresh_processes_do_not_find_again_is_no_slowdown() -> None:
     asked: list[list[Case]] = []
-    drawn = sequential.run(
-        CASES,
-        drawing(lambda case, at: 0.05 if at <= SCREEN.first else 0.0, asked),
-        dict.fromkeys(CASES, RULE),
-    )
+    drawn = run(CASES, drawing(lambda case, at: 0.05 if at <= SCREEN.first else 0.0, asked))
     assert len(asked) > SCREEN.first
     assert verdicts(drawn) == ["same", "same"]
 
@@ -60,12 +67,11 @@ def test_what_fresh_processes_do_not_find_again_is_no_slowdown() -> None:
 def test_doubt_is_worth_more_processes_up_to_a_bound() -> None:
     asked: list[list[Case]] = []
     doubtful = CASES[0]
-    drawn = sequential.run(
+    drawn = run(
         CASES,
         drawing(
             lambda case, at: (0.3 if at % 3 == 0 else -0.02) if case == doubtful else 0.0, asked
         ),
-        dict.fromkeys(CASES, RULE),
     )
     assert asked == [CASES] * SCREEN.first + [[doubtful]] * (SCREEN.most - SCREEN.first)
     assert verdicts(drawn) == ["inconclusive", "same"]
@@ -77,20 +83,38 @@ def test_a_suspicion_that_stays_in_doubt_is_inconclusive() -> None:
     def sample(case: Case, at: int) -> float:
         return 0.05 if at <= SCREEN.first else (0.3 if at % 3 == 0 else -0.02)
 
-    drawn = sequential.run(CASES[:1], drawing(sample, asked), {CASES[0]: RULE})
+    drawn = run(CASES[:1], drawing(sample, asked))
     assert len(asked) == SCREEN.first + CONFIRM.most
-    assert sequential.conclude(drawn[CASES[0]], RULE.bound, RULE.tolerance) == "inconclusive"
+    assert verdict(drawn[CASES[0]]) == "inconclusive"
 
 
 def test_cases_without_a_rule_are_measured_and_not_judged() -> None:
     asked: list[list[Case]] = []
-    drawn = sequential.run(CASES, drawing(lambda case, at: 1.0, asked), {})
+    drawn = sequential.run(CASES, drawing(lambda case, at: 1.0, asked), {}, SCREEN)
     assert asked == [CASES] * SCREEN.first
     assert len(drawn[CASES[0]].screened) == SCREEN.first
 
 
+def test_a_run_to_store_has_a_fixed_number_of_processes() -> None:
+    asked: list[list[Case]] = []
+    drawn = sequential.run(CASES, drawing(lambda case, at: 1.0, asked), {}, STORE)
+    assert asked == [CASES] * 12
+    assert len(drawn[CASES[0]].screened) == 12
+
+
+@pytest.mark.parametrize("attempt", [1, SCREEN.first, SCREEN.first + 2])
+def test_a_case_that_fails_is_not_drawn_again(attempt: int) -> None:
+    asked: list[list[Case]] = []
+    failing = CASES[1]
+    drawn = run(
+        CASES, drawing(lambda case, at: None if case == failing and at == attempt else 0.05, asked)
+    )
+    assert asked[attempt:] == [CASES[:1]] * (SCREEN.first + CONFIRM.first - attempt)
+    assert list(drawn) == CASES[:1]
+
+
 def test_an_improvement_is_seen_too() -> None:
-    drawn = sequential.run(CASES, drawing(lambda case, at: -0.1, []), dict.fromkeys(CASES, RULE))
+    drawn = run(CASES, drawing(lambda case, at: -0.1, []))
     assert verdicts(drawn) == ["faster", "faster"]
 
 
@@ -101,7 +125,7 @@ def noise(seed: int, spread: float, shift: float) -> Iterator[float]:
 
 
 def drawing_from(source: Iterator[float]) -> Draw:
-    return lambda cases: {case: next(source) for case in cases}
+    return lambda cases: {case: process(next(source)) for case in cases}
 
 
 def test_error_rates_on_heavy_tailed_noise() -> None:
@@ -110,13 +134,10 @@ def test_error_rates_on_heavy_tailed_noise() -> None:
     false, missed = 0, 0
     for seed in range(100):
         source = noise(seed, 0.015, 0.0)
-        drawn = sequential.run(cases, drawing_from(source), dict.fromkeys(cases, RULE))
-        false += any(
-            sequential.conclude(samples, RULE.bound, RULE.tolerance) == "slower"
-            for samples in drawn.values()
-        )
+        drawn = run(cases, drawing_from(source))
+        false += any(verdict(timings) == "slower" for timings in drawn.values())
         slowed = noise(1000 + seed, 0.015, 0.05)
-        drawn = sequential.run(cases[:1], drawing_from(slowed), {cases[0]: RULE})
-        missed += sequential.conclude(drawn[cases[0]], RULE.bound, RULE.tolerance) != "slower"
+        drawn = run(cases[:1], drawing_from(slowed))
+        missed += verdict(drawn[cases[0]]) != "slower"
     assert false <= 1
     assert missed <= 5
