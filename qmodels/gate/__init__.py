@@ -11,7 +11,7 @@ from qmodels.gate.record import SECTION, Verdicts, read_run
 from qmodels.gate.run import Run
 from qmodels.gate.stored import FORMAT, times_path
 from qmodels.gate.tolerances import Tolerances, read_tolerances
-from qmodels.gate.verdict import compare, gates
+from qmodels.gate.verdict import compare
 
 __all__ = [
     "FORMAT",
@@ -41,7 +41,6 @@ __all__ = [
     "compare",
     "coverage",
     "find_baseline",
-    "gates",
     "lines",
     "read_baseline",
     "read_run",

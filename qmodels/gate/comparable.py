@@ -10,14 +10,14 @@ from qmodels.system import packages
 PINNED = f"install the pinned versions with `{packages.install('all')}`"
 
 
-def limit(tolerances: Tolerances, metric: str, now: Entry, before: Entry) -> float | None:
-    """The tolerance of a metric against a stored one; None where the two can't be compared."""
-    if difference(tolerances, metric, now, before):
+def tolerance_of(metric: str, now: Entry, before: Entry, tolerances: Tolerances) -> float | None:
+    """The tolerance of a metric against a stored one; None where the two are not compared."""
+    if difference(metric, now, before, tolerances):
         return None
     return tolerances.of(metric, now if metric in now.metrics else before, origin_of(now, before))
 
 
-def difference(tolerances: Tolerances, metric: str, now: Entry, before: Entry) -> str | None:
+def difference(metric: str, now: Entry, before: Entry, tolerances: Tolerances) -> str | None:
     """What keeps a metric from being compared with a stored one, in words; None if nothing does.
 
     A metric is not compared if something that its value depends on differs. Files, kernels and bits

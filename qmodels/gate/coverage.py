@@ -61,7 +61,7 @@ def coverage(pairs: Iterable[tuple[Entry, Entry]], tolerances: Tolerances) -> Co
     for now, before in pairs:
         gated = [name for name in before.metrics if tolerances.of(name, now) is not None]
         other = "other conditions" if incompatibility(now, before) else None
-        reasons = {name: other or difference(tolerances, name, now, before) for name in gated}
+        reasons = {name: other or difference(name, now, before, tolerances) for name in gated}
         entries += 1
         compared += None in reasons.values()
         times = [reason for name, reason in reasons.items() if depends(name, "processor")]

@@ -8,6 +8,9 @@ from qmodels.gate.entry import Key
 Verdict = Literal["ok", "regressed", "improved", "undecided", "new", "missing"]
 VERDICTS: tuple[Verdict, ...] = ("ok", "regressed", "improved", "undecided", "new", "missing")
 
+ACCEPT = "accept it with --qmodels-update-baseline"
+ACCEPT_LATENCY = "raise its tolerance in baselines/tolerances.toml"
+
 
 class Finding(NamedTuple):
     """The verdict on one metric of one benchmark.
@@ -41,6 +44,17 @@ class Failure(NamedTuple):
     reason: str
     variant: str = ""
     network: str = ""
+
+
+def advice(verdict: Verdict, acceptance: str = ACCEPT) -> str:
+    """What to do about a verdict: a sentence behind another one."""
+    if verdict == "regressed":
+        return f". If that is intended, {acceptance}"
+    if verdict == "improved":
+        return f". To store that, {acceptance}" if acceptance == ACCEPT else ""
+    if verdict == "undecided":
+        return ". It is inconclusive: run it again on a machine with less other load"
+    return ""
 
 
 def lines(findings: Iterable[Finding]) -> list[str]:

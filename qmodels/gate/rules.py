@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from qmodels.gate.baseline import Baseline
-from qmodels.gate.comparable import incompatibility, limit
+from qmodels.gate.comparable import incompatibility, tolerance_of
 from qmodels.gate.entry import Entry
 from qmodels.gate.intervals import rank_sum_interval, signed_rank_interval
 from qmodels.gate.latency import REFERENCE
@@ -56,7 +56,7 @@ def rule_against(now: Entry, baseline: Baseline | None, tolerances: Tolerances) 
     if before is None or incompatibility(now, before):
         return None
     name = stored_ratio(now.variant)
-    tolerance, stored = limit(tolerances, name, now, before), before.metrics.get(name)
+    tolerance, stored = tolerance_of(name, now, before, tolerances), before.metrics.get(name)
     if tolerance is None or stored is None or not stored.samples:
         return None
     return against(name, stored.samples, tolerance)

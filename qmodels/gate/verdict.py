@@ -6,21 +6,17 @@ class; or a base's run on this machine. How much may change depends on which: se
 
 from collections.abc import Mapping
 
-from qmodels.gate import ranks, rules, scores, sequential
 from qmodels.gate.baseline import Baseline
+from qmodels.gate.by_image import Change
 from qmodels.gate.changes import StoredChanges, worsening
-from qmodels.gate.comparable import incompatibility, limit, origin_of
+from qmodels.gate.comparison import Comparison, Stored, comparisons
 from qmodels.gate.entry import Entry
-from qmodels.gate.finding import Finding, Verdict
-from qmodels.gate.ranks import Flips, Ranks
-from qmodels.gate.scores import Differences, Scores
+from qmodels.gate.finding import ACCEPT_LATENCY, Finding, Verdict, advice
+from qmodels.gate.sequential import Answer
 from qmodels.gate.tolerances import Tolerances
 from qmodels.measure.metric import Metric, readable
-from qmodels.measure.metrics import LATENCY_CHANGE, SCORE, depends
 
-ACCEPT = "accept it with --qmodels-update-baseline"
-ACCEPT_LATENCY = "raise its tolerance in baselines/tolerances.toml"
-VERDICT_BY_ANSWER: Mapping[sequential.Answer, Verdict] = {
+VERDICT_BY_ANSWER: Mapping[Answer, Verdict] = {
     "slower": "regressed",
     "faster": "improved",
     "same": "ok",
@@ -39,121 +35,57 @@ def compare(
     Args:
         accepted: the stored runs of this code and of a base, which show the accepted losses.
     """
-    gated = [name for name in now.metrics if gates(tolerances, name, now)]
-    findings: list[Finding] = []
-    if LATENCY_CHANGE.name in gated:  # what ran in turn with its base needs no stored run
-        findings = [in_turn(now, tolerances)]
-        gated = [name for name in gated if not depends(name, "processor")]
-
-    def without_baseline(verdict: Verdict, reason: str) -> list[Finding]:
-        return findings + [
-            Finding(now.key, now.name, name, verdict, name, reason) for name in gated
-        ]
-
-    if baseline is None:
-        lacks = f"No run of {now.key.network} is stored for {now.machine_class}"
-        return without_baseline("missing", f"{lacks}: {ACCEPT}")
-    before = baseline.entries.get(now.key)
-    if before is None:
-        lacks = baseline.absence(now.name, now.variant)
-        if baseline.from_base or now.machine_class in baseline.partial_for:
-            return without_baseline("new", lacks)
-        return without_baseline("missing", f"{lacks}: {ACCEPT}")
-    reason = incompatibility(now, before, from_base=baseline.from_base)
-    if reason:
-        return without_baseline(
-            "missing", f"{baseline.shown} was measured with {reason}, or {ACCEPT}"
-        )
-    for name in gated:
-        tolerance = limit(tolerances, name, now, before)
-        if name not in before.metrics:
-            context = f"{baseline.shown} has {now.name} without it"
-            findings.append(Finding(now.key, now.name, name, "new", name, context))
-        elif tolerance is not None:
-            more = accepted.loss(now, name, before.metrics[name], tolerance) if accepted else 0.0
-            findings.append(judge(name, now, before, tolerance, tolerances, more))
-    for name in before.metrics:
-        in_turn_instead = depends(name, "processor") and LATENCY_CHANGE.name in now.metrics
-        excused = name in now.unmeasured or limit(tolerances, name, now, before) is None
-        if name in now.metrics or in_turn_instead or excused:
-            continue
-        context = f"{baseline.shown} has it, and this run did not measure it"
-        findings.append(Finding(now.key, now.name, name, "missing", name, context))
-    return findings
+    return [
+        judge(each)
+        if isinstance(each, Comparison)
+        else Finding(now.key, now.name, each.name, each.verdict, each.name, each.reason)
+        for each in comparisons(now, baseline, tolerances, accepted)
+    ]
 
 
-def gates(tolerances: Tolerances, metric: str, now: Entry) -> bool:
-    """Whether a metric of an entry is gated against a baseline of its own class."""
-    return tolerances.of(metric, now) is not None
-
-
-def judge(
-    name: str,
-    now: Entry,
-    before: Entry,
-    tolerance: float,
-    tolerances: Tolerances,
-    accepted: float,
-) -> Finding:
-    """Compare one metric with the stored one.
-
-    Args:
-        accepted: how much further it may move, in its unit.
-    """
-    metric, stored = now.metrics[name], before.metrics[name]
-    unit = metric.unit_of_change
-    verdict: Verdict
-    change = change_by_image(name, now, before)
-    if change is not None:
-        slack = stored.slack(tolerance)
-        level = tolerances.level(name, now.variant, now.arithmetic)
-        verdict = by_images(change, slack + accepted, level)
-        rule = f"tolerance {readable(slack, unit)}; {change}"
-    elif metric.samples and stored.samples:
-        answer = rules.against(name, stored.samples, tolerance).conclude(
-            metric.samples, metric.confirmation
-        )
-        verdict = VERDICT_BY_ANSWER[answer]
-        rule = (
-            f"tolerance {100 * tolerance:.3g} %, "
-            f"{len(metric.samples) + len(metric.confirmation)} processes"
-        )
+def judge(comparison: Comparison) -> Finding:
+    """The verdict on a metric that is compared."""
+    now, name, stored = comparison.now, comparison.name, comparison.stored
+    if stored is None:
+        verdict, change = in_turn(comparison)
+        context = f"Measured in turn with the base{advice(verdict, ACCEPT_LATENCY)}"
     else:
-        slack = stored.slack(tolerance)
-        verdict = by_value(metric, stored, slack + accepted)
-        rule = f"tolerance {readable(slack, unit)}"
-    origin = origin_of(now, before)
-    if verdict == "improved" and origin == "another class":
+        verdict, change = against(comparison, stored)
+        origin = f"{stored.file or 'the base'}, {stored.origin}"
+        context = f"Compared with {origin}{advice(verdict)}"
+    return Finding(now.key, now.name, name, verdict, change, context)
+
+
+def in_turn(comparison: Comparison) -> tuple[Verdict, str]:
+    """The verdict on a change against a base that ran beside this code, and the change."""
+    metric, rule = comparison.metric, comparison.rule
+    assert rule is not None
+    verdict = VERDICT_BY_ANSWER[rule.conclude(metric.samples, metric.confirmation)]
+    pairs = len(metric.samples) + len(metric.confirmation)
+    said = f"tolerance {100 * comparison.tolerance:.3g} %, {pairs} pairs of processes"
+    return verdict, f"{comparison.name} {metric.text} ({said})"
+
+
+def against(comparison: Comparison, stored: Stored) -> tuple[Verdict, str]:
+    """The verdict on a metric against a stored one, and the change with its rule."""
+    metric, before, rule = comparison.metric, stored.metric, comparison.rule
+    unit, slack = metric.unit_of_change, before.slack(comparison.tolerance)
+    said = f"tolerance {readable(slack, unit)}"
+    verdict: Verdict
+    if stored.by_image is not None and stored.level is not None:
+        verdict = by_images(stored.by_image, slack + stored.accepted, stored.level)
+        said += f"; {stored.by_image}"
+    elif rule is None:
+        verdict = by_value(metric, before, slack + stored.accepted)
+    else:
+        verdict = VERDICT_BY_ANSWER[rule.conclude(metric.samples, metric.confirmation)]
+        processes = len(metric.samples) + len(metric.confirmation)
+        said = f"tolerance {100 * comparison.tolerance:.3g} %, {processes} processes"
+    if verdict == "improved" and stored.origin == "another class":
         verdict = "ok"  # the class explains it
-    if accepted:
-        rule += f", {readable(accepted, unit)} more accepted in baselines/"
-    values = (readable(value, metric.unit) for value in (stored.value, metric.value))
-    moved = "{} from {} to {} ({})".format(name, *values, rule)
-    context = f"Compared with {before.file or 'the base'}, {origin}{advice(verdict)}"
-    return Finding(now.key, now.name, name, verdict, moved, context)
-
-
-def change_by_image(name: str, now: Entry, before: Entry) -> Flips | Differences | None:
-    """What a metric of accuracy lost, image by image; None where that is not known."""
-    change: Flips | Differences | None = None
-    sides = now.by_image, before.by_image
-    match sides:
-        case Scores() as scored, Scores() as scored_before if name == SCORE.name:
-            change = scores.differences(scored, scored_before)
-        case Ranks() as ranked, Ranks() as ranked_before if name in ranks.WRONG_FROM:
-            change = ranks.flips(ranked, ranked_before, name)
-    return change if change and change.images else None
-
-
-def advice(verdict: Verdict, acceptance: str = ACCEPT) -> str:
-    """What to do about a verdict: a sentence behind another one."""
-    if verdict == "regressed":
-        return f". If that is intended, {acceptance}"
-    if verdict == "improved":
-        return f". To store that, {acceptance}" if acceptance == ACCEPT else ""
-    if verdict == "undecided":
-        return ". It is inconclusive: run it again on a machine with less other load"
-    return ""
+    if stored.accepted:
+        said += f", {readable(stored.accepted, unit)} more accepted in baselines/"
+    return verdict, f"{comparison.name} from {before.text} to {metric.text} ({said})"
 
 
 def by_value(now: Metric, before: Metric, slack: float) -> Verdict:
@@ -164,7 +96,7 @@ def by_value(now: Metric, before: Metric, slack: float) -> Verdict:
     return "improved" if worse < -slack else "ok"
 
 
-def by_images(change: Flips | Differences, tolerance: float, alpha: float) -> Verdict:
+def by_images(change: Change, tolerance: float, alpha: float) -> Verdict:
     """Regressed where the loss is the tolerance or more, and its p-value at most ``alpha``.
 
     Args:
@@ -174,20 +106,3 @@ def by_images(change: Flips | Differences, tolerance: float, alpha: float) -> Ve
         return "regressed"
     gain = change.reverse
     return "improved" if gain.loss >= tolerance and gain.p_value <= alpha else "ok"
-
-
-def in_turn(now: Entry, tolerances: Tolerances) -> Finding:
-    """A change of latency against a base that ran beside this code."""
-    name = LATENCY_CHANGE.name
-    metric = now.metrics[name]
-    tolerance = tolerances.tolerance(name, now.variant, now.arithmetic)
-    assert tolerance is not None
-    answer = rules.in_turn(tolerance).conclude(metric.samples, metric.confirmation)
-    verdict = VERDICT_BY_ANSWER[answer]
-    pairs = len(metric.samples) + len(metric.confirmation)
-    change = (
-        f"{name} {readable(metric.value, metric.unit)} "
-        f"(tolerance {100 * tolerance:.3g} %, {pairs} pairs of processes)"
-    )
-    context = f"Measured in turn with the base{advice(verdict, ACCEPT_LATENCY)}"
-    return Finding(now.key, now.name, name, verdict, change, context)

@@ -126,7 +126,7 @@ def missing_entries(
         findings += [
             gate.Finding(key, entry.name, metric, "missing", metric, context)
             for metric in entry.metrics
-            if gate.gates(settings.tolerances, metric, entry)
+            if settings.tolerances.of(metric, entry) is not None
         ]
     return findings, [f"excused: {name} can't run here: {why}" for name, why in excuses.items()]
 

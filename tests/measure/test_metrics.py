@@ -52,8 +52,8 @@ def test_it_is_not_compared_where_what_it_depends_on_differs(tmp_path: Path) -> 
     alike = replace(now, machine_class=OTHER)
     before = replace(alike, kernel_library="fbgemm")
     tolerances = read_tolerances(tmp_path)
-    assert comparable.difference(tolerances, COPIED.name, now, before) == "other kernels"
-    assert comparable.difference(tolerances, COPIED.name, now, alike) is None
+    assert comparable.difference(COPIED.name, now, before, tolerances) == "other kernels"
+    assert comparable.difference(COPIED.name, now, alike, tolerances) is None
 
 
 def test_it_has_a_column_and_a_row(capsys: pytest.CaptureFixture[str]) -> None:
