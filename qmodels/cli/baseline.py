@@ -67,35 +67,28 @@ def diff(arguments: argparse.Namespace) -> int:
     """
     run = runs.read_run(arguments.run)
     baseline = runs.baseline_for(run, arguments.baseline)
-    findings = report.findings(run, baseline, runs.tolerances(variants.all_variants()))
-    if baseline:
-        findings += tuple(finding for finding in run.gone if finding.key in baseline.entries)
+    findings = gate.compare_run(run, baseline, runs.tolerances(variants.all_variants()))
     for line in gate.lines(finding for finding in findings if finding.verdict != "ok"):
         print(line)
     for failure in run.failures:
         print(f"{failure.name} failed: {failure.reason}")
     print(report.count_findings(findings, run.failures))
-    return report.status(findings, run.failures)
+    return gate.exit_status(findings, run.failures)
 
 
 def accept(arguments: argparse.Namespace) -> None:
     """Store the benchmarks with a metric that is not within tolerance, or all of them."""
     run = runs.read_run(arguments.run)
+    tolerances = runs.tolerances(variants.all_variants())
     baseline = runs.baseline_for(run, arguments.baseline)
-    findings = report.findings(run, baseline, runs.tolerances(variants.all_variants()))
-    changed = {finding.key for finding in findings if finding.verdict != "ok"}
-    chosen = set(run.entries) if arguments.all else changed
+    chosen = set(run.entries) if arguments.all else gate.changed(run, baseline, tolerances)
     for failure in run.failures:
         print(f"{failure.name} not stored: it failed, {failure.reason}")
     if not chosen:
         print("nothing to accept: every metric is within its tolerance")
         return
-    if arguments.baseline:
-        entries = [entry for key, entry in run.entries.items() if key in chosen]
-        results = [gate.accept_into(arguments.baseline, entries, skipped=run.skipped)]
-    else:
-        results = gate.accept(runs.baselines(to_write=True), run, only=chosen)
-    for result in results:
+    folder = runs.baselines(to_write=True)
+    for result in gate.accept(folder, run, file=arguments.baseline, only=chosen):
         for key in result.stored:
             print(f"accepted {run.entries[key].name}")
         for line in result.refused:

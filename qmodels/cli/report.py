@@ -90,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"wrote {arguments.html}, {size / 1e6:.1f} MB")
         return 0
     print_tables(arguments, run, baseline, findings or (), compared)
-    return 0 if findings is None else report.status(findings, run.failures)
+    return 0 if findings is None else gate.exit_status(findings, run.failures)
 
 
 def judge(
@@ -106,10 +106,9 @@ def judge(
         return run, None, None
     run = run.alone() if named else run
     baseline = runs.baseline_for(run, named)
-    findings = run.findings
-    if findings is None:
-        findings = report.findings(run, baseline, runs.tolerances())
-    return run, baseline, findings + run.gone
+    if run.findings is None:
+        return run, baseline, gate.compare_run(run, baseline, runs.tolerances())
+    return run, baseline, run.findings + run.gone
 
 
 def compared_with(run: Run, baseline: Baseline | None) -> str:

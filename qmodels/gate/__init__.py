@@ -1,17 +1,17 @@
 """Compare a run with a stored one or with another checkout: tolerances, samples, verdicts."""
 
-from qmodels.gate.accept import Accepted, accept, accept_into
+from qmodels.gate.accept import Accepted, accept, changed
 from qmodels.gate.baseline import Baseline, baseline_path, find_baseline, read_baseline
 from qmodels.gate.changes import StoredChanges
 from qmodels.gate.coverage import coverage
 from qmodels.gate.details import NO_DETAILS, Details, LayerSqnr
 from qmodels.gate.entry import Entry, Key, Measured, Provenance, Stats, Timing, bench_name
-from qmodels.gate.finding import VERDICTS, Failure, Finding, lines
+from qmodels.gate.finding import VERDICTS, Failure, Finding, exit_status, lines
 from qmodels.gate.record import SECTION, Verdicts, read_run
 from qmodels.gate.run import Run
 from qmodels.gate.stored import FORMAT, times_path
 from qmodels.gate.tolerances import Tolerances, read_tolerances
-from qmodels.gate.verdict import compare
+from qmodels.gate.verdict import compare, compare_run
 
 __all__ = [
     "FORMAT",
@@ -35,11 +35,13 @@ __all__ = [
     "Tolerances",
     "Verdicts",
     "accept",
-    "accept_into",
     "baseline_path",
     "bench_name",
+    "changed",
     "compare",
+    "compare_run",
     "coverage",
+    "exit_status",
     "find_baseline",
     "lines",
     "read_baseline",

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qmodels.gate import stored
-from qmodels.gate.baseline import baseline_path
+from qmodels.gate.baseline import Baseline, baseline_path
 from qmodels.gate.entry import Entry, Key
 from qmodels.gate.record import read_run
 from qmodels.gate.run import Run, reasons_of
+from qmodels.gate.tolerances import Tolerances
+from qmodels.gate.verdict import compare_run
 from qmodels.measure.metrics import LATENCY_CHANGE
 from qmodels.system.errors import UserError
 
@@ -35,6 +37,7 @@ def accept(
     folder: Path,
     run: Run,
     *,
+    file: Path | None = None,
     only: Collection[Key] | None = None,
     variants: Collection[str] | None = None,
     whole: bool = False,
@@ -48,40 +51,45 @@ def accept(
 
     Args:
         folder: of all baselines.
+        file: that all entries are stored in instead.
         only: the entries to accept, all of the run by default.
         variants: those that exist; entries of others are dropped. None drops nothing.
         whole: whether the run has all that this machine can measure.
 
     Raises:
-        UserError: a file can't be written, or what is there is damaged.
+        UserError: a file can't be written, what is there is damaged, or ``file`` is of another
+            class than an entry.
     """
     by_path: dict[Path, list[Entry]] = {}
     for key, entry in run.entries.items():
         if only is None or key in only:
-            path = baseline_path(folder, entry.machine_class, key.network)
+            path = file or baseline_path(folder, entry.machine_class, key.network)
             by_path.setdefault(path, []).append(entry)
     return [
-        accept_into(path, entries, variants, whole=whole, skipped=run.skipped)
+        store(path, entries, variants, whole=whole, skipped=run.skipped)
         for path, entries in by_path.items()
     ]
 
 
-def accept_into(
+def changed(run: Run, baseline: Baseline | None, tolerances: Tolerances) -> set[Key]:
+    """The entries of a run that have a metric which is not within its tolerance."""
+    findings = compare_run(run, baseline, tolerances)
+    return {finding.key for finding in findings if finding.verdict != "ok"} & run.entries.keys()
+
+
+def store(
     path: Path,
     entries: Sequence[Entry],
-    variants: Collection[str] | None = None,
+    variants: Collection[str] | None,
     *,
-    whole: bool = False,
-    skipped: Mapping[str, Sequence[str]] | None = None,
+    whole: bool,
+    skipped: Mapping[str, Sequence[str]],
 ) -> Accepted:
     """Store entries of one machine class and network in a file; see ``accept``.
 
     Args:
         skipped: variants that could not run, by the reason. The file keeps the reason of each
             that it has no entry of.
-
-    Raises:
-        UserError: as for ``accept``, or the file is of another class than an entry.
     """
     there = read_run(path) if path.exists() else None
     for entry in entries:
@@ -106,7 +114,7 @@ def accept_into(
             taken.append(entry.key)
     if taken or dropped:
         machine_class = [*entries, *before.values()][0].machine_class
-        reasons = {**(reasons_of(there.skipped) if there else {}), **reasons_of(skipped or {})}
+        reasons = {**(reasons_of(there.skipped) if there else {}), **reasons_of(skipped)}
         for name in {entry.variant for entry in (*after.values(), *dropped)}:
             reasons.pop(name, None)
         stored.write(path, machine_class, list(after.values()), reasons, partial=partial)

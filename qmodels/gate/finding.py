@@ -1,6 +1,6 @@
 """Verdicts on metrics, as values and as lines for people."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
 from qmodels.gate.entry import Key
@@ -55,6 +55,14 @@ def advice(verdict: Verdict, acceptance: str = ACCEPT) -> str:
     if verdict == "undecided":
         return ". It is inconclusive: run it again on a machine with less other load"
     return ""
+
+
+def exit_status(findings: Sequence[Finding], failures: Sequence[Failure] = ()) -> int:
+    """The exit status that findings mean: 1 regressed or failed, 3 no answer, 0 else."""
+    verdicts = {finding.verdict for finding in findings}
+    if failures or "regressed" in verdicts:
+        return 1
+    return 0 if findings and not verdicts & {"missing", "undecided"} else 3
 
 
 def lines(findings: Iterable[Finding]) -> list[str]:

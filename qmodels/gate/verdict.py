@@ -12,6 +12,7 @@ from qmodels.gate.changes import StoredChanges, worsening
 from qmodels.gate.comparison import Comparison, Stored, comparisons
 from qmodels.gate.entry import Entry
 from qmodels.gate.finding import ACCEPT_LATENCY, Finding, Verdict, advice
+from qmodels.gate.run import Run
 from qmodels.gate.sequential import Answer
 from qmodels.gate.tolerances import Tolerances
 from qmodels.measure.metric import Metric, readable
@@ -41,6 +42,17 @@ def compare(
         else Finding(now.key, now.name, each.name, each.verdict, each.name, each.reason)
         for each in comparisons(now, baseline, tolerances, accepted)
     ]
+
+
+def compare_run(run: Run, baseline: Baseline | None, tolerances: Tolerances) -> tuple[Finding, ...]:
+    """Compare every benchmark of a run with a baseline, of which it may lack some."""
+    findings = [
+        finding
+        for entry in run.entries.values()
+        for finding in compare(entry, baseline, tolerances)
+    ]
+    stored = baseline.entries if baseline else {}
+    return (*findings, *(finding for finding in run.gone if finding.key in stored))
 
 
 def judge(comparison: Comparison) -> Finding:

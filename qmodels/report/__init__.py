@@ -6,8 +6,6 @@ from qmodels.report.changes import (
     describe_accepted,
     describe_baseline,
     failure_table,
-    findings,
-    status,
 )
 from qmodels.report.choice import choose
 from qmodels.report.columns import explain_columns
@@ -26,14 +24,12 @@ __all__ = [
     "escape",
     "explain_columns",
     "failure_table",
-    "findings",
     "markdown",
     "oddities",
     "overview_markdown",
     "overview_text",
     "recommend",
     "speed_table",
-    "status",
     "study_report",
     "summary_table",
     "wrap",

@@ -2,16 +2,7 @@
 
 from collections.abc import Sequence
 
-from qmodels.gate import (
-    VERDICTS,
-    Accepted,
-    Baseline,
-    Failure,
-    Finding,
-    Run,
-    Tolerances,
-    compare,
-)
+from qmodels.gate import VERDICTS, Accepted, Baseline, Failure, Finding, Tolerances
 from qmodels.report.table import escape, markdown
 from qmodels.system.files import shown
 
@@ -35,15 +26,6 @@ def describe_baseline(baseline: Baseline, tolerances: Tolerances) -> str:
     return "\n".join(lines)
 
 
-def findings(run: Run, baseline: Baseline | None, tolerances: Tolerances) -> tuple[Finding, ...]:
-    """Every gated metric of a run compared with a baseline."""
-    return tuple(
-        finding
-        for entry in run.entries.values()
-        for finding in compare(entry, baseline, tolerances)
-    )
-
-
 def count_findings(findings: Sequence[Finding], failures: Sequence[Failure] = ()) -> str:
     """How many findings there are of each kind, and how many benches failed, in a line."""
     counts = [
@@ -60,14 +42,6 @@ def failure_table(failures: Sequence[Failure]) -> str:
         [[escape(failure.name), escape(failure.reason)] for failure in failures],
         align=["left", "left"],
     )
-
-
-def status(findings: Sequence[Finding], failures: Sequence[Failure] = ()) -> int:
-    """The exit status that findings mean: 1 regressed or failed, 3 no answer, 0 else."""
-    verdicts = {finding.verdict for finding in findings}
-    if failures or "regressed" in verdicts:
-        return 1
-    return 0 if findings and not verdicts & {"missing", "undecided"} else 3
 
 
 def describe_accepted(outcome: Accepted) -> list[str]:

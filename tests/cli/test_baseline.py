@@ -13,7 +13,7 @@ def stored(write_run: WriteRun, tmp_path: Path) -> Path:
     """A baseline of one megabyte."""
     path = tmp_path / "baseline.json"
     run = gate.read_run(write_run("before.json", size_bytes=1e6))
-    gate.accept_into(path, list(run.entries.values()))
+    gate.accept(path.parent, run, file=path)
     return path
 
 

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qmodels import gate
-from qmodels.gate import Baseline, Entry
+from qmodels.gate import Baseline, Entry, Finding
+from qmodels.gate.finding import Verdict
 from qmodels.gate.ranks import NOT_EVALUATED, Ranks
 from qmodels.measure.metric import Metric
 from qmodels.measure.metrics import METRICS
@@ -194,3 +195,18 @@ def test_images_that_can_not_be_paired_are_compared_by_value(shared: str) -> Non
     (finding,) = compare(worse, holding(accuracy(before)))
     assert finding.verdict == "regressed"
     assert "images lost" not in line(finding)
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "status"),
+    [
+        (["ok", "improved", "new"], 0),
+        (["ok", "missing", "undecided", "regressed"], 1),
+        (["ok", "missing"], 3),
+        (["ok", "undecided"], 3),
+        ([], 3),
+    ],
+)
+def test_no_answer_is_not_a_pass(verdicts: list[Verdict], status: int) -> None:
+    findings = [Finding(KEY, "bench[fp32]", "m", verdict, "", "") for verdict in verdicts]
+    assert gate.exit_status(findings) == status

@@ -1,7 +1,5 @@
 from pathlib import Path
 
-import pytest
-
 from qmodels import report
 from qmodels.gate import Accepted, Baseline, Finding, Key, Tolerances
 from qmodels.gate.finding import Verdict
@@ -42,20 +40,6 @@ def test_findings_are_counted_by_verdict() -> None:
     assert report.count_findings(
         findings("ok", "ok", "regressed", "missing", "new", "undecided")
     ) == ("2 ok, 1 regressed, 0 improved, 1 undecided, 1 new, 1 missing")
-
-
-@pytest.mark.parametrize(
-    ("verdicts", "status"),
-    [
-        (["ok", "improved", "new"], 0),
-        (["ok", "missing", "undecided", "regressed"], 1),
-        (["ok", "missing"], 3),
-        (["ok", "undecided"], 3),
-        ([], 3),
-    ],
-)
-def test_no_answer_is_not_a_pass(verdicts: list[Verdict], status: int) -> None:
-    assert report.status(findings(*verdicts)) == status
 
 
 def test_what_storing_a_run_did_is_told_in_lines() -> None:
