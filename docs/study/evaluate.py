@@ -18,7 +18,7 @@ from docs.study import rules
 from docs.study.record import Row
 from docs.study.rules import Exhausted, Outcome, Pair, Trial
 from qmodels.gate.latency import Case
-from qmodels.gate.sequential import STORE
+from qmodels.gate.sequential import STORED_PROCESSES
 from qmodels.gate.tolerances import Tolerances
 
 WHOLE_RUN, ANY = "a whole run", "any variant"
@@ -65,7 +65,7 @@ def rates(rows: Sequence[Row], tolerances: Tolerances, *, console: Console) -> l
     """
     pairs = pairs_by_work(rows)
     unchanged = pairs.get(0, [])
-    stored_run = unchanged[: STORE.first]
+    stored_run = unchanged[:STORED_PROCESSES]
     trials: dict[str, Trial] = {
         "in turn": rules.beside(tolerances),
         "stored": rules.stored(tolerances, stored_run),

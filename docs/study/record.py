@@ -196,7 +196,7 @@ def measure(
     times = time_arms(arms, models, THREADS)
     for line in times.failures.values():
         raise UserError(line)
-    return times.arms
+    return times.processes
 
 
 def row(

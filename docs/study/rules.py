@@ -5,10 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from docs.study.record import Row
-from qmodels.gate import rules, sequential
+from qmodels.gate import sequential
 from qmodels.gate.latency import REFERENCE, Case, Process
+from qmodels.gate.rules import rule_against, rule_in_turn
 from qmodels.gate.sequential import Answer, Rule
 from qmodels.gate.tolerances import Tolerances
+from qmodels.measure.metrics import LATENCY_CHANGE, LATENCY_RATIO, PROBE_RATIO
 from qmodels.variants import all_variants
 
 BENCHMARK_TOLERANCE = 0.05  # median:5% and mean:5%
@@ -51,9 +53,10 @@ def beside(tolerances: Tolerances) -> Trial:
     def trial(cases: Sequence[Case], pairs: Sequence[Pair]) -> Outcome:
         by_case = {}
         for case in cases:
-            rule = rules.rule_in_turn(case[0], arithmetic(case[0]), tolerances)
-            if rule is not None:
-                by_case[case] = rule
+            name = LATENCY_CHANGE.name
+            tolerance = tolerances.tolerance(name, case[0], arithmetic(case[0]))
+            if tolerance is not None:
+                by_case[case] = rule_in_turn(tolerance)
         return concluded(cases, pairs, by_case, lambda row, pair: row.change)
 
     return trial
@@ -69,11 +72,11 @@ def stored(tolerances: Tolerances, before: Sequence[Pair]) -> Trial:
     def trial(cases: Sequence[Case], pairs: Sequence[Pair]) -> Outcome:
         by_case = {}
         for case in cases:
-            name = rules.stored_ratio(case[0])
+            name = (PROBE_RATIO if case[0] == REFERENCE else LATENCY_RATIO).name
             tolerance = tolerances.tolerance(name, case[0], arithmetic(case[0]))
             if tolerance is not None:
                 samples = tuple(base_ratio(pair[case]) for pair in before)
-                by_case[case] = rules.against(name, samples, tolerance)
+                by_case[case] = rule_against(name, samples, tolerance)
         return concluded(cases, pairs, by_case, head_ratio)
 
     return trial
@@ -94,7 +97,7 @@ def head_ratio(row: Row, pair: Pair) -> float:
 def concluded(
     cases: Sequence[Case],
     pairs: Sequence[Pair],
-    by_case: Mapping[Case, Rule],
+    rules: Mapping[Case, Rule],
     sample: Callable[[Row, Pair], float],
 ) -> Outcome:
     """The outcome of the gate's own code for pairs drawn one after another.
@@ -113,13 +116,13 @@ def concluded(
         taken += 1
         ratios = {case: sample(pair[case], pair) for case in wanted}
         return {
-            case: Process((), {by_case[case].metric: ratio} if case in by_case else {})
+            case: Process((), {rules[case].metric: ratio} if case in rules else {})
             for case, ratio in ratios.items()
         }
 
-    drawn = sequential.run(cases, draw, by_case, sequential.SCREEN)
+    drawn = sequential.run(cases, draw, {case: [rule] for case, rule in rules.items()})
     answers = {
-        case: rule.conclude(*drawn[case].samples(rule.metric)) for case, rule in by_case.items()
+        case: rule.conclude(*drawn[case].samples(rule.metric)) for case, rule in rules.items()
     }
 
     def cases_with(wanted: Answer) -> frozenset[Case]:

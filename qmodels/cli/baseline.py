@@ -81,7 +81,7 @@ def accept(arguments: argparse.Namespace) -> None:
     run = runs.read_run(arguments.run)
     tolerances = runs.tolerances(variants.all_variants())
     baseline = runs.baseline_for(run, arguments.baseline)
-    chosen = set(run.entries) if arguments.all else gate.changed(run, baseline, tolerances)
+    chosen = set(run.entries) if arguments.all else gate.keys_to_accept(run, baseline, tolerances)
     for failure in run.failures:
         print(f"{failure.name} not stored: it failed, {failure.reason}")
     if not chosen:

@@ -1,6 +1,6 @@
 """Compare a run with a stored one or with another checkout: tolerances, samples, verdicts."""
 
-from qmodels.gate.accept import Accepted, accept, changed
+from qmodels.gate.accept import Accepted, accept, keys_to_accept
 from qmodels.gate.baseline import Baseline, baseline_path, find_baseline, read_baseline
 from qmodels.gate.changes import StoredChanges
 from qmodels.gate.coverage import coverage
@@ -37,12 +37,12 @@ __all__ = [
     "accept",
     "baseline_path",
     "bench_name",
-    "changed",
     "compare",
     "compare_run",
     "coverage",
     "exit_status",
     "find_baseline",
+    "keys_to_accept",
     "lines",
     "read_baseline",
     "read_run",

@@ -71,7 +71,7 @@ def accept(
     ]
 
 
-def changed(run: Run, baseline: Baseline | None, tolerances: Tolerances) -> set[Key]:
+def keys_to_accept(run: Run, baseline: Baseline | None, tolerances: Tolerances) -> set[Key]:
     """The entries of a run that have a metric which is not within its tolerance."""
     findings = compare_run(run, baseline, tolerances)
     return {finding.key for finding in findings if finding.verdict != "ok"} & run.entries.keys()
@@ -90,12 +90,16 @@ def store(
     Args:
         skipped: variants that could not run, by the reason. The file keeps the reason of each
             that it has no entry of.
+
+    Raises:
+        UserError: as for ``accept``.
     """
     there = read_run(path) if path.exists() else None
+    machine_class = (there and there.machine_class) or entries[0].machine_class
     for entry in entries:
-        if there and there.machine_class != entry.machine_class:
+        if machine_class != entry.machine_class:
             raise UserError(
-                f"baseline {path} is of {there.machine_class}, and {entry.name} was measured on "
+                f"baseline {path} is of {machine_class}, and {entry.name} was measured on "
                 f"{entry.machine_class}: leave out --baseline, or name a file of that class"
             )
     before = there.entries if there else {}
@@ -113,7 +117,6 @@ def store(
             after[entry.key] = entry
             taken.append(entry.key)
     if taken or dropped:
-        machine_class = [*entries, *before.values()][0].machine_class
         reasons = {**(reasons_of(there.skipped) if there else {}), **reasons_of(skipped)}
         for name in {entry.variant for entry in (*after.values(), *dropped)}:
             reasons.pop(name, None)

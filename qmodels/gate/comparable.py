@@ -1,13 +1,68 @@
 """What of two entries can be compared, and by which tolerance."""
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
 
+from qmodels.gate.baseline import Baseline
 from qmodels.gate.entry import CONDITIONS, Entry
+from qmodels.gate.finding import ACCEPT, Verdict
 from qmodels.gate.tolerances import Origin, Tolerances
 from qmodels.measure.metrics import depends
 from qmodels.system import packages
 
 PINNED = f"install the pinned versions with `{packages.install('all')}`"
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A stored entry that an entry is compared with.
+
+    Attributes:
+        origin: where it was measured.
+        tolerances: by name, of its metrics that are compared.
+    """
+
+    entry: Entry
+    origin: Origin
+    tolerances: Mapping[str, float]
+
+    @property
+    def file(self) -> str:
+        """The path of its file, to begin a sentence with."""
+        return self.entry.file or "The base"
+
+
+class Unfit(NamedTuple):
+    """Why a baseline has no entry that fits: the verdict on the metrics, and a sentence."""
+
+    verdict: Verdict
+    reason: str
+
+
+def fit(now: Entry, baseline: Baseline | None, tolerances: Tolerances) -> Fit | Unfit:
+    """The entry of a baseline that one is compared with.
+
+    Args:
+        now: it may have no metrics yet.
+    """
+    before = baseline.entries.get(now.key) if baseline else None
+    if baseline is not None and before is not None:
+        reason = incompatibility(now, before, from_base=baseline.from_base)
+        limits = {name: tolerance_of(name, now, before, tolerances) for name in before.metrics}
+        compared = {name: limit for name, limit in limits.items() if limit is not None}
+        fitting = Fit(before, origin_of(now, before), compared)
+        if reason:
+            return Unfit("missing", f"{fitting.file} was measured with {reason}, or {ACCEPT}")
+        return fitting
+    if baseline is None:
+        lacks = f"No run of {now.key.network} is stored for {now.machine_class}"
+        return Unfit("missing", f"{lacks}: {ACCEPT}")
+    lacks = baseline.absence(now.name, now.variant)
+    if baseline.from_base or now.machine_class in baseline.partial_for:
+        return Unfit("new", lacks)
+    return Unfit("missing", f"{lacks}: {ACCEPT}")
 
 
 def tolerance_of(metric: str, now: Entry, before: Entry, tolerances: Tolerances) -> float | None:

@@ -4,13 +4,13 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from qmodels.gate import by_image, rules
 from qmodels.gate.baseline import Baseline
-from qmodels.gate.by_image import Change
 from qmodels.gate.changes import StoredChanges
-from qmodels.gate.comparable import incompatibility, origin_of, tolerance_of
+from qmodels.gate.comparable import Fit, Unfit, fit
 from qmodels.gate.entry import Entry
-from qmodels.gate.finding import ACCEPT, Verdict
+from qmodels.gate.finding import Verdict
+from qmodels.gate.image_test import ImageTest, image_test
+from qmodels.gate.rules import rule_in_turn, stored_rules
 from qmodels.gate.sequential import Rule
 from qmodels.gate.tolerances import Origin, Tolerances
 from qmodels.measure.metric import Metric
@@ -18,49 +18,46 @@ from qmodels.measure.metrics import LATENCY_CHANGE, depends
 
 
 @dataclass(frozen=True)
-class Stored:
-    """A stored value of a metric.
+class InTurn:
+    """A change of a latency against a base that took turns with this code.
 
     Attributes:
-        file: that it was read from; None of a base's.
-        origin: where it was measured.
-        accepted: how much further from it the metric may be, in its unit.
-        by_image: what accuracy lost since, image by image, where that is known.
-        level: how often a test of the images may err; None of metrics that have none.
+        metric: the change, by name and with its samples.
+        tolerance: as a fraction.
     """
 
+    name: str
     metric: Metric
-    file: str | None
-    origin: Origin
-    accepted: float
-    by_image: Change | None
-    level: float | None
+    tolerance: float
+    rule: Rule
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A metric of an entry that is compared.
+    """A metric and a stored value of it.
 
     Attributes:
-        tolerance: how much worse it may be.
-        rule: what judges its samples; None of a metric without them.
-        stored: what with; None of a change, which was measured in turn with a base.
+        tolerance: how much worse it may be: see ``Metric.tolerance``.
+        file: that the stored value was read from; None of a base's.
+        origin: where that was measured.
+        accepted: how much more the baselines accept, in the metric's unit.
+        images: the test of the images, where accuracy is known image by image.
+        rule: what judges samples, where both have them.
     """
 
-    now: Entry
     name: str
+    metric: Metric
+    stored: Metric
     tolerance: float
+    file: str | None
+    origin: Origin
+    accepted: float
+    images: ImageTest | None
     rule: Rule | None
-    stored: Stored | None = None
-
-    @property
-    def metric(self) -> Metric:
-        """What the entry has of it."""
-        return self.now.metrics[self.name]
 
 
 class Uncompared(NamedTuple):
-    """A metric of an entry that is compared with nothing.
+    """A metric that is compared with nothing.
 
     Attributes:
         reason: a sentence.
@@ -71,37 +68,31 @@ class Uncompared(NamedTuple):
     reason: str
 
 
-class Obstacle(NamedTuple):
-    """Why an entry is compared with nothing: the verdict on its metrics, and a sentence."""
-
-    verdict: Verdict
-    reason: str
-
-
 def comparisons(
     now: Entry, baseline: Baseline | None, tolerances: Tolerances, accepted: StoredChanges | None
-) -> Iterator[Comparison | Uncompared]:
+) -> Iterator[InTurn | Comparison | Uncompared]:
     """What each gated metric of an entry is compared with.
 
     Args:
         accepted: the stored runs of this code and of a base, which show the accepted losses.
     """
-    before = stored_entry(now, baseline)
-    limits = {name: tolerance_of(name, now, now, tolerances) for name in now.metrics}
-    gated = [name for name, limit in limits.items() if limit is not None]
-    in_turn = limits.get(LATENCY_CHANGE.name)
-    if in_turn is not None:  # what ran in turn with its base needs no stored run
-        gated = [name for name in gated if not depends(name, "processor")]
-    if isinstance(before, Obstacle):
+    before = fit(now, baseline, tolerances)
+    gated = {name: tolerances.of(name, now) for name in now.metrics}
+    gated = {name: tolerance for name, tolerance in gated.items() if tolerance is not None}
+    tolerance = gated.get(LATENCY_CHANGE.name)
+    if tolerance is not None:  # what ran in turn with its base needs no stored run
+        gated = {name: gated[name] for name in gated if not depends(name, "processor")}
+    if isinstance(before, Unfit):
         yield from (Uncompared(name, *before) for name in gated)
     else:
         yield from comparisons_with(before, now, gated, tolerances, accepted)
-    if in_turn is not None:
-        yield Comparison(now, LATENCY_CHANGE.name, in_turn, rules.in_turn(in_turn))
+    if tolerance is not None:
+        name = LATENCY_CHANGE.name
+        yield InTurn(name, now.metrics[name], tolerance, rule_in_turn(tolerance))
 
 
 def comparisons_with(
-    before: Entry,
+    before: Fit,
     now: Entry,
     gated: Collection[str],
     tolerances: Tolerances,
@@ -112,45 +103,27 @@ def comparisons_with(
     Args:
         gated: metrics of this run.
     """
-    file = before.file or "The base"
-    origin = origin_of(now, before)
-    measured, in_turn = {*now.metrics, *now.unmeasured}, LATENCY_CHANGE.name in now.metrics
-    for name, metric in before.metrics.items():
-        limit = tolerance_of(name, now, before, tolerances)
-        if limit is None:
-            continue
-        if name in gated:
-            change = by_image.change(name, now, before)
-            stored = Stored(
-                metric,
-                before.file,
-                origin,
-                accepted=accepted.loss(now, name, metric, limit) if accepted else 0.0,
-                by_image=change,
-                level=tolerances.level(name, now.variant, now.arithmetic) if change else None,
-            )
-            samples = metric.samples if now.metrics[name].samples else ()
-            rule = rules.against(name, samples, limit) if samples else None
-            yield Comparison(now, name, limit, rule, stored)
-        elif name not in measured and not (in_turn and depends(name, "processor")):
-            yield Uncompared(name, "missing", f"{file} has it, and this run did not measure it")
+    rules = {rule.metric: rule for rule in stored_rules(before)}
     for name in gated:
-        if name not in before.metrics:
-            yield Uncompared(name, "new", f"{file} has {now.name} without it")
-
-
-def stored_entry(now: Entry, baseline: Baseline | None) -> Entry | Obstacle:
-    """The entry of a baseline that one can be compared with."""
-    if baseline is None:
-        lacks = f"No run of {now.key.network} is stored for {now.machine_class}"
-        return Obstacle("missing", f"{lacks}: {ACCEPT}")
-    before = baseline.entries.get(now.key)
-    if before is None:
-        lacks = baseline.absence(now.name, now.variant)
-        if baseline.from_base or now.machine_class in baseline.partial_for:
-            return Obstacle("new", lacks)
-        return Obstacle("missing", f"{lacks}: {ACCEPT}")
-    reason = incompatibility(now, before, from_base=baseline.from_base)
-    if reason:
-        return Obstacle("missing", f"{baseline.shown} was measured with {reason}, or {ACCEPT}")
-    return before
+        metric, stored = now.metrics[name], before.entry.metrics.get(name)
+        tolerance = before.tolerances.get(name)
+        if stored is None:
+            yield Uncompared(name, "new", f"{before.file} has {now.name} without it")
+        elif tolerance is not None:
+            yield Comparison(
+                name,
+                metric,
+                stored,
+                tolerance,
+                before.entry.file,
+                before.origin,
+                accepted=accepted.loss(now, name, stored, tolerance) if accepted else 0.0,
+                images=image_test(name, now, before.entry, tolerances),
+                rule=rules.get(name) if metric.samples else None,
+            )
+    in_turn = LATENCY_CHANGE.name in now.metrics
+    for name in before.tolerances:
+        excused = name in now.unmeasured or (in_turn and depends(name, "processor"))
+        if name not in now.metrics and not excused:
+            reason = f"{before.file} has it, and this run did not measure it"
+            yield Uncompared(name, "missing", reason)

@@ -46,12 +46,16 @@ class Failure(NamedTuple):
     network: str = ""
 
 
-def advice(verdict: Verdict, acceptance: str = ACCEPT) -> str:
-    """What to do about a verdict: a sentence behind another one."""
+def advice(verdict: Verdict, *, in_turn: bool = False) -> str:
+    """What to do about a verdict, behind another sentence.
+
+    Args:
+        in_turn: whether it is on a change against a base in turn, which is not stored.
+    """
     if verdict == "regressed":
-        return f". If that is intended, {acceptance}"
+        return f". If that is intended, {ACCEPT_LATENCY if in_turn else ACCEPT}"
     if verdict == "improved":
-        return f". To store that, {acceptance}" if acceptance == ACCEPT else ""
+        return "" if in_turn else f". To store that, {ACCEPT}"
     if verdict == "undecided":
         return ". It is inconclusive: run it again on a machine with less other load"
     return ""

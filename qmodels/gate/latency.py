@@ -22,7 +22,7 @@ class Process:
 
     Attributes:
         seconds: of every timed forward.
-        log_ratios: logarithms of ratios of times, by the metric that each is a sample of.
+        log_ratios: by metric, the logarithm of the ratio of times in this process.
         base_seconds: of every timed forward of the base, where one took turns with it.
     """
 
@@ -44,16 +44,19 @@ class Timings:
     confirmed: tuple[Process, ...] = ()
 
     @property
+    def processes(self) -> tuple[Process, ...]:
+        """All of them."""
+        return (*self.screened, *self.confirmed)
+
+    @property
     def seconds(self) -> tuple[float, ...]:
         """Of every timed forward."""
-        processes = (*self.screened, *self.confirmed)
-        return tuple(time for process in processes for time in process.seconds)
+        return tuple(time for process in self.processes for time in process.seconds)
 
     @property
     def base_seconds(self) -> tuple[float, ...]:
         """Of every timed forward of the base, where there is one."""
-        processes = (*self.screened, *self.confirmed)
-        return tuple(time for process in processes for time in process.base_seconds)
+        return tuple(time for process in self.processes for time in process.base_seconds)
 
     def metrics(self) -> dict[str, Metric]:
         """The metrics of the case."""

@@ -1,17 +1,18 @@
 """How many fresh processes a latency gets, and what they say together.
 
 Every case gets a few processes. Inconclusive cases get more, up to a bound. A case that looks
-slower is measured again in new processes, and has regressed only if these alone show it too.
+slower or faster is measured again in new processes, and has changed only if these alone show it
+too.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from qmodels.gate.intervals import Interval
 from qmodels.gate.latency import Case, Process, Timings
 
-# Times of each case in fresh processes that run these cases; of none that failed.
+# Times of each case in fresh processes that run these cases. Cases that fail are absent.
 Draw = Callable[[Sequence[Case]], Mapping[Case, Process]]
 # An interval for a change, a logarithm, from samples and the one-sided error of its bounds.
 Bound = Callable[[Sequence[float], float], Interval]
@@ -29,15 +30,15 @@ class Stage:
 
 SCREEN = Stage(first=4, most=24, alpha=1 / 16)
 CONFIRM = Stage(first=5, most=24, alpha=1 / 32)
-# Of a run to store, which is compared with many later ones: its error enters every comparison.
-STORE = Stage(first=12, most=12, alpha=1 / 16)
+# A run to store takes so many, because its error enters every later comparison.
+STORED_PROCESSES = 12
 # Samples are drawn until a slowdown of so many tolerances is excluded.
 DETECTABLE_RATIO = 2.0
 
 
 @dataclass(frozen=True)
 class Rule:
-    """How a case is judged: to stop, and to conclude.
+    """How a ratio is judged: to stop measuring, and to conclude.
 
     Attributes:
         metric: the name of the ratio whose samples are judged.
@@ -77,23 +78,31 @@ class Rule:
 
 
 def run(
-    cases: Sequence[Case], draw: Draw, rules: Mapping[Case, Rule], screen: Stage
+    cases: Sequence[Case],
+    draw: Draw,
+    rules: Mapping[Case, Sequence[Rule]],
+    *,
+    to_store: bool = False,
 ) -> dict[Case, Timings]:
     """Draw as many processes as each case takes.
 
     Args:
         rules: of each case; none for a case that is only measured.
-        screen: the first stage.
+        to_store: whether to draw a fixed number, and judge nothing.
 
     Returns:
         Times of the cases that never failed.
     """
+    screen = SCREEN
+    if to_store:
+        screen, rules = replace(SCREEN, first=STORED_PROCESSES, most=STORED_PROCESSES), {}
 
-    def answer(case: Case, processes: Sequence[Process], alpha: float) -> Answer:
-        if case not in rules:
-            return "same"
-        rule = rules[case]
-        return rule.answer([process.log_ratios[rule.metric] for process in processes], alpha)
+    def answers(case: Case, processes: Sequence[Process], alpha: float) -> set[Answer]:
+        return {
+            rule.answer([process.log_ratios[rule.metric] for process in processes], alpha)
+            for rule in rules.get(case, ())
+            if rule.metric in processes[0].log_ratios
+        }
 
     def draw_stage(subset: Sequence[Case], planned: Stage) -> dict[Case, list[Process]]:
         drawn: dict[Case, list[Process]] = {case: [] for case in subset}
@@ -113,7 +122,7 @@ def run(
                 if case in drawn
                 and (
                     count < planned.first
-                    or answer(case, drawn[case], planned.alpha) == "inconclusive"
+                    or "inconclusive" in answers(case, drawn[case], planned.alpha)
                 )
             ]
         return drawn
@@ -122,7 +131,7 @@ def run(
     suspects = [
         case
         for case, processes in screened.items()
-        if answer(case, processes, screen.alpha) in ("slower", "faster")
+        if answers(case, processes, screen.alpha) & {"slower", "faster"}
     ]
     confirmed = draw_stage(suspects, CONFIRM)
     return {

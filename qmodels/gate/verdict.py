@@ -7,11 +7,10 @@ class; or a base's run on this machine. How much may change depends on which: se
 from collections.abc import Mapping
 
 from qmodels.gate.baseline import Baseline
-from qmodels.gate.by_image import Change
 from qmodels.gate.changes import StoredChanges, worsening
-from qmodels.gate.comparison import Comparison, Stored, comparisons
+from qmodels.gate.comparison import Comparison, InTurn, Uncompared, comparisons
 from qmodels.gate.entry import Entry
-from qmodels.gate.finding import ACCEPT_LATENCY, Finding, Verdict, advice
+from qmodels.gate.finding import Finding, Verdict, advice
 from qmodels.gate.run import Run
 from qmodels.gate.sequential import Answer
 from qmodels.gate.tolerances import Tolerances
@@ -36,12 +35,7 @@ def compare(
     Args:
         accepted: the stored runs of this code and of a base, which show the accepted losses.
     """
-    return [
-        judge(each)
-        if isinstance(each, Comparison)
-        else Finding(now.key, now.name, each.name, each.verdict, each.name, each.reason)
-        for each in comparisons(now, baseline, tolerances, accepted)
-    ]
+    return [finding(each, now) for each in comparisons(now, baseline, tolerances, accepted)]
 
 
 def compare_run(run: Run, baseline: Baseline | None, tolerances: Tolerances) -> tuple[Finding, ...]:
@@ -52,52 +46,57 @@ def compare_run(run: Run, baseline: Baseline | None, tolerances: Tolerances) -> 
         for finding in compare(entry, baseline, tolerances)
     ]
     stored = baseline.entries if baseline else {}
-    return (*findings, *(finding for finding in run.gone if finding.key in stored))
+    gone = [
+        finding
+        for finding in run.gone
+        if finding.key in stored and finding.metric in stored[finding.key].metrics
+    ]
+    return (*findings, *gone)
 
 
-def judge(comparison: Comparison) -> Finding:
-    """The verdict on a metric that is compared."""
-    now, name, stored = comparison.now, comparison.name, comparison.stored
-    if stored is None:
-        verdict, change = in_turn(comparison)
-        context = f"Measured in turn with the base{advice(verdict, ACCEPT_LATENCY)}"
-    else:
-        verdict, change = against(comparison, stored)
-        origin = f"{stored.file or 'the base'}, {stored.origin}"
-        context = f"Compared with {origin}{advice(verdict)}"
-    return Finding(now.key, now.name, name, verdict, change, context)
+def finding(each: InTurn | Comparison | Uncompared, now: Entry) -> Finding:
+    """The finding on a metric of an entry."""
+    match each:
+        case Uncompared():
+            verdict, change, context = each.verdict, each.name, each.reason
+        case InTurn():
+            verdict, change = judge_in_turn(each)
+            context = f"Measured in turn with the base{advice(verdict, in_turn=True)}"
+        case Comparison():
+            verdict, change = judge(each)
+            stored = f"{each.file or 'the base'}, {each.origin}"
+            context = f"Compared with {stored}{advice(verdict)}"
+    return Finding(now.key, now.name, each.name, verdict, change, context)
 
 
-def in_turn(comparison: Comparison) -> tuple[Verdict, str]:
-    """The verdict on a change against a base that ran beside this code, and the change."""
-    metric, rule = comparison.metric, comparison.rule
-    assert rule is not None
-    verdict = VERDICT_BY_ANSWER[rule.conclude(metric.samples, metric.confirmation)]
+def judge_in_turn(each: InTurn) -> tuple[Verdict, str]:
+    """The verdict on a change against a base, and the change with its rule."""
+    metric = each.metric
+    verdict = VERDICT_BY_ANSWER[each.rule.conclude(metric.samples, metric.confirmation)]
     pairs = len(metric.samples) + len(metric.confirmation)
-    said = f"tolerance {100 * comparison.tolerance:.3g} %, {pairs} pairs of processes"
-    return verdict, f"{comparison.name} {metric.text} ({said})"
+    said = f"tolerance {100 * each.tolerance:.3g} %, {pairs} pairs of processes"
+    return verdict, f"{each.name} {metric.text} ({said})"
 
 
-def against(comparison: Comparison, stored: Stored) -> tuple[Verdict, str]:
+def judge(each: Comparison) -> tuple[Verdict, str]:
     """The verdict on a metric against a stored one, and the change with its rule."""
-    metric, before, rule = comparison.metric, stored.metric, comparison.rule
-    unit, slack = metric.unit_of_change, before.slack(comparison.tolerance)
+    metric, stored = each.metric, each.stored
+    unit, slack = metric.unit_of_change, stored.slack(each.tolerance)
     said = f"tolerance {readable(slack, unit)}"
-    verdict: Verdict
-    if stored.by_image is not None and stored.level is not None:
-        verdict = by_images(stored.by_image, slack + stored.accepted, stored.level)
-        said += f"; {stored.by_image}"
-    elif rule is None:
-        verdict = by_value(metric, before, slack + stored.accepted)
+    if each.images is not None:
+        verdict = each.images.verdict(slack + each.accepted)
+        said += f"; {each.images.change}"
+    elif each.rule is None:
+        verdict = by_value(metric, stored, slack + each.accepted)
     else:
-        verdict = VERDICT_BY_ANSWER[rule.conclude(metric.samples, metric.confirmation)]
+        verdict = VERDICT_BY_ANSWER[each.rule.conclude(metric.samples, metric.confirmation)]
         processes = len(metric.samples) + len(metric.confirmation)
-        said = f"tolerance {100 * comparison.tolerance:.3g} %, {processes} processes"
-    if verdict == "improved" and stored.origin == "another class":
+        said = f"tolerance {100 * each.tolerance:.3g} %, {processes} processes"
+    if verdict == "improved" and each.origin == "another class":
         verdict = "ok"  # the class explains it
-    if stored.accepted:
-        said += f", {readable(stored.accepted, unit)} more accepted in baselines/"
-    return verdict, f"{comparison.name} from {before.text} to {metric.text} ({said})"
+    if each.accepted:
+        said += f", {readable(each.accepted, unit)} more accepted in baselines/"
+    return verdict, f"{each.name} from {stored.text} to {metric.text} ({said})"
 
 
 def by_value(now: Metric, before: Metric, slack: float) -> Verdict:
@@ -106,15 +105,3 @@ def by_value(now: Metric, before: Metric, slack: float) -> Verdict:
     if worse > slack:
         return "regressed"
     return "improved" if worse < -slack else "ok"
-
-
-def by_images(change: Change, tolerance: float, alpha: float) -> Verdict:
-    """Regressed where the loss is the tolerance or more, and its p-value at most ``alpha``.
-
-    Args:
-        tolerance: in points of top-1, or in the unit of the score.
-    """
-    if change.loss >= tolerance and change.p_value <= alpha:
-        return "regressed"
-    gain = change.reverse
-    return "improved" if gain.loss >= tolerance and gain.p_value <= alpha else "ok"

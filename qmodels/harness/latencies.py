@@ -1,6 +1,6 @@
 """Latencies of all cases of a run, measured together, in fresh processes that take turns.
 
-A run takes as many processes as the gate's rules ask for.
+A case takes as many processes as the gate's rules ask for; a run to store takes a fixed number.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,9 +13,11 @@ import pytest
 from qmodels import gate, variants
 from qmodels.base import requests
 from qmodels.base.arms import Arm, time_arms
-from qmodels.gate import rules, sequential
+from qmodels.gate import sequential
+from qmodels.gate.comparable import Unfit, fit
 from qmodels.gate.latency import REFERENCE, Case, Process, Timings
-from qmodels.gate.sequential import Rule, Stage
+from qmodels.gate.rules import rule_in_turn, stored_rules
+from qmodels.gate.sequential import Rule
 from qmodels.harness.records import Recorder
 from qmodels.harness.session import BenchSession
 from qmodels.measure.latency import Times, log_ratio
@@ -97,49 +99,42 @@ class Latencies:
         arms = [Arm(None, {"artifacts": folders})]
         if settings.base and base_folders:
             arms.append(Arm(settings.base.code, {"artifacts": base_folders}))
-        stores = settings.update_baseline
         return time_cases(
             cases,
             arms,
-            {} if stores else self.rules(cases, with_base=bool(base_folders)),
-            sequential.STORE if stores else sequential.SCREEN,
+            {case: self.rules_of(case, with_base=len(arms) > 1) for case in cases},
             settings.threads,
+            to_store=settings.update_baseline,
             on_draw=self.session.progress.time_process,
         )
 
-    def rules(self, cases: Iterable[Case], *, with_base: bool) -> dict[Case, Rule]:
-        """How each case is judged, where there is something to compare it with."""
-        settings = self.session.settings
-        stored = None if settings.base else settings.baseline
-        by_case = {}
-        for case in cases:
-            entry = self.entries[case]
-            if with_base:
-                rule = rules.rule_in_turn(entry.variant, entry.arithmetic, settings.tolerances)
-            else:
-                rule = rules.rule_against(entry, stored, settings.tolerances)
-            if rule is not None:
-                by_case[case] = rule
-        return by_case
+    def rules_of(self, case: Case, *, with_base: bool) -> list[Rule]:
+        """How a case is judged; by nothing where it has nothing to be compared with."""
+        settings, now = self.session.settings, self.entries[case]
+        if with_base:
+            tolerance = settings.tolerances.of(LATENCY_CHANGE.name, now)
+            return [] if tolerance is None else [rule_in_turn(tolerance)]
+        baseline = None if settings.base else settings.baseline
+        before = fit(now, baseline, settings.tolerances)
+        return [] if isinstance(before, Unfit) else stored_rules(before)
 
 
 def time_cases(
     cases: Sequence[Case],
     arms: Sequence[Arm],
-    rules: Mapping[Case, Rule],
-    screen: Stage,
+    rules: Mapping[Case, Sequence[Rule]],
     threads: int,
     *,
+    to_store: bool = False,
     on_draw: Callable[[int, int], None] = lambda cases, least: None,
 ) -> dict[Case, Timings | UserError]:
-    """Time every case in as many fresh processes as the rules ask for.
+    """Time every case in as many fresh processes as it takes; see ``sequential.run``.
 
     A case is given up if its model fails, or one that it is compared with.
 
     Args:
         arms: this code, and maybe a base that takes turns with it.
-        rules: of the cases that are judged.
-        screen: the first stage.
+        rules, to_store: as for ``sequential.run``.
         on_draw: called with the number of cases before each process, and with the least number of
             processes that there will be.
 
@@ -147,12 +142,13 @@ def time_cases(
         UserError: the process of a whole side failed.
     """
     failures: dict[Case, UserError] = {}
+    least = sequential.STORED_PROCESSES if to_store else sequential.SCREEN.first
     references = [PROBE, REFERENCE]
     # Beside a base, only the first processes also give ratios.
     drawn = chain([references], repeat(references if len(arms) == 1 else []))
 
     def draw(wanted: Sequence[Case]) -> dict[Case, Process]:
-        on_draw(len(wanted), screen.first)
+        on_draw(len(wanted), least)
         others = next(drawn)
         by_size: dict[int, dict[str, None]] = {}
         for name, size in wanted:
@@ -167,13 +163,13 @@ def time_cases(
                 processes[case] = process(case, times, others)
         return processes
 
-    return {**sequential.run(cases, draw, rules, screen), **failures}
+    return {**sequential.run(cases, draw, rules, to_store=to_store), **failures}
 
 
 def process(case: Case, times: Times, references: Sequence[str]) -> Process:
     """The times of a case, and their ratios to those of references and of a base."""
     name, size = case
-    head, *bases = times.arms
+    head, *bases = times.processes
     seconds = head[case]
     log_ratios = {
         metric.name: log_ratio(seconds, head[reference, size])

@@ -52,12 +52,12 @@ class Times:
     """Times of models.
 
     Attributes:
-        arms: for each process, seconds by model and batch size: an array (rounds, forwards of a
+        processes: for each, seconds by model and batch size: an array (rounds, forwards of a
             visit). A model that failed is in none of them.
         failures: by model, the line that says what went wrong.
     """
 
-    arms: tuple[dict[tuple[str, int], Seconds], ...]
+    processes: tuple[dict[tuple[str, int], Seconds], ...]
     failures: dict[str, str]
 
 
@@ -115,12 +115,12 @@ def time_models(
     for lines in load(workers, [{**request, "threads": threads} for request in requests]):
         failures |= {name: line for name, line in lines.items() if line is not None}
     for size, names in models.items():
-        rounds_of_arms = time_working(workers, names, size, threads, failures)
-        for arm_times, rounds in zip(times, rounds_of_arms, strict=True):
-            arm_times |= {(name, size): np.asarray(rows) for name, rows in rounds.items()}
+        rounds_of_workers = time_working(workers, names, size, threads, failures)
+        for of_process, rounds in zip(times, rounds_of_workers, strict=True):
+            of_process |= {(name, size): np.asarray(rows) for name, rows in rounds.items()}
     working = [
-        {key: seconds for key, seconds in arm_times.items() if key[0] not in failures}
-        for arm_times in times
+        {key: seconds for key, seconds in of_process.items() if key[0] not in failures}
+        for of_process in times
     ]
     return Times(tuple(working), failures)
 

@@ -91,7 +91,7 @@ def speed_table(run: Run) -> str:
         + [
             cell
             for variants in by_size.values()
-            for cell in (variants[name].cells() if name in variants else ["-"] * 3)
+            for cell in (variants[name].cells() if name in variants else ["-"] * len(COLUMNS))
         ]
         for name in names
     ]

@@ -1,11 +1,12 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from qmodels.gate import intervals, sequential
 from qmodels.gate.latency import Case, Process, Timings
-from qmodels.gate.sequential import CONFIRM, SCREEN, STORE, Draw, Rule
+from qmodels.gate.sequential import CONFIRM, SCREEN, STORED_PROCESSES, Draw, Rule
 
 RULE = Rule("change", intervals.signed_rank_interval, 0.015)
 CASES: list[Case] = [("fp32", 1), ("static-int8", 1)]
@@ -31,7 +32,7 @@ def drawing(sample: Callable[[Case, int], float | None], asked: list[list[Case]]
 
 
 def run(cases: Sequence[Case], draw: Draw) -> dict[Case, Timings]:
-    return sequential.run(cases, draw, dict.fromkeys(cases, RULE), SCREEN)
+    return sequential.run(cases, draw, {case: [RULE] for case in cases})
 
 
 def verdict(drawn: Timings) -> str:
@@ -90,16 +91,33 @@ def test_a_suspicion_that_stays_in_doubt_is_inconclusive() -> None:
 
 def test_cases_without_a_rule_are_measured_and_not_judged() -> None:
     asked: list[list[Case]] = []
-    drawn = sequential.run(CASES, drawing(lambda case, at: 1.0, asked), {}, SCREEN)
+    drawn = sequential.run(CASES, drawing(lambda case, at: 1.0, asked), {})
     assert asked == [CASES] * SCREEN.first
     assert len(drawn[CASES[0]].screened) == SCREEN.first
 
 
 def test_a_run_to_store_has_a_fixed_number_of_processes() -> None:
     asked: list[list[Case]] = []
-    drawn = sequential.run(CASES, drawing(lambda case, at: 1.0, asked), {}, STORE)
-    assert asked == [CASES] * 12
-    assert len(drawn[CASES[0]].screened) == 12
+    drawn = sequential.run(
+        CASES, drawing(lambda case, at: 1.0, asked), {case: [RULE] for case in CASES}, to_store=True
+    )
+    assert asked == [CASES] * STORED_PROCESSES
+    assert len(drawn[CASES[0]].screened) == STORED_PROCESSES
+
+
+def test_a_case_is_judged_by_each_of_its_rules() -> None:
+    asked: list[list[Case]] = []
+    other, unknown = replace(RULE, metric="other"), replace(RULE, metric="unknown")
+
+    def draw(wanted: Sequence[Case]) -> dict[Case, Process]:
+        asked.append(list(wanted))
+        return {case: Process((), {RULE.metric: 0.0, other.metric: 0.05}) for case in wanted}
+
+    rules = {CASES[0]: [RULE, unknown], CASES[1]: [RULE, other]}
+    drawn = sequential.run(CASES, draw, rules)
+    assert asked == [CASES] * SCREEN.first + [CASES[1:]] * CONFIRM.first
+    assert verdicts(drawn) == ["same", "same"]
+    assert other.conclude(*drawn[CASES[1]].samples(other.metric)) == "slower"
 
 
 @pytest.mark.parametrize("attempt", [1, SCREEN.first, SCREEN.first + 2])

@@ -15,7 +15,7 @@ from qmodels.gate.finding import Verdict
 from qmodels.gate.ranks import NOT_EVALUATED, Ranks
 from qmodels.measure.metric import Metric
 from qmodels.measure.metrics import METRICS
-from tests.gate.entries import KEY, compare, entry, holding, line, size, stored
+from tests.gate.entries import KEY, TOLERANCES, compare, entry, holding, line, size, stored
 
 
 @pytest.mark.parametrize(
@@ -210,3 +210,41 @@ def test_images_that_can_not_be_paired_are_compared_by_value(shared: str) -> Non
 def test_no_answer_is_not_a_pass(verdicts: list[Verdict], status: int) -> None:
     findings = [Finding(KEY, "bench[fp32]", "m", verdict, "", "") for verdict in verdicts]
     assert gate.exit_status(findings) == status
+
+
+def test_what_a_run_lacks_is_missing_only_from_a_baseline_that_has_it() -> None:
+    now = entry(size_bytes=size(1))
+    lacking = replace(now, variant="static-int8")
+    gone = tuple(
+        Finding(key, "bench_size", metric, "missing", "", "")
+        for key in (lacking.key, lacking.key._replace(variant="other"))
+        for metric in ("size_bytes", "top1")
+    )
+    run = replace(gate.Run.from_entries([now]), gone=gone)
+    baseline = Baseline(Path("b.json"), {now.key: now, lacking.key: lacking})
+    findings = gate.compare_run(run, baseline, TOLERANCES)
+    assert [(each.key, each.metric, each.verdict) for each in findings] == [
+        (now.key, "size_bytes", "ok"),
+        (lacking.key, "size_bytes", "missing"),
+    ]
+    assert gate.keys_to_accept(run, baseline, TOLERANCES) == set(), "there is nothing to store"
+    (finding,) = gate.compare_run(run, None, TOLERANCES)
+    assert finding.verdict == "missing"
+    assert gate.keys_to_accept(run, None, TOLERANCES) == {now.key}
+
+
+def test_findings_come_in_the_order_of_the_run_then_what_it_lacks() -> None:
+    names = ["operator_calls", "size_bytes", "memory_bytes"]
+    metrics = {name: METRICS[name].of(1) for name in names}
+    before = stored(
+        memory_bytes=METRICS["memory_bytes"].of(1),
+        sqnr_db=METRICS["sqnr_db"].of(1),
+        operator_calls=METRICS["operator_calls"].of(1),
+    )
+    findings = compare(entry(**metrics), before)
+    assert [(each.metric, each.verdict) for each in findings] == [
+        ("operator_calls", "ok"),
+        ("size_bytes", "new"),
+        ("memory_bytes", "ok"),
+        ("sqnr_db", "missing"),
+    ]

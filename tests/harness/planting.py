@@ -106,7 +106,7 @@ SHORT = """
 from qmodels.gate import sequential
 from qmodels.measure import latency
 latency.BUDGET_SECONDS = 0.2
-sequential.STORE = sequential.Stage(first=2, most=2, alpha=1 / 16)
+sequential.STORED_PROCESSES = 2
 sequential.SCREEN = sequential.Stage(first=1, most=1, alpha=1 / 16)
 sequential.CONFIRM = sequential.Stage(first=1, most=1, alpha=1 / 32)
 """

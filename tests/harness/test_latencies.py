@@ -17,7 +17,6 @@ from qmodels.system.errors import UserError
 
 CASES: list[Case] = [("fp32", 1), ("dynamic-int8", 1)]
 SECONDS = {"probe": 0.001, "fp32": 0.010, "dynamic-int8": 0.008}
-ONCE, TWICE = Stage(1, 1, 1 / 2), Stage(2, 2, 1 / 2)
 # In place of the stopwatch: it answers with times that are told, not taken.
 CLOCK = """
     from qmodels.system import child
@@ -42,7 +41,9 @@ CLOCK = """
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """As few processes as possible."""
-    monkeypatch.setattr(sequential, "CONFIRM", ONCE)
+    monkeypatch.setattr(sequential, "SCREEN", Stage(1, 1, 1 / 2))
+    monkeypatch.setattr(sequential, "CONFIRM", Stage(1, 1, 1 / 2))
+    monkeypatch.setattr(sequential, "STORED_PROCESSES", 2)
 
 
 @pytest.fixture
@@ -72,12 +73,14 @@ def test_ratios_are_of_one_process_and_changes_of_two(checkout: Checkout) -> Non
     rule = Rule(
         "latency_change", lambda samples, alpha: Interval(samples[-1], samples[-1], 1.0), 0.1
     )
-    timings = time_cases(CASES, [head, base], dict.fromkeys(CASES, rule), ONCE, threads=1)
+    timings = time_cases(CASES, [head, base], {case: [rule] for case in CASES}, threads=1)
     fp32, int8 = map(succeeded, timings.values())
     assert fp32.samples("latency_ratio") == ((), ()), "it would be against itself"
     assert fp32.samples("latency_change") == ((0.0,), ()), "not slower, so not confirmed"
     assert fp32.metrics()["probe_ratio"].samples == pytest.approx([math.log(10)])
-    assert int8.metrics()["latency_ratio"].samples == pytest.approx([math.log(1.2)])
+    ratios, later = int8.samples("latency_ratio")
+    assert ratios == pytest.approx([math.log(1.2)])
+    assert later == (), "only the first process gives ratios"
     screened, confirmed = int8.samples("latency_change")
     assert screened == confirmed == pytest.approx([math.log(1.5)])
     metrics = int8.metrics()
@@ -91,7 +94,7 @@ def test_ratios_are_of_one_process_and_changes_of_two(checkout: Checkout) -> Non
 
 
 def test_without_a_base_every_process_gives_ratios(checkout: Checkout) -> None:
-    (timings,) = time_cases(CASES[1:], [side(checkout)], {}, TWICE, threads=1).values()
+    (timings,) = time_cases(CASES[1:], [side(checkout)], {}, threads=1, to_store=True).values()
     metrics = succeeded(timings).metrics()
     assert metrics["latency_ratio"].samples == pytest.approx([math.log(0.8)] * 2)
     assert metrics["latency_ratio"].confirmation == ()
@@ -107,8 +110,8 @@ def slower(samples: Sequence[float], alpha: float) -> Interval:
 def test_a_model_that_fails_costs_its_case(checkout: Checkout) -> None:
     head, broken = side(checkout), side(checkout, broken={"dynamic-int8": "it is damaged"})
     for arms, metric in (([broken], "probe_ratio"), ([head, broken], "latency_change")):
-        rules = dict.fromkeys(CASES, Rule(metric, slower, 0.5))
-        timings = time_cases(CASES, arms, rules, ONCE, threads=1)
+        rules = {case: [Rule(metric, slower, 0.5)] for case in CASES}
+        timings = time_cases(CASES, arms, rules, threads=1)
         screened, confirmed = succeeded(timings[CASES[0]]).samples(metric)
         assert len(screened) == len(confirmed) == 1
         assert str(timings[CASES[1]]) == "it is damaged"
@@ -116,8 +119,23 @@ def test_a_model_that_fails_costs_its_case(checkout: Checkout) -> None:
 
 def test_a_reference_that_fails_costs_all_cases(checkout: Checkout) -> None:
     broken = side(checkout, broken={"fp32": "it is damaged"})
-    timings = time_cases(CASES, [broken], {}, TWICE, threads=1)
+    timings = time_cases(CASES, [broken], {}, threads=1, to_store=True)
     assert list(map(str, timings.values())) == ["it is damaged"] * 2
+
+
+def test_all_processes_count_and_those_that_confirm_are_kept_apart() -> None:
+    screened, confirmed = (
+        Process((0.001, 0.001), {"latency_change": 0.1}, (0.004,)),
+        Process((0.003, 0.009), {"latency_change": 0.2}, (0.005,)),
+    )
+    timings = Timings((screened,), (confirmed,))
+    assert timings.seconds == (0.001, 0.001, 0.003, 0.009)
+    assert timings.base_seconds == (0.004, 0.005)
+    metrics = timings.metrics()
+    assert metrics["latency_ms"].value == pytest.approx(2)
+    change = metrics["latency_change"]
+    assert change.value == pytest.approx(math.exp(0.15))
+    assert (change.samples, change.confirmation) == ((0.1,), (0.2,))
 
 
 def test_a_metric_is_the_median_of_its_processes() -> None:

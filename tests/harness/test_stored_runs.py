@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from qmodels import cli
+from qmodels import cli, gate
 from qmodels.harness.plugin import BENCHES
 from qmodels.system import machine
 from tests.harness.conftest import Repository
@@ -81,6 +81,13 @@ def test_a_partial_update_says_what_it_kept(stored: Repository) -> None:
     assert "2 entries; partial run: 10 other entries kept" in result.printed
     here = json.loads(stored.baseline.read_text())["machine_class"]
     assert here == machine.machine_class()
+
+
+def test_a_run_to_store_takes_a_fixed_number_of_processes(stored: Repository) -> None:
+    entries = gate.read_run(stored.baseline).entries.values()
+    ratios = [metric for entry in entries for metric in entry.metrics.values() if metric.samples]
+    assert {len(ratio.samples) for ratio in ratios} == {2}, "as planting.SHORT has it"
+    assert not any(ratio.confirmation for ratio in ratios)
 
 
 def test_a_run_that_leaves_a_file_out_hides_no_other_class(stored: Repository) -> None:
