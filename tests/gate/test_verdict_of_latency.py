@@ -77,6 +77,9 @@ def test_beside_a_base_no_stored_run_is_needed_for_latency(change: float, verdic
     assert "8 pairs of processes). Measured in turn" in line(findings["latency_change"])
     assert findings["size_bytes"].verdict == "missing"
     assert "latency_ratio" not in findings
+    in_turn = entry(latency_change=metric)
+    (finding,) = compare(in_turn, stored(latency_ratio=ratio(9.0)))
+    assert finding.metric == "latency_change", "it replaces the ratio"
 
 
 @pytest.mark.parametrize("processor", ["AuthenticAMD 25 17", "unknown"])

@@ -140,3 +140,6 @@ def test_latency_is_compared_with_a_base_in_turn(stored: Repository, base: Path)
     timed = {e.variant: e for e in gate.read_run(record).entries.values() if e.key.batch_size == 8}
     slowed = timed["planted"]
     assert median(slowed.base_seconds) < median(slowed.stats.data) / 1.5
+    changes = {name: timed[name].metrics["latency_change"] for name in ("planted", "fp32")}
+    assert len(changes["planted"].confirmation) == 1, "what looks slower is measured again"
+    assert changes["fp32"].confirmation == ()

@@ -278,4 +278,5 @@ def test_a_regression_of_pytest_benchmarks_own_does_not_hide_the_verdict(
     some = ("-k", "latency and planted-b1", "--benchmark-compare")
     result = stored.run(f"--benchmark-compare-fail={limit}", *some)
     assert_red(result, "Performance has regressed", "gate: ", "bench_latency[planted-b1]")
+    assert "tolerance 100 %, 2 processes" in result.printed, "the second was to confirm"
     assert "Traceback" not in result.printed
