@@ -68,7 +68,7 @@ class Timings:
         return metrics
 
     def samples(self, metric: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Logarithms of a ratio: of the first processes, and of those that were to confirm."""
+        """Logarithms of a ratio: of the screened processes, and of the confirming ones."""
         screened, confirmed = (
             tuple(each.log_ratios[metric] for each in processes if metric in each.log_ratios)
             for processes in (self.screened, self.confirmed)

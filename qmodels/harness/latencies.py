@@ -144,7 +144,7 @@ def time_cases(
     failures: dict[Case, UserError] = {}
     least = sequential.STORED_PROCESSES if to_store else sequential.SCREEN.first
     references = [PROBE, REFERENCE]
-    # Beside a base, only the first processes also give ratios.
+    # With a base, only the first processes also give ratios.
     drawn = chain([references], repeat(references if len(arms) == 1 else []))
 
     def draw(wanted: Sequence[Case]) -> dict[Case, Process]:
