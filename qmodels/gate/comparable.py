@@ -42,7 +42,7 @@ class Unfit(NamedTuple):
 
 
 def fit(now: Entry, baseline: Baseline | None, tolerances: Tolerances) -> Fit | Unfit:
-    """The entry of a baseline that one is compared with.
+    """The stored entry that an entry is compared with, or why there is none.
 
     Args:
         now: it may have no metrics yet.

@@ -98,6 +98,7 @@ def run(
         screen, rules = replace(SCREEN, first=STORED_PROCESSES, most=STORED_PROCESSES), {}
 
     def answers(case: Case, processes: Sequence[Process], alpha: float) -> set[Answer]:
+        # A stored entry may have samples of metrics that are no ratios of these times.
         return {
             rule.answer([process.log_ratios[rule.metric] for process in processes], alpha)
             for rule in rules.get(case, ())

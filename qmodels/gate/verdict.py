@@ -35,7 +35,7 @@ def compare(
     Args:
         accepted: the stored runs of this code and of a base, which show the accepted losses.
     """
-    return [finding(each, now) for each in comparisons(now, baseline, tolerances, accepted)]
+    return [finding_on(each, now) for each in comparisons(now, baseline, tolerances, accepted)]
 
 
 def compare_run(run: Run, baseline: Baseline | None, tolerances: Tolerances) -> tuple[Finding, ...]:
@@ -54,7 +54,7 @@ def compare_run(run: Run, baseline: Baseline | None, tolerances: Tolerances) -> 
     return (*findings, *gone)
 
 
-def finding(each: InTurn | Comparison | Uncompared, now: Entry) -> Finding:
+def finding_on(each: InTurn | Comparison | Uncompared, now: Entry) -> Finding:
     """The finding on a metric of an entry."""
     match each:
         case Uncompared():

@@ -109,7 +109,7 @@ class Latencies:
         )
 
     def rules_of(self, case: Case, *, with_base: bool) -> list[Rule]:
-        """How a case is judged; by nothing where it has nothing to be compared with."""
+        """The rules that judge a case; none where it has nothing to be compared with."""
         settings, now = self.session.settings, self.entries[case]
         if with_base:
             tolerance = settings.tolerances.of(LATENCY_CHANGE.name, now)

@@ -130,6 +130,13 @@ def test_a_named_file_of_another_class_is_refused(tmp_path: Path) -> None:
     assert stored(tmp_path).read_bytes() == before
 
 
+def test_a_new_file_is_of_one_class(tmp_path: Path) -> None:
+    both = run(benchmark(FP32), benchmark(INT8, machine_class="linux-x86_64-amx"))
+    with pytest.raises(UserError, match="was measured on linux-x86_64-amx"):
+        gate.accept(tmp_path, both, file=tmp_path / "new.json")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_latency_beside_a_base_is_not_stored(tmp_path: Path) -> None:
     change = codec.encode(METRICS["latency_change"].of(1.0, samples=(0.0,)))
     (done,) = gate.accept(tmp_path, run(latency(12, latency_change=change)))
