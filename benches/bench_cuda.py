@@ -9,14 +9,14 @@ import pytest
 
 from qmodels.harness.records import Record
 from qmodels.harness.session import BenchSession
-from qmodels.measure import cuda
 from qmodels.measure.replay import REPLAY
+from qmodels.nvidia import times
 from qmodels.variants import Artifact, Variant
 
 
 @pytest.mark.qmodels_processor("gpu")
 @pytest.mark.benchmark(group="cuda", timer=REPLAY.timer)
-@pytest.mark.parametrize("batch_size", cuda.BATCH_SIZES, ids=lambda size: f"b{size}")
+@pytest.mark.parametrize("batch_size", times.BATCH_SIZES, ids=lambda size: f"b{size}")
 def bench_cuda(
     qmodels_session: BenchSession,
     qmodels_variant: Variant,
@@ -28,18 +28,18 @@ def bench_cuda(
     """latency_ms, images_per_second, gpu_ratio, peak_share, gpu_peak_bytes."""
     images = qmodels_artifact.example(batch_size).to("cuda")
     models = {qmodels_variant.name: qmodels_artifact.load()}
-    models.setdefault(cuda.REFERENCE, qmodels_session.build(cuda.REFERENCE).load())
-    seconds = cuda.seconds_in_turn(models, images)
-    speed = cuda.Speed(
+    models.setdefault(times.REFERENCE, qmodels_session.build(times.REFERENCE).load())
+    seconds = times.seconds_in_turn(models, images)
+    gpu_times = times.GpuTimes(
         seconds[qmodels_variant.name],
         batch_size,
         qmodels_session.macs,
-        cuda.peak(cuda.card(), cuda.MULTIPLIED[qmodels_variant.arithmetic]),
+        times.peak(times.card(), times.MULTIPLIED[qmodels_variant.arithmetic]),
     )
-    qmodels_externally_timed(speed.seconds.tolist())
-    memory = cuda.peak_bytes(qmodels_artifact.load, images)
+    qmodels_externally_timed(gpu_times.seconds.tolist())
+    memory = times.peak_bytes(qmodels_artifact.load, images)
     qmodels_record(
-        cuda.metrics(speed, seconds[cuda.REFERENCE], memory),
+        times.metrics(gpu_times, seconds[times.REFERENCE], memory),
         batch_size=batch_size,
         threads=0,
     )

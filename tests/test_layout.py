@@ -95,6 +95,10 @@ def test_imports_go_only_down_the_map() -> None:
     assert sorted(upward) == of_another_state, "a base runs its own benches and command"
 
 
+def test_only_its_bench_imports_what_runs_on_gpus_alone() -> None:
+    assert {start for start, to in arrows_of(PACKAGE) if to == "nvidia"} == {"benches"}
+
+
 def test_an_upward_import_is_an_arrow(tmp_path: Path) -> None:
     package = tmp_path / "qmodels"
     for room in ("data", "gate"):

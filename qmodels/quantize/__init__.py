@@ -1,1 +1,1 @@
-"""What rounding does to a network: fake quantization, calibration, sensitivity, exact integers."""
+"""What rounding does to a network: fake quantization, histograms, sensitivity."""

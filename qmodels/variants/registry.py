@@ -1,8 +1,9 @@
 """What a variant is, and all of them by name.
 
-A variant is a function, decorated with ``variant``, in a module like those beside this one. It
-takes a trained model, and calibration images if it needs any, and returns what its backend stores.
-Another package adds one by an entry point in the group ``qmodels.variants``, which names a module.
+A variant is a function, decorated with ``variant``, in a module like those beside this one, or in
+``variants.py`` of a room for one kind of hardware. It takes a trained model, and calibration images
+if it needs any, and returns what its backend stores. Another package adds one by an entry point in
+the group ``qmodels.variants``, which names a module.
 """
 
 import sys
@@ -13,6 +14,7 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from inspect import signature
+from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any, Literal, TypeVar
 
@@ -24,6 +26,7 @@ from qmodels.system import packages
 from qmodels.system.errors import Obstacle, UserError, describe_error
 
 GROUP = "qmodels.variants"
+PACKAGE = __name__.partition(".")[0]
 REFERENCE = "fp32"
 
 Arithmetic = Literal["float32", "float16", "bfloat16", "int8"]
@@ -155,7 +158,7 @@ class Variant:
     def distribution(self) -> str | None:
         """The distribution that defines it: qmodels', or that of an entry point to its package."""
         package = self.module.partition(".")[0]
-        if package == __name__.partition(".")[0]:
+        if package == PACKAGE:
             return packages.DISTRIBUTION
         return next(
             (
@@ -221,17 +224,24 @@ def variant(
 
 def all_variants() -> dict[str, Variant]:
     """Every variant by name: the reference first, then by backend; those on GPUs are last."""
-    package = sys.modules[__name__.rpartition(".")[0]]
-    for module in iter_modules(package.__path__):
-        import_module(f"{package.__name__}.{module.name}")
+    for module in modules():
+        import_module(module)
     for entry_point in entry_points(group=GROUP):
         load(entry_point)
 
     def order(known: Variant) -> tuple[bool, bool, bool, str, str]:
-        foreign = not known.module.startswith(f"{package.__name__}.")
+        foreign = not known.module.startswith(f"{PACKAGE}.")
         return known.name != REFERENCE, foreign, known.on_gpu, known.backend.name, known.module
 
     return {known.name: known for known in sorted(_VARIANTS.values(), key=order)}
+
+
+def modules() -> list[str]:
+    """The modules of this package that define variants."""
+    room = Path(__file__).parent
+    beside = [f"{PACKAGE}.{room.name}.{module.name}" for module in iter_modules([str(room)])]
+    elsewhere = [f"{PACKAGE}.{file.parent.name}.variants" for file in room.glob("../*/variants.py")]
+    return beside + sorted(elsewhere)
 
 
 def find(name: str, module: str) -> Variant:

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from qmodels.quantize import integer
-from qmodels.quantize.calibration import Scale
-from qmodels.quantize.integer import Convolution
+from qmodels.nvidia import integer
+from qmodels.nvidia.calibration import Scale
+from qmodels.nvidia.integer import Convolution
 
 IMAGES, RESULTS, RESIDUAL = Scale(0.02, -5), Scale(0.2, -100), Scale(0.15, 12)
 

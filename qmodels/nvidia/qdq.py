@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from qmodels.network.onnx_graph import INPUT, OUTPUT
-from qmodels.network.residual import Block, ResidualNetwork
-from qmodels.quantize.calibration import IMAGE, STEM, Scale
+from qmodels.nvidia.calibration import IMAGE, STEM, Scale
+from qmodels.nvidia.residual import Block, ResidualNetwork
 
 if TYPE_CHECKING:
     from onnx import ModelProto

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from qmodels import data, variants
-from qmodels.backends import cuda_graphs, onnxruntime, tensorrt
+from qmodels.backends import onnxruntime
 from qmodels.backends.base import ForwardFn
 from qmodels.data import Dataset
 from qmodels.network import Network, evaluation
+from qmodels.nvidia import graphs, tensorrt
 from qmodels.system import packages
 from qmodels.system.errors import Obstacle, UserError
 from qmodels.training import checkpoints, on_demand
@@ -182,7 +183,7 @@ def test_more_images_than_the_engine_takes_go_in_several_batches(
 
     monkeypatch.setattr(tensorrt, "deserialize", lambda path: None)
     monkeypatch.setattr(tensorrt, "as_forward", running)
-    monkeypatch.setattr(cuda_graphs, "as_graphs", lambda forwards: forwards())
+    monkeypatch.setattr(graphs, "as_graphs", lambda forwards: forwards())
     artifact = variants.Artifact(variants.all_variants()["tensorrt-int8"], tmp_path)
     forward = tensorrt.BACKEND.load(artifact)
     images = torch.randn(600, 3, 2, 2)
@@ -221,7 +222,7 @@ def test_an_inspected_engine_tells_layers_with_weights() -> None:
 def test_the_package_is_asked_for_where_there_is_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     variant = variants.all_variants()["tensorrt-int8"]
     monkeypatch.setattr(registry, "find_spec", lambda name: None if name == "tensorrt" else name)
-    monkeypatch.setattr(cuda_graphs, "no_gpu", lambda: None)
+    monkeypatch.setattr(graphs, "no_gpu", lambda: None)
     assert (
         variant.unavailable_reason() == f"tensorrt is not installed: {packages.install('tensorrt')}"
     )
@@ -231,7 +232,7 @@ def test_what_the_machine_cannot_run_is_not_worth_installing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(registry, "find_spec", lambda name: None)
-    monkeypatch.setattr(cuda_graphs, "no_gpu", lambda: Obstacle("no GPU: find one", False))
+    monkeypatch.setattr(graphs, "no_gpu", lambda: Obstacle("no GPU: find one", False))
     here = variants.all_variants()["tensorrt-int8"]
     assert here.unavailable_reason() == "no GPU: find one"
 

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from qmodels.network import resnet
 from qmodels.network.fusion import fuse
-from qmodels.network.residual import ResidualNetwork, residual_network
-from qmodels.quantize import calibration, integer_network
+from qmodels.nvidia import calibration, integer_network
+from qmodels.nvidia.residual import ResidualNetwork, residual_network
 
 
 @pytest.fixture(scope="module")

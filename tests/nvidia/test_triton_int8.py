@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from qmodels.quantize import integer
+from qmodels.nvidia import integer
 from qmodels.system import packages
 from qmodels.system.errors import UserError
-from tests.backends.integer_layers import operands, random_integers, random_layer
+from tests.nvidia.integer_layers import operands, random_integers, random_layer
 
 triton = pytest.importorskip(
     "triton", reason=f"the kernels are Triton's: {packages.install('cuda')}"
@@ -45,7 +45,7 @@ def interpreted(language: None) -> ModuleType:
 
     The variable must not outlive that: torch's own Triton kernels would be interpreted too.
     """
-    spec = util.find_spec("qmodels.backends.triton_int8")
+    spec = util.find_spec("qmodels.nvidia.triton_int8")
     assert spec is not None
     assert spec.loader is not None
     module = util.module_from_spec(spec)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from qmodels.backends import cuda_graphs
+from qmodels.nvidia import graphs
 
 Launch = Callable[[], None]
 
@@ -25,7 +25,7 @@ class Graph:
 
 
 class Gpu:
-    """What ``qmodels.backends`` asks of ``torch.cuda``; its memory is sizes at addresses."""
+    """What ``qmodels.nvidia`` asks of ``torch.cuda``; its memory is sizes at addresses."""
 
     def __init__(self) -> None:
         self.capturing: Graph | None = None
@@ -85,8 +85,8 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gpu]:
     def stream() -> SimpleNamespace:
         return SimpleNamespace(cuda_stream=0, wait_stream=lambda other: None)
 
-    for name in ("cuda", "cuda_graphs", "triton"):
-        monkeypatch.setattr(f"qmodels.backends.{name}.DEVICE", torch.device("cpu"))
+    for name in ("cuda", "graphs", "triton"):
+        monkeypatch.setattr(f"qmodels.nvidia.{name}.DEVICE", torch.device("cpu"))
     monkeypatch.setattr(torch.cuda, "Stream", stream)
     monkeypatch.setattr(torch.cuda, "current_stream", stream)
     monkeypatch.setattr(torch.cuda, "stream", gpu.stream)
@@ -94,6 +94,6 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gpu]:
     monkeypatch.setattr(torch.cuda, "graph", gpu.graph)
     monkeypatch.setattr(torch.cuda, "caching_allocator_alloc", gpu.allocate)
     monkeypatch.setattr(torch.cuda, "caching_allocator_delete", gpu.free)
-    cuda_graphs.side_stream.cache_clear()
+    graphs.side_stream.cache_clear()
     yield gpu
-    cuda_graphs.side_stream.cache_clear()
+    graphs.side_stream.cache_clear()

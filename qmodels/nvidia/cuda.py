@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from qmodels.backends import cuda_graphs, dispatch, eager
+from qmodels.backends import dispatch, eager
 from qmodels.backends.base import Backend, ForwardFn, Kernel, Stored
-from qmodels.backends.cuda_graphs import DEVICE
 from qmodels.network.precision import InPrecision
+from qmodels.nvidia import graphs
+from qmodels.nvidia.graphs import DEVICE
 from qmodels.system.errors import Obstacle
 
 
@@ -27,7 +28,7 @@ class Cuda(Backend):
 
     def obstacle(self) -> Obstacle | None:
         """Why nothing can be compiled for a GPU here."""
-        return cuda_graphs.no_compiler()
+        return graphs.no_compiler()
 
     def save(self, model: InPrecision, folder: Path) -> None:
         """Write the weights."""
@@ -42,7 +43,7 @@ class Cuda(Backend):
         def forward(images: Tensor) -> Tensor:
             return compile_forward(network.precision, tuple(images.shape))(network, images)
 
-        return cuda_graphs.as_graphs(lambda: forward)
+        return graphs.as_graphs(lambda: forward)
 
     def kernels(self, forward: ForwardFn, artifact: Stored, images: Tensor) -> list[Kernel]:
         """The operators of the network uncompiled: what is compiled shows none."""

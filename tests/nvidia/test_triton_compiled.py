@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from qmodels.quantize import integer
+from qmodels.nvidia import integer
 from qmodels.system import packages
-from tests.backends.integer_layers import operands, random_integers, random_layer
+from tests.nvidia.integer_layers import operands, random_integers, random_layer
 
 triton = pytest.importorskip(
     "triton", reason=f"the kernels are Triton's: {packages.install('cuda')}"
@@ -36,7 +36,7 @@ def test_it_compiles_to_int8_tensor_cores_without_a_gpu(
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    from qmodels.backends import triton_int8
+    from qmodels.nvidia import triton_int8
 
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     kernel = triton_int8.convolve_kernel
@@ -93,7 +93,7 @@ LAYERS = [
 def test_the_compiled_kernel_gives_the_exact_result_to_the_bit(
     shape: tuple[int, int, int, int, bool, bool, int], batch: int
 ) -> None:
-    from qmodels.backends import triton_int8
+    from qmodels.nvidia import triton_int8
 
     channels, outputs, kernel, stride, relu, added, side = shape
     layer = random_layer(channels, outputs, kernel, stride, relu, added)
@@ -108,7 +108,7 @@ def test_the_compiled_kernel_gives_the_exact_result_to_the_bit(
 @pytest.mark.parametrize("tile", range(9))
 def test_every_tile_gives_the_exact_result(tile: int) -> None:
     """Tuning keeps whichever is fastest: none may be wrong."""
-    from qmodels.backends import triton_int8
+    from qmodels.nvidia import triton_int8
 
     rows, outputs, channels, warps, stages = triton_int8.TILES[tile]
     layer = random_layer(40, 72, 3, 2, True, False)
@@ -130,7 +130,7 @@ def test_every_tile_gives_the_exact_result(tile: int) -> None:
 
 @CUDA
 def test_compiled_quantization_of_images_is_exact() -> None:
-    from qmodels.backends import triton_int8
+    from qmodels.nvidia import triton_int8
 
     images = torch.randn(256, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 3
     steps = torch.tensor([25.3, -7.5])

@@ -5,11 +5,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from qmodels.backends import cuda_graphs, eager
+from qmodels.backends import eager
 from qmodels.backends.base import Backend, ForwardFn, Kernel, Stored
-from qmodels.backends.cuda_graphs import DEVICE
-from qmodels.quantize.integer import Arithmetic, Convolution
-from qmodels.quantize.integer_network import IntegerNetwork
+from qmodels.nvidia import graphs
+from qmodels.nvidia.graphs import DEVICE
+from qmodels.nvidia.integer import Arithmetic, Convolution
+from qmodels.nvidia.integer_network import IntegerNetwork
 from qmodels.system.errors import Obstacle
 
 
@@ -24,7 +25,7 @@ class Triton(Backend):
 
     def obstacle(self) -> Obstacle | None:
         """Why Triton can't launch kernels here."""
-        return cuda_graphs.no_compiler()
+        return graphs.no_compiler()
 
     def save(self, model: IntegerNetwork, folder: Path) -> None:
         """Write the integers."""
@@ -32,15 +33,15 @@ class Triton(Backend):
 
     def load(self, artifact: Stored) -> ForwardFn:
         """Read the integers, for the kernels."""
-        from qmodels.backends import triton_int8
+        from qmodels.nvidia import triton_int8
 
         network = restore(artifact).to(DEVICE)
         network.arithmetic = triton_int8.TRITON
-        return cuda_graphs.as_graphs(lambda: network)
+        return graphs.as_graphs(lambda: network)
 
     def kernels(self, forward: ForwardFn, artifact: Stored, images: Tensor) -> list[Kernel]:
         """The kernels that a forward launches, run once more without a graph."""
-        from qmodels.backends import triton_int8
+        from qmodels.nvidia import triton_int8
 
         return list_launches(restore(artifact).to(DEVICE), triton_int8.TRITON, images.to(DEVICE))
 

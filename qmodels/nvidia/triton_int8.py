@@ -2,7 +2,7 @@
 
 Needs nothing but torch and Triton. The rows of the product are output pixels, its columns output
 channels. It sums over the taps of the kernel and the input channels, without an unfolded copy of
-the image. ``qmodels.quantize.integer`` says what is computed, and why in integers. Results equal
+the image. ``qmodels.nvidia.integer`` says what is computed, and why in integers. Results equal
 those of its ``convolve`` bit for bit, because sums of integers have no order.
 
 Under ``TRITON_INTERPRET=1``, set before this module is imported, the kernels run on the CPU.
@@ -16,8 +16,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from qmodels.quantize import integer
-from qmodels.quantize.integer import Arithmetic, Convolution
+from qmodels.nvidia import integer
+from qmodels.nvidia.integer import Arithmetic, Convolution
 from qmodels.system.errors import UserError
 
 QUANTIZE_BLOCK = 1024

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import torch
 
-from qmodels.backends import tensorrt
 from qmodels.backends.base import ForwardFn, Stored
-from qmodels.measure.cuda import peak_bytes
 from qmodels.network.resnet import random_images
+from qmodels.nvidia import tensorrt
+from qmodels.nvidia.times import peak_bytes
 from qmodels.system.errors import UserError
 
 WEIGHTS, SCRATCH, CLASSES = 10_000, 700, 2

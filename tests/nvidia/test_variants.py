@@ -11,14 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from qmodels import data, variants
-from qmodels.backends import cuda_graphs, triton
 from qmodels.backends.base import ForwardFn, Stored
 from qmodels.data import Dataset
 from qmodels.network import Network, evaluation, resnet
 from qmodels.network.fusion import fuse
-from qmodels.network.residual import residual_network
-from qmodels.quantize import calibration, integer, integer_network
-from qmodels.quantize.integer_network import IntegerNetwork
+from qmodels.nvidia import calibration, graphs, integer, integer_network, triton
+from qmodels.nvidia.integer_network import IntegerNetwork
+from qmodels.nvidia.residual import residual_network
 from qmodels.system import machine
 from qmodels.system.errors import Unavailable
 from qmodels.training import checkpoints, on_demand
@@ -53,9 +52,9 @@ def integers(digits: Dataset, model: nn.Module) -> IntegerNetwork:
 @pytest.fixture
 def on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Load onto the CPU, without compiling and without graphs."""
-    monkeypatch.setattr("qmodels.backends.cuda.DEVICE", torch.device("cpu"))
+    monkeypatch.setattr("qmodels.nvidia.cuda.DEVICE", torch.device("cpu"))
     monkeypatch.setattr(torch, "compile", lambda forward, **options: forward)
-    monkeypatch.setattr(cuda_graphs, "as_graphs", lambda forwards: forwards())
+    monkeypatch.setattr(graphs, "as_graphs", lambda forwards: forwards())
 
 
 def blank() -> nn.Module:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from qmodels.backends import cuda_graphs
 from qmodels.backends.base import Backend, ForwardFn, Kernel, Stored
 from qmodels.network.onnx_graph import INPUT, OUTPUT
+from qmodels.nvidia import graphs
 from qmodels.system.errors import Obstacle, UserError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class TensorRt(Backend):
 
     def obstacle(self) -> Obstacle | None:
         """Why no NVIDIA GPU can be used here."""
-        return cuda_graphs.no_gpu()
+        return graphs.no_gpu()
 
     def save(self, model: "ModelProto", folder: Path) -> None:
         """Build an engine for this machine's GPU, which takes minutes, and write it.
@@ -53,7 +53,7 @@ class TensorRt(Backend):
             UserError: it is for another GPU or another version of TensorRT.
         """
         engine = deserialize(artifact.folder / FILE)
-        replayed = cuda_graphs.as_graphs(lambda: as_forward(engine))
+        replayed = graphs.as_graphs(lambda: as_forward(engine))
 
         def forward(images: Tensor) -> Tensor:
             # More images than the engine takes at a time go through it in several batches.

@@ -6,7 +6,7 @@ from torch import nn
 from qmodels import variants
 from qmodels.network import resnet
 from qmodels.network.fusion import fuse
-from qmodels.network.residual import residual_network
+from qmodels.nvidia.residual import residual_network
 from qmodels.system.errors import Unavailable
 from tests import outside
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from qmodels.backends.base import ForwardFn
-from qmodels.measure import cuda
-from qmodels.measure.cuda import Card, Multiplied, Speed
+from qmodels.nvidia import times
+from qmodels.nvidia.times import Card, GpuTimes, Multiplied
 from qmodels.system import machine
 
 IMAGES = torch.zeros(8, 3, 32, 32)
@@ -31,20 +31,20 @@ def test_peaks_are_those_of_data_sheets(
 ) -> None:
     peaks: dict[Multiplied, float] = {"int8": int8, "float16": float16, "float32": float32}
     for multiplied, expected in peaks.items():
-        assert cuda.peak(gpu, multiplied) == pytest.approx(expected * 1e12, rel=0.01)
+        assert times.peak(gpu, multiplied) == pytest.approx(expected * 1e12, rel=0.01)
 
 
 def test_a_peak_that_is_not_known_is_none() -> None:
-    assert cuda.peak(Card("cuda-sm75", 72, 1.5e9), "int8") is None
-    assert cuda.peak(Card("cuda-sm90", 132, None), "int8") is None
-    assert Speed(np.array([0.001]), 1, 10, None).share_of_peak is None
+    assert times.peak(Card("cuda-sm75", 72, 1.5e9), "int8") is None
+    assert times.peak(Card("cuda-sm90", 132, None), "int8") is None
+    assert GpuTimes(np.array([0.001]), 1, 10, None).share_of_peak is None
 
 
 def test_speed_is_of_the_median_round() -> None:
-    speed = Speed(np.array([0.004, 0.002, 0.9]), batch_size=256, macs=10**9, peak=1e15)
-    assert speed.latency_ms == pytest.approx(4)
-    assert speed.images_per_second == pytest.approx(64_000)
-    assert speed.share_of_peak == pytest.approx(2 * 256e9 / 0.004 / 1e15)
+    gpu_times = GpuTimes(np.array([0.004, 0.002, 0.9]), batch_size=256, macs=10**9, peak=1e15)
+    assert gpu_times.latency_ms == pytest.approx(4)
+    assert gpu_times.images_per_second == pytest.approx(64_000)
+    assert gpu_times.share_of_peak == pytest.approx(2 * 256e9 / 0.004 / 1e15)
 
 
 def test_the_card_is_what_torch_says(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,9 +52,9 @@ def test_the_card_is_what_torch_says(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "gpu_class", lambda: "cuda-sm90")
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
-    assert cuda.card() == Card("cuda-sm90", 132, 1.98e9)
+    assert times.card() == Card("cuda-sm90", 132, 1.98e9)
     del properties.clock_rate
-    assert cuda.card().clock_hz is None
+    assert times.card().clock_hz is None
 
 
 def test_models_take_turns_in_an_order_that_is_turned_round() -> None:
@@ -75,7 +75,7 @@ def test_models_take_turns_in_an_order_that_is_turned_round() -> None:
         visited.append(forward.name)  # type: ignore[attr-defined]
         return float(len(visited))
 
-    seconds = cuda.seconds_in_turn(
+    seconds = times.seconds_in_turn(
         {name: model(name) for name in names}, IMAGES, rounds=3, visit=visit
     )
     assert "".join(visited) == "abccbaabc"
@@ -106,8 +106,8 @@ def test_events_time_the_timed_forwards_alone() -> None:
         clock[0] += 3.0  # milliseconds
         return images
 
-    assert cuda.seconds_by_events(forward, IMAGES, Event) == pytest.approx(0.003)
-    assert clock[0] == 3 * (cuda.UNTIMED_FORWARDS + cuda.TIMED_FORWARDS)
+    assert times.seconds_by_events(forward, IMAGES, Event) == pytest.approx(0.003)
+    assert clock[0] == 3 * (times.UNTIMED_FORWARDS + times.TIMED_FORWARDS)
 
 
 class Allocator:
@@ -150,7 +150,7 @@ def test_peak_memory_counts_the_second_load_from_where_it_began() -> None:
 
         return forward
 
-    assert cuda.peak_bytes(load, IMAGES, allocator) == 107
+    assert times.peak_bytes(load, IMAGES, allocator) == 107
 
 
 def test_what_is_left_of_the_first_load_does_not_hide_what_the_second_takes() -> None:
@@ -173,18 +173,18 @@ def test_what_is_left_of_the_first_load_does_not_hide_what_the_second_takes() ->
 
     gc.disable()
     try:
-        assert cuda.peak_bytes(Model, IMAGES, allocator) == 150
+        assert times.peak_bytes(Model, IMAGES, allocator) == 150
     finally:
         gc.enable()
 
 
 def test_metrics_are_of_the_same_rounds() -> None:
-    speed = Speed(np.array([0.004, 0.002, 0.9]), batch_size=8, macs=10**9, peak=1e15)
-    metrics = cuda.metrics(speed, np.array([0.008, 0.004, 0.9]), peak_bytes=1000)
+    gpu_times = GpuTimes(np.array([0.004, 0.002, 0.9]), batch_size=8, macs=10**9, peak=1e15)
+    metrics = times.metrics(gpu_times, np.array([0.008, 0.004, 0.9]), peak_bytes=1000)
     assert metrics["gpu_ratio"].value == pytest.approx(0.5)
     assert metrics["latency_ms"].value == pytest.approx(4)
     assert metrics["gpu_peak_bytes"].value == 1000
     assert "peak_share" in metrics
-    unknown = cuda.metrics(Speed(speed.seconds, 8, 10**9, None), speed.seconds, 0)
+    unknown = times.metrics(GpuTimes(gpu_times.seconds, 8, 10**9, None), gpu_times.seconds, 0)
     assert "peak_share" not in unknown
     assert unknown["gpu_ratio"].value == 1

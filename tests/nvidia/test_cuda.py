@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from qmodels.backends import cuda, cuda_graphs
 from qmodels.backends.base import ForwardFn, Stored
 from qmodels.network.precision import InPrecision
+from qmodels.nvidia import cuda, graphs
 
 PRECISIONS = (torch.float32, torch.float16, torch.bfloat16)
 
@@ -42,7 +42,7 @@ def test_each_batch_size_is_captured_once_and_from_a_forward_of_its_own() -> Non
         captured.append(shape)
         return Captured(forward, shape)
 
-    run = cuda_graphs.as_graphs(forwards, capture)  # type: ignore[arg-type]
+    run = graphs.as_graphs(forwards, capture)  # type: ignore[arg-type]
     for count in (1, 8, 1, 8, 3):
         images = torch.full((count, 3, 2, 2), 2.0)
         place = {1: 0, 8: 1, 3: 2}[count]
@@ -57,10 +57,10 @@ def test_only_the_latest_graphs_keep_their_memory() -> None:
         captured.append(shape[0])
         return Captured(forward, shape)
 
-    run = cuda_graphs.as_graphs(lambda: lambda images: images, capture)  # type: ignore[arg-type]
-    for count in (*range(1, cuda_graphs.MOST_GRAPHS + 2), cuda_graphs.MOST_GRAPHS, 1):
+    run = graphs.as_graphs(lambda: lambda images: images, capture)  # type: ignore[arg-type]
+    for count in (*range(1, graphs.MOST_GRAPHS + 2), graphs.MOST_GRAPHS, 1):
         run(torch.zeros(count, 3, 2, 2))
-    assert captured == [*range(1, cuda_graphs.MOST_GRAPHS + 2), 1]
+    assert captured == [*range(1, graphs.MOST_GRAPHS + 2), 1]
 
 
 def test_it_runs_in_inference_mode_whatever_the_caller_is_in() -> None:
@@ -70,7 +70,7 @@ def test_it_runs_in_inference_mode_whatever_the_caller_is_in() -> None:
         modes.append(torch.is_inference_mode_enabled())
         return images
 
-    run = cuda_graphs.as_graphs(lambda: forward, Captured)  # type: ignore[arg-type]
+    run = graphs.as_graphs(lambda: forward, Captured)  # type: ignore[arg-type]
     run(torch.zeros(1, 3, 2, 2))
     with torch.inference_mode():
         run(torch.zeros(1, 3, 2, 2))
@@ -100,7 +100,7 @@ class Doubling:
 def test_a_graph_keeps_alive_what_it_captured_and_no_longer(gpu: Any) -> None:
     forward = Doubling(gpu)
     owned = weakref.ref(forward.factor)
-    graph = cuda_graphs.capture(forward, (2, 3, 2, 2))
+    graph = graphs.capture(forward, (2, 3, 2, 2))
     del forward
     assert graph.replay(torch.ones(2, 3, 2, 2)).tolist() == [24, 24]
     assert graph.replay(torch.full((2, 3, 2, 2), 2.0)).tolist() == [48, 48]
@@ -116,7 +116,7 @@ def test_so_does_a_model_for_each_of_its_graphs(gpu: Any) -> None:
         owned.append(weakref.ref(forward.factor))
         return forward
 
-    run = cuda_graphs.as_graphs(forwards)
+    run = graphs.as_graphs(forwards)
     for count in (1, 2, 1, 2):
         assert run(torch.ones(count, 3, 2, 2)).tolist() == [24] * count
     assert [reference() is not None for reference in owned] == [True, True]
@@ -126,7 +126,7 @@ def test_so_does_a_model_for_each_of_its_graphs(gpu: Any) -> None:
 
 def test_all_graphs_are_captured_in_one_stream(gpu: Any) -> None:
     for _ in range(3):
-        cuda_graphs.capture(Doubling(gpu), (1, 3, 2, 2))
+        graphs.capture(Doubling(gpu), (1, 3, 2, 2))
     assert len(gpu.streams) == 6, "three warmed up, three captured"
     assert all(stream is gpu.streams[0] is not None for stream in gpu.streams)
 
@@ -165,7 +165,7 @@ def test_every_precision_is_compiled_for_every_shape(
 ) -> None:
     """Ten shapes of three precisions: more than Dynamo keeps with one function's code."""
     monkeypatch.setattr(cuda, "DEVICE", torch.device("cpu"))
-    monkeypatch.setattr(cuda_graphs, "as_graphs", lambda forwards: forwards())
+    monkeypatch.setattr(graphs, "as_graphs", lambda forwards: forwards())
     shapes = [(count, 3, 8, 8) for count in range(1, 11)]
     for precision in PRECISIONS:
         network = small(precision)

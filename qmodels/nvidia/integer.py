@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from qmodels.quantize.calibration import Scale
+from qmodels.nvidia.calibration import Scale
 from qmodels.system.errors import UserError
 
 LOWEST, HIGHEST = -128, 127

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from qmodels.network import eager_quantization
-from qmodels.network.residual import ResidualNetwork
+from qmodels.nvidia.residual import ResidualNetwork
 from qmodels.quantize import histograms
 
 IMAGE, STEM = "quant", "stem"

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from qmodels.quantize import integer
-from qmodels.quantize.calibration import Scale
-from qmodels.quantize.integer import Convolution
+from qmodels.nvidia import integer
+from qmodels.nvidia.calibration import Scale
+from qmodels.nvidia.integer import Convolution
 from qmodels.system.errors import UserError
 
 IMAGES, RESULTS, RESIDUAL = Scale(0.02, -5), Scale(0.11, -100), Scale(0.07, 12)

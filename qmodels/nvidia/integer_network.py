@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor, nn
 
-from qmodels.network.residual import Block, ResidualNetwork
-from qmodels.quantize import calibration, integer
-from qmodels.quantize.calibration import IMAGE, STEM, Scale
-from qmodels.quantize.integer import Arithmetic, Convolution
+from qmodels.nvidia import calibration, integer
+from qmodels.nvidia.calibration import IMAGE, STEM, Scale
+from qmodels.nvidia.integer import Arithmetic, Convolution
+from qmodels.nvidia.residual import Block, ResidualNetwork
 
 UNSET = Scale(1.0, 0)
 

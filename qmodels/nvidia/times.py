@@ -57,7 +57,7 @@ class Card:
 
 
 @dataclass(frozen=True)
-class Speed:
+class GpuTimes:
     """How fast a model is at a batch size.
 
     Attributes:
@@ -88,7 +88,7 @@ class Speed:
         return None if self.peak is None else 2 * self.macs * self.images_per_second / self.peak
 
 
-def metrics(speed: Speed, reference: NDArray[np.float64], peak_bytes: int) -> dict[str, Metric]:
+def metrics(times: GpuTimes, reference: NDArray[np.float64], peak_bytes: int) -> dict[str, Metric]:
     """What a run record keeps of a model at a batch size.
 
     Args:
@@ -96,13 +96,13 @@ def metrics(speed: Speed, reference: NDArray[np.float64], peak_bytes: int) -> di
         peak_bytes: what the function of this name gives.
     """
     metrics = {
-        LATENCY.name: LATENCY.of(speed.latency_ms),
-        IMAGES_PER_SECOND.name: IMAGES_PER_SECOND.of(speed.images_per_second),
-        GPU_RATIO.name: GPU_RATIO.of(float(np.median(speed.seconds / reference))),
+        LATENCY.name: LATENCY.of(times.latency_ms),
+        IMAGES_PER_SECOND.name: IMAGES_PER_SECOND.of(times.images_per_second),
+        GPU_RATIO.name: GPU_RATIO.of(float(np.median(times.seconds / reference))),
         GPU_PEAK.name: GPU_PEAK.of(peak_bytes),
     }
-    if speed.share_of_peak is not None:
-        metrics[PEAK_SHARE.name] = PEAK_SHARE.of(speed.share_of_peak)
+    if times.share_of_peak is not None:
+        metrics[PEAK_SHARE.name] = PEAK_SHARE.of(times.share_of_peak)
     return metrics
 
 
