@@ -8,7 +8,6 @@ from pathlib import Path
 from qmodels import gate, report
 from qmodels.cli import runs
 from qmodels.gate import Baseline, Finding, Run
-from qmodels.report import page
 from qmodels.system import defaults
 from qmodels.system.errors import UserError
 
@@ -70,6 +69,8 @@ def run(arguments: argparse.Namespace) -> int:
     if others and not arguments.html:
         raise UserError(f"{1 + len(others)} runs: name one, or write a page with --html FILE.html")
     if arguments.svg:
+        from qmodels.report import page  # with the packages of its extra
+
         page.draw(run, arguments.svg)
         print(f"wrote {arguments.svg}")
         return 0
@@ -79,6 +80,8 @@ def run(arguments: argparse.Namespace) -> int:
     run, baseline, findings = judge(run, arguments.baseline, stored)
     compared = f"stored in {stored}" if findings is None else compared_with(run, baseline)
     if arguments.html:
+        from qmodels.report import page
+
         size = page.write_page(
             arguments.html,
             [run, *(other for other, _ in others)],

@@ -3,16 +3,24 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from qmodels.gate import Entry, Finding, Key, Run, lines
 from qmodels.report.accuracy import accuracy_of
 from qmodels.report.changes import count_findings
-from qmodels.report.page import charts, content, flips, machines, trade_off
-from qmodels.report.page.content import Content
 from qmodels.system import files, packages
 from qmodels.system.errors import Unavailable, UserError
 
+try:
+    import jinja2
+    import vl_convert
+
+    from qmodels.report.page import charts, content, flips, machines, trade_off
+except ImportError as error:
+    raise Unavailable(
+        f"{error.name} is not installed, so nothing was drawn: {packages.install('report')}"
+    ) from None
+
+VEGA_LITE = "6.4"  # what Altair writes
 LIMIT_BYTES = 3_000_000  # of a page; one that has more shows no images
 TITLES = {
     "latency": "time of a forward with 1 image, ratio to fp32",
@@ -42,7 +50,6 @@ def write_page(
         Its bytes.
 
     Raises:
-        Unavailable: what draws is not installed.
         UserError: the runs are of several networks, or the file cannot be written.
     """
     page = describe(runs, findings, stored, about=about, max_drop=max_drop)
@@ -60,7 +67,7 @@ def describe(
     *,
     about: Sequence[str],
     max_drop: float,
-) -> Content:
+) -> content.Content:
     """What the page says."""
     networks = dict.fromkeys(key.network for run in runs for key in run.entries)
     if len(networks) > 1:
@@ -69,11 +76,11 @@ def describe(
     flipped, picture = flips.flipped_images(run)
     headings, variants, specs = content.variants(run, findings, stored, flipped)
     trade_offs = {
-        f"trade-off-{prefer}": trade_off.trade_off(points, title, accuracy_of(run))
+        f"trade-off-{prefer}": charts.trade_off(points, title, accuracy_of(run))
         for prefer, title in TITLES.items()
         if (points := trade_off.points(run, prefer))
     }
-    return Content(
+    return content.Content(
         network=next(iter(networks), "a run that measured nothing"),
         about=about,
         advice=content.recommendation(run, max_drop),
@@ -90,13 +97,8 @@ def describe(
     )
 
 
-def render(page: Content) -> str:
-    """The page as HTML. Whatever comes from a record is escaped.
-
-    Raises:
-        Unavailable: what draws is not installed.
-    """
-    vl_convert, jinja2 = import_extra()
+def render(page: content.Content) -> str:
+    """The page as HTML. Whatever comes from a record is escaped."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader(__name__, "."),
         autoescape=True,
@@ -104,7 +106,7 @@ def render(page: Content) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    library = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", charts.VERSION)
+    library = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", VEGA_LITE)
     template = environment.get_template("template.html")
     return str(template.render(page=page, library=library, columns=flips.COLUMNS))
 
@@ -113,7 +115,6 @@ def draw(run: Run, path: Path) -> None:
     """Draw a run's accuracy against its latency as SVG; the same numbers give the same bytes.
 
     Raises:
-        Unavailable: what draws is not installed.
         UserError: the run has nothing to draw, or the file cannot be written.
     """
     points = trade_off.points(run, "latency")
@@ -122,23 +123,6 @@ def draw(run: Run, path: Path) -> None:
             "the run has no accuracy and latency of fp32, which others are compared with: "
             "run all benches"
         )
-    vl_convert, _ = import_extra()
-    spec = trade_off.labelled(points, TITLES["latency"], accuracy_of(run))
-    svg = vl_convert.vegalite_to_svg(spec, charts.VERSION)
+    spec = charts.labelled(points, TITLES["latency"], accuracy_of(run))
+    svg = vl_convert.vegalite_to_svg(spec, VEGA_LITE)
     files.write_text(path, svg)
-
-
-def import_extra() -> tuple[Any, Any]:
-    """The packages of the extra: what draws charts, and what fills templates.
-
-    Raises:
-        Unavailable: one of them is not installed.
-    """
-    try:
-        import jinja2
-        import vl_convert
-    except ImportError as error:
-        raise Unavailable(
-            f"{error.name} is not installed, so nothing was drawn: {packages.install('report')}"
-        ) from None
-    return vl_convert, jinja2

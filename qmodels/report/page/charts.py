@@ -1,16 +1,19 @@
-"""Charts of a run as Vega-Lite specifications."""
+"""Charts of a run: Vega-Lite specifications, written by Altair."""
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import asdict
+from typing import Any, Literal
 
+import altair as alt
 import numpy as np
 
 from qmodels.gate import LayerSqnr
+from qmodels.report.accuracy import Accuracy
+from qmodels.report.page.trade_off import HERE, STUDY, Point
 
 Spec = dict[str, Any]
-VERSION = "6.4"
-SCHEMA = f"https://vega.github.io/schema/vega-lite/v{VERSION}.json"
+_Side = Literal["left", "right"]
 # Of arithmetic. Each has a contrast of 3 to 1 on white and on the dark page.
 COLORS = {
     "float32": "#3d7cc9",
@@ -19,9 +22,10 @@ COLORS = {
     "int8": "#cf4b4b",
 }
 OTHER_COLOR = "#7d7d7d"
-HERE = "this run"
+TWO_COLORS = [COLORS["int8"], COLORS["float32"]]
 MOST_BINS = 40
-HEIGHT = 340
+# For the columns of names beside a picture: how far they lie outside of the points.
+MARGIN = 2.6
 
 
 def distribution(sides: Mapping[str, Sequence[float]]) -> Spec:
@@ -38,99 +42,199 @@ def distribution(sides: Mapping[str, Sequence[float]]) -> Spec:
     values = []
     for side, seconds in sides.items():
         counts, _ = np.histogram(np.clip(seconds, edges[0], edges[-1]), edges)
+        shares = 100 * counts / len(seconds)
         values += [
-            {
-                "side": side,
-                "from": 1e3 * float(left),
-                "to": 1e3 * float(right),
-                "share": 100 * int(count) / len(seconds),
-            }
-            for left, right, count in zip(edges, edges[1:], counts, strict=False)
+            {"side": side, "from": left, "to": right, "share": share}
+            for left, right, share in zip(*(1e3 * edges[:-1], 1e3 * edges[1:], shares), strict=True)
         ]
-    return {
-        **base("Share of forwards by their time", height=160),
-        "data": {"values": values},
-        "mark": {"type": "bar", "opacity": 0.55, "aria": False},
-        "encoding": {
-            "x": {
-                "field": "from",
-                "type": "quantitative",
-                "bin": "binned",
-                "axis": {"tickCount": 6},
-                "title": "ms of a forward",
-                "scale": {"zero": False},
-            },
-            "x2": {"field": "to"},
-            "y": {
-                "field": "share",
-                "type": "quantitative",
-                "stack": None,
-                "title": "% of forwards",
-            },
-            "color": {
-                "field": "side",
-                "title": None,
-                "scale": {
-                    "domain": list(sides),
-                    "range": [COLORS["int8"], COLORS["float32"]][: len(sides)],
-                },
-            },
-        },
-    }
+    chart = _chart(values, "Share of forwards by their time", height=160)
+    return _spec(
+        chart.mark_bar(opacity=0.55, aria=False).encode(
+            alt.X("from:Q")
+            .bin("binned")
+            .title("ms of a forward")
+            .axis(tickCount=6)
+            .scale(zero=False),
+            alt.X2("to"),
+            alt.Y("share:Q").stack(None).title("% of forwards"),
+            alt.Color("side:N")
+            .title(None)
+            .scale(domain=list(sides), range=TWO_COLORS[: len(sides)]),
+        )
+    )
 
 
 def noise(layers: Sequence[LayerSqnr]) -> Spec:
     """The SQNR of each layer, in the order that they ran."""
+    sources = ["quantization", "runtime"]
     values = [
         {"index": index, "layer": layer.layer, "source": source, "db": value}
         for index, layer in enumerate(layers)
-        for source, value in (
-            ("quantization", layer.quantization_db),
-            ("runtime", layer.runtime_db),
-        )
+        for source, value in zip(sources, (layer.quantization_db, layer.runtime_db), strict=True)
         if value is not None
     ]
-    return {
-        **base("SQNR of each layer, in decibels", height=160),
-        "data": {"values": values},
-        "mark": {"type": "line", "point": True, "aria": False},
-        "encoding": {
-            "x": {"field": "index", "type": "quantitative", "title": "layer, in order"},
-            "y": {"field": "db", "type": "quantitative", "title": "SQNR, dB"},
-            "color": {
-                "field": "source",
-                "title": "error of",
-                "scale": {
-                    "domain": ["quantization", "runtime"],
-                    "range": [COLORS["int8"], COLORS["float32"]],
-                },
-            },
-            "tooltip": [
-                {"field": "layer"},
-                {"field": "source", "title": "error of"},
-                {"field": "db", "title": "SQNR, dB", "format": ".1f"},
+    chart = _chart(values, "SQNR of each layer, in decibels", height=160)
+    db = alt.Y("db:Q").title("SQNR, dB")
+    return _spec(
+        chart.mark_line(point=True, aria=False).encode(
+            alt.X("index:Q").title("layer, in order"),
+            db,
+            alt.Color("source:N").title("error of").scale(domain=sources, range=TWO_COLORS),
+            tooltip=[
+                alt.Tooltip("layer:N"),
+                alt.Tooltip("source:N").title("error of"),
+                alt.Tooltip("db:Q").title("SQNR, dB").format(".1f"),
             ],
-        },
-    }
+        )
+    )
 
 
-def base(description: str, *, height: int = HEIGHT) -> Spec:
-    """What all charts share. Text and lines take the page's colours by its style sheet."""
-    return {
-        "$schema": SCHEMA,
-        "description": description,
-        "width": "container",
-        "height": height,
-        "background": None,
-        "config": {
-            "font": "system-ui, sans-serif",
-            "view": {"stroke": None},
-            "axis": {"labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal"},
-            "legend": {
-                "orient": "top",
-                "labelFontSize": 12,
-                "titleFontSize": 12,
-                "titleFontWeight": "normal",
-            },
-        },
-    }
+def trade_off(points: Sequence[Point], title: str, accuracy: Accuracy) -> Spec:
+    """Accuracy against a ratio to fp32, with intervals and the Pareto front.
+
+    Args:
+        title: of the axis of the ratio.
+    """
+    plot = _axes(points, [asdict(point) for point in points], title, accuracy)
+    sides: tuple[tuple[str, _Side, int], ...] = (("<", "left", 8), (">=", "right", -8))
+    names = [
+        plot.transform_filter(f"datum.front && datum.x {side} {_middle(points)}")
+        .mark_text(align=align, dx=dx, dy=10, limit=140)
+        .encode(text="variant:N", color=alt.value(OTHER_COLOR))
+        for side, align, dx in sides
+        # Vega warns of a layer without data.
+        if any(p.front and (p.x < _middle(points)) == (side == "<") for p in points)
+    ]
+    return _spec(alt.layer(*_points(plot, points, accuracy), *names))
+
+
+def labelled(points: Sequence[Point], title: str, accuracy: Accuracy) -> Spec:
+    """``trade_off`` as a picture of its own: 760 pixels wide, on white, with every name.
+
+    Names stand in columns at both sides, from top to bottom as their points are: points of equal
+    speed lie on one another.
+    """
+    bottom, top = min(point.y_low for point in points), max(point.y_high for point in points)
+    ends = min(point.x_low for point in points), max(point.x_high for point in points)
+    sides: dict[_Side, float] = {"left": ends[0] / MARGIN, "right": MARGIN * ends[1]}
+    columns: dict[_Side, list[Point]] = {"left": [], "right": []}
+    for point in sorted(points, key=lambda point: -point.y):
+        columns["left" if point.x < _middle(points) else "right"].append(point)
+    values = [
+        {
+            **asdict(point),
+            "side": side,
+            "label_x": sides[side],
+            "label_y": top - (top - bottom) * (index + 0.5) / len(column),
+        }
+        for side, column in columns.items()
+        for index, point in enumerate(column)
+    ]
+    plot = _axes(points, values, title, accuracy, domain=list(sides.values()))
+    at_label = plot.encode(_field(plot, "x", "label_x"), _field(plot, "y", "label_y"))
+    leaders = at_label.mark_rule(opacity=0.3).encode(x2="x", y2="y", color=alt.value(OTHER_COLOR))
+    names = [
+        at_label.transform_filter(alt.datum.side == side)
+        .mark_text(align=side, stroke="white", strokeWidth=width)
+        .encode(text="variant:N")
+        for side in columns
+        for width in (4, 0)  # white behind the letters, then they
+    ]
+    picture = alt.layer(leaders, *_points(plot, points, accuracy), *names)
+    return _spec(picture.properties(width=760, height=400, background="white"))
+
+
+def _axes(
+    points: Sequence[Point],
+    values: Sequence[Mapping[str, Any]],
+    title: str,
+    accuracy: Accuracy,
+    domain: list[float] | None = None,
+) -> alt.Chart:
+    """The axes of accuracy and of the ratio, and the colors; no mark.
+
+    Args:
+        values: a row for each point.
+        domain: of the ratio; by default that of the points.
+    """
+    arithmetics = sorted({point.arithmetic for point in points})
+    extent = {"domain": domain} if domain else {"padding": 24}
+    return _chart(values, f"Change of {accuracy.label} by {title}, for each variant").encode(
+        alt.X("x:Q")
+        .title(title)
+        .scale(type="log", nice=False, **extent)
+        .axis(values=_ticks(points), format="~g"),
+        alt.Y("y:Q")
+        .title(f"change of {accuracy.label} against fp32, {accuracy.drop.unit}")
+        .scale(zero=True, padding=12),
+        alt.Color("arithmetic:N")
+        .title("arithmetic")
+        .legend(symbolOpacity=1)
+        .scale(domain=arithmetics, range=[COLORS.get(name, OTHER_COLOR) for name in arithmetics]),
+    )
+
+
+def _points(plot: alt.Chart, points: Sequence[Point], accuracy: Accuracy) -> list[alt.Chart]:
+    """The Pareto front, the intervals, and the points."""
+    sources = [name for name in (HERE, STUDY) if any(point.source == name for point in points)]
+    ratios = (("x", "ratio to fp32"), ("x_low", "from"), ("x_high", "to"))
+    changes = (("y", f"change of {accuracy.label}"), ("y_low", "from "), ("y_high", "to "))
+    intervals = plot.transform_filter(alt.datum.source == HERE).mark_rule(opacity=0.8, aria=False)
+    return [
+        plot.transform_filter(alt.datum.front)
+        .mark_line(interpolate="step-after", aria=False)
+        .encode(order="x:Q", color=alt.value(OTHER_COLOR)),
+        intervals.encode(_field(plot, "y", "y_low"), alt.Y2("y_high")),
+        intervals.encode(_field(plot, "x", "x_low"), alt.X2("x_high")),
+        plot.mark_point(filled=True, opacity=1, size=90, cursor="pointer").encode(
+            alt.Shape("source:N")
+            .title("measured by")
+            .legend(symbolFillColor=OTHER_COLOR, orient="bottom")
+            .scale(domain=sources, range=["circle", "diamond"]),
+            description="variant:N",
+            tooltip=[
+                alt.Tooltip("variant:N").title("variant"),
+                *(alt.Tooltip(f"{name}:Q", title=label, format=".3f") for name, label in ratios),
+                *(alt.Tooltip(f"{name}:Q", title=label, format="+.2f") for name, label in changes),
+            ],
+        ),
+    ]
+
+
+def _field(plot: alt.Chart, channel: str, field: str) -> Any:
+    """An axis of a plot, for another field."""
+    copy = plot.encoding[channel].copy()
+    copy.shorthand = f"{field}:Q"
+    return copy
+
+
+def _chart(values: Sequence[Mapping[str, Any]], description: str, height: int = 340) -> alt.Chart:
+    data: alt.Data = alt.Data(values=values)  # type: ignore[no-untyped-call]
+    return alt.Chart(data, description=description, width="container", height=height)
+
+
+def _spec(chart: alt.Chart | alt.LayerChart | alt.FacetChart) -> Spec:
+    """A chart in the page's style. Text and lines take the page's colors by its style sheet."""
+    sizes = {"labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal"}
+    spec: Spec = (
+        chart.configure(font="system-ui, sans-serif", background="transparent")
+        .configure_view(stroke=None)
+        .configure_axis(**sizes)
+        .configure_legend(orient="top", **sizes)
+        .to_dict()
+    )
+    return spec
+
+
+def _middle(points: Sequence[Point]) -> float:
+    """The middle of a logarithmic axis."""
+    return math.sqrt(min(p.x_low for p in points) * max(p.x_high for p in points))
+
+
+def _ticks(points: Sequence[Point]) -> list[float]:
+    """Round values on a logarithmic axis."""
+    low = min(point.x_low for point in points)
+    high = max(point.x_high for point in points)
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    values = [digit * 10.0**decade for decade in decades for digit in (1, 2, 5)]
+    return [value for value in values if low / 1.5 <= value <= high * 1.5]

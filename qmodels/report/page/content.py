@@ -13,6 +13,7 @@ from qmodels.report.page import charts
 from qmodels.report.page.charts import Spec
 from qmodels.report.page.flips import Flipped
 from qmodels.report.page.machines import Machine
+from qmodels.report.page.trade_off import HERE
 from qmodels.report.table import values_before
 from qmodels.system.errors import NothingMeasured
 
@@ -155,7 +156,7 @@ def variant_charts(entries: Sequence[Entry]) -> dict[str, Spec]:
         seconds = entry.stats.data if entry.key.bench == "bench_latency" else ()
         if seconds:
             base = entry.base_seconds
-            sides = {"head": seconds, "base": base} if base else {charts.HERE: seconds}
+            sides = {"head": seconds, "base": base} if base else {HERE: seconds}
             shown[f"times-{entry.key.batch_size}"] = charts.distribution(sides)
     return shown
 

@@ -1,3 +1,4 @@
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -7,11 +8,12 @@ import pytest
 import torch
 
 from qmodels import gate
+from qmodels.cli import main
 from qmodels.gate import Failure, Run
 from qmodels.measure import metrics
 from qmodels.report import page
 from qmodels.report.page import charts, flips, trade_off
-from qmodels.system.errors import Unavailable, UserError
+from qmodels.system.errors import UserError
 from tests.report.page.reader import Reader
 from tests.report.page.records import HOSTILE, LOST, WON, run
 
@@ -175,9 +177,12 @@ def test_a_run_of_failures_alone_has_a_page(tmp_path: Path) -> None:
 
 
 def test_without_its_packages_the_extra_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "vl_convert", None)
-    with pytest.raises(Unavailable, match=r"vl_convert is not installed.*\[report\]"):
-        write(tmp_path, run())
+    monkeypatch.delitem(sys.modules, "qmodels.report.page")
+    arguments = ["report", str(STORED), "--html", str(tmp_path / "page.html")]
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert re.search(r"vl_convert is not installed.*\[report\]", capsys.readouterr().err)
     assert not list(tmp_path.iterdir())
