@@ -28,7 +28,7 @@ def bench_cuda(
     """latency_ms, images_per_second, gpu_ratio, peak_share, gpu_peak_bytes."""
     images = qmodels_artifact.example(batch_size).to("cuda")
     models = {qmodels_variant.name: qmodels_artifact.load()}
-    models.setdefault(times.REFERENCE, qmodels_session.build(times.REFERENCE).load())
+    models.setdefault(times.GPU_REFERENCE, qmodels_session.build(times.GPU_REFERENCE).load())
     seconds = times.seconds_in_turn(models, images)
     gpu_times = times.GpuTimes(
         seconds[qmodels_variant.name],
@@ -39,7 +39,7 @@ def bench_cuda(
     qmodels_externally_timed(gpu_times.seconds.tolist())
     memory = times.peak_bytes(qmodels_artifact.load, images)
     qmodels_record(
-        times.metrics(gpu_times, seconds[times.REFERENCE], memory),
+        times.metrics(gpu_times, seconds[times.GPU_REFERENCE], memory),
         batch_size=batch_size,
         threads=0,
     )

@@ -4,12 +4,11 @@ Timed: the forward that is compared with reference arithmetic.
 """
 
 from collections import Counter
-from dataclasses import astuple
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from qmodels.gate import Details, LayerSqnr
+from qmodels.gate import Details
 from qmodels.harness.records import Record
 from qmodels.harness.session import BenchSession
 from qmodels.measure import kernels, layers, timing
@@ -51,6 +50,6 @@ def bench_kernels(
         threads=threads,
         details=Details(
             kernels=Counter(kernel.implementation for kernel in ran),
-            layers=tuple(LayerSqnr(*astuple(layer)) for layer in noise),
+            layers=tuple(noise),
         ),
     )

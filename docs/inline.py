@@ -19,7 +19,7 @@ OPTION = re.compile(r"--?[a-z][\w-]*")
 SUFFIX = re.compile(r".+\.(csv|ini|json|md|py|svg|toml|ya?ml)")
 PLACEHOLDER = re.compile(r"<[^<>]+>")  # any name
 # Files and folders that users have, and this repository has not.
-THEIRS = ("cifar-100-python/", tolerances.FILE)
+THEIRS = ("cifar-100-python/", tolerances.TOLERANCES_FILE)
 
 
 def texts(page: Path) -> Iterator[tuple[int, str]]:

@@ -17,7 +17,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 __all__ = ["Metric", "Network", "open_network"]
-MODULES = {
+_MODULES = {
     "Metric": "qmodels.measure.metric",
     "Network": "qmodels.network",
     "open_network": "qmodels.network",
@@ -26,6 +26,6 @@ MODULES = {
 
 def __getattr__(name: str) -> Any:
     """Import what is public when it is first asked for: torch takes seconds."""
-    if name not in MODULES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(MODULES[name]), name)
+    return getattr(import_module(_MODULES[name]), name)

@@ -74,7 +74,7 @@ def digits_checkpoint(digits: Dataset, cache: Path) -> Checkpoint:
 
 @pytest.fixture(scope="session")
 def digits_network(digits: Dataset, digits_checkpoint: Checkpoint) -> Network:
-    return networks.network(digits_checkpoint, digits)
+    return networks.of_checkpoint(digits_checkpoint, digits)
 
 
 @pytest.fixture

@@ -134,7 +134,7 @@ def test_a_process_is_an_arrow_too(start: str, tmp_path: Path) -> None:
 
 def test_gates_and_reports_need_no_torch() -> None:
     script = "import sys, qmodels.cli.choose, qmodels.cli.report; sys.exit('torch' in sys.modules)"
-    ended = worker.run(sys.executable, "-c", script, limit=60, folder=ROOT)
+    ended = worker.run(sys.executable, "-c", script, timeout=60, folder=ROOT)
     assert ended.status == 0, ended.reason
 
 

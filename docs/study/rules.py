@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 from docs.study.record import Row
 from qmodels.gate import sequential
-from qmodels.gate.latency import REFERENCE, Case, Process
+from qmodels.gate.latency import Case, Process
 from qmodels.gate.rules import rule_against, rule_in_turn
 from qmodels.gate.sequential import Answer, Rule
 from qmodels.gate.tolerances import Tolerances
 from qmodels.measure.metrics import LATENCY_CHANGE, LATENCY_RATIO, PROBE_RATIO
+from qmodels.system.defaults import REFERENCE
 from qmodels.variants import all_variants
 
 BENCHMARK_TOLERANCE = 0.05  # median:5% and mean:5%

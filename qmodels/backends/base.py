@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, Protocol
 
 from torch import Tensor, nn
 
+from qmodels.backends.layer_sqnr import LayerSqnr
 from qmodels.network.layers import Layer
 from qmodels.system import machine
 from qmodels.system.errors import Obstacle
@@ -45,7 +46,6 @@ class Step:
         layer: the convolution or linear layer that it multiplied; None if it is no layer.
         operation: the operator or kernel.
         start: seconds since the forward began.
-        seconds: how long it took.
     """
 
     layer: str | None
@@ -60,18 +60,6 @@ class ProfiledForward:
 
     seconds: float
     steps: tuple[Step, ...]
-
-
-@dataclass(frozen=True)
-class LayerNoise:
-    """SQNR of one layer's output, in decibels: of quantization, and of the runtime.
-
-    The latter is None where the runtime does not show what it computes.
-    """
-
-    layer: str
-    quantization_db: float
-    runtime_db: float | None
 
 
 def time_forward(forward: Callable[[], object]) -> float:
@@ -98,8 +86,6 @@ class Backend(ABC):
     Attributes:
         name: as in the entry-point group ``qmodels.backends``; of ours, the module's.
         engine: the kernel library that executes, as run records name it.
-        processor: what executes.
-        requires: modules that must be importable.
         extra: the extra of qmodels, or of the package that defines the backend, with these.
         isolated: whether building and probing happen in a process of their own. A runtime that
             is not torch's may set global state, or crash.
@@ -190,7 +176,7 @@ class Backend(ABC):
         model: nn.Module,
         images: Tensor,
         quantize: Callable[[], Any] | None = None,
-    ) -> list[LayerNoise] | None:
+    ) -> list[LayerSqnr] | None:
         """Noise of each convolution and linear layer.
 
         Args:

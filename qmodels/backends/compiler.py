@@ -19,9 +19,9 @@ from qmodels.system.errors import UserError, first_line
 # Without freezing, weights stay arguments, nothing is packed, and int8 patterns run in float.
 # Precompiled headers take 275 MB of the temporary directory, and only pay off in a process that
 # compiles many packages.
-OPTIONS: Mapping[str, Any] = {"freezing": True, "aot_inductor.precompile_headers": False}
+_OPTIONS: Mapping[str, Any] = {"freezing": True, "aot_inductor.precompile_headers": False}
 # What the system says of programs and libraries in a folder of a mount without execution.
-NOEXEC = ("Permission denied", "failed to map segment")
+_NOEXEC = ("Permission denied", "failed to map segment")
 # Folders for temporary files, where TMPDIR names one that Inductor can't take.
 TEMPORARY = ("/tmp", "/var/tmp")
 
@@ -34,14 +34,10 @@ def path() -> str | None:
 
 
 def compile_program(program: ExportedProgram, package: Path, scratch: Path) -> None:
-    """Compile a graph into a package.
-
-    Raises:
-        UserError: there is no compiler, it failed, or the disk is full.
-    """
+    """Compile a graph into a package."""
     from torch._inductor import aoti_compile_and_package
 
-    options = {**OPTIONS, "cpp.cxx": (None, str(wrapped_compiler(scratch)))}
+    options = {**_OPTIONS, "cpp.cxx": (None, str(wrapped_compiler(scratch)))}
     try:
         with torch.no_grad():
             aoti_compile_and_package(program, package_path=str(package), inductor_configs=options)
@@ -58,7 +54,7 @@ def compile_program(program: ExportedProgram, package: Path, scratch: Path) -> N
 
 def may_not_run(error: Exception) -> bool:
     """Whether the reason is a mount without execution."""
-    return any(text in str(error) for text in NOEXEC)
+    return any(text in str(error) for text in _NOEXEC)
 
 
 @contextmanager
@@ -67,8 +63,8 @@ def scratch_dir() -> Iterator[Path]:
     before = os.environ.get(store.INDUCTOR_CACHE)
     with ExitStack() as stack:
         folder = store.cache_dir("inductor")
-        if has_space(folder):
-            elsewhere = tempfile.TemporaryDirectory(dir=dir_without_spaces())
+        if _has_space(folder):
+            elsewhere = tempfile.TemporaryDirectory(dir=_dir_without_spaces())
             folder = Path(stack.enter_context(elsewhere))
         os.environ[store.INDUCTOR_CACHE] = str(folder)
         try:
@@ -80,7 +76,7 @@ def scratch_dir() -> Iterator[Path]:
                 os.environ[store.INDUCTOR_CACHE] = before
 
 
-def dir_without_spaces() -> str:
+def _dir_without_spaces() -> str:
     """A folder for temporary files that Inductor takes: it splits the compiler's command at spaces.
 
     Raises:
@@ -88,13 +84,12 @@ def dir_without_spaces() -> str:
     """
     preferred = tempfile.gettempdir()
     for folder in (preferred, *TEMPORARY):
-        if not has_space(folder) and os.access(folder, os.W_OK | os.X_OK):
+        if not _has_space(folder) and os.access(folder, os.W_OK | os.X_OK):
             return folder
     raise UserError(f"torch can't compile in {preferred}: set TMPDIR to a folder without spaces")
 
 
-def has_space(path: str | Path) -> bool:
-    """Whether a path is several words."""
+def _has_space(path: str | Path) -> bool:
     return len(str(path).split()) > 1
 
 

@@ -19,9 +19,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from qmodels.backends.base import UNTIMED, ForwardFn, Kernel, ProfiledForward, Step
 from qmodels.network.layers import Layer, assign
 
-FORWARD = "qmodels forward"
+_FORWARD = "qmodels forward"
 # Names of operators that multiply, whatever they are called by.
-KERNEL = re.compile(r"conv|mm|linear|matmul")
+_KERNEL = re.compile(r"conv|mm|linear|matmul")
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,6 @@ class Product:
     Attributes:
         weight: the shape of its weight, (out, in / groups, ...).
         output: float32, dequantized if it was quantized.
-        integer: whether the operator multiplies int8.
     """
 
     operator: str
@@ -43,12 +42,12 @@ class Product:
 def kernels(forward: ForwardFn, images: Tensor) -> list[Kernel]:
     """The kernels of a forward, in their order; each layer is named by its place among them."""
     return [
-        Kernel(str(place), product.operator, macs(product), product.integer)
+        Kernel(str(place), product.operator, _macs(product), product.integer)
         for place, product in enumerate(products(forward, images))
     ]
 
 
-def macs(product: Product) -> int:
+def _macs(product: Product) -> int:
     """Multiply-accumulates: each output is a sum over all but the first dimension of weights."""
     return product.output.numel() * prod(product.weight[1:])
 
@@ -66,15 +65,15 @@ def products(forward: ForwardFn, images: Tensor, *, exactly: bool = False) -> li
             self, func: Any, types: Any, args: Any = (), kwargs: Any = None
         ) -> Any:
             name = func.name().partition(".")[0]
-            out = exact(name, args) if exactly and name in EXACT else func(*args, **(kwargs or {}))
-            if name in WEIGHTS:
+            out = exact(name, args) if exactly and name in _EXACT else func(*args, **(kwargs or {}))
+            if name in _WEIGHTS:
                 integer = name.startswith("quantized::") and not name.endswith("fp16")
                 plain = out.dequantize() if out.is_quantized else out
-                weight = tuple(WEIGHTS[name](args).shape)
+                weight = tuple(_WEIGHTS[name](args).shape)
                 recorded.append(Product(name, weight, plain, integer))
             return out
 
-    with torch.inference_mode(), unoptimized(), Recorder():  # type: ignore[no-untyped-call]
+    with torch.inference_mode(), _unoptimized(), Recorder():  # type: ignore[no-untyped-call]
         forward(images)
     return recorded
 
@@ -94,14 +93,14 @@ def profile(
     activities = [torch.profiler.ProfilerActivity.CPU]
     with torch.inference_mode(), torch.profiler.profile(activities=activities) as profiler:
         for _ in range(UNTIMED + forwards):
-            with torch.profiler.record_function(FORWARD):
+            with torch.profiler.record_function(_FORWARD):
                 forward(images)
     events: Any = profiler.events()
-    recorded = [event for event in events if event.name == FORWARD]
-    return [read(event, iter(names)) for event in recorded[UNTIMED:]]
+    recorded = [event for event in events if event.name == _FORWARD]
+    return [_read(event, iter(names)) for event in recorded[UNTIMED:]]
 
 
-def read(event: Any, names: Iterator[str | None]) -> ProfiledForward:
+def _read(event: Any, names: Iterator[str | None]) -> ProfiledForward:
     """A forward from its event in the profile.
 
     Args:
@@ -109,10 +108,10 @@ def read(event: Any, names: Iterator[str | None]) -> ProfiledForward:
     """
     started = event.time_range.start
     steps = []
-    for operator in operators(event):
-        layer = next(names) if operator.name in WEIGHTS else None
+    for operator in _operators(event):
+        layer = next(names) if operator.name in _WEIGHTS else None
         # torch has several kernels for a convolution, which it calls as operators of their own.
-        called = [inner for inner in tree(operator) if KERNEL.search(inner.name)] or [operator]
+        called = [inner for inner in _tree(operator) if _KERNEL.search(inner.name)] or [operator]
         kernel = max(called, key=lambda inner: float(inner.self_cpu_time_total))
         span = operator.time_range
         steps.append(
@@ -121,20 +120,19 @@ def read(event: Any, names: Iterator[str | None]) -> ProfiledForward:
     return ProfiledForward(1e-6 * event.time_range.elapsed_us(), tuple(steps))
 
 
-def operators(event: Any) -> Iterator[Any]:
+def _operators(event: Any) -> Iterator[Any]:
     """The outermost operators in an event of the profile; functions of TorchScript are none."""
     for inner in event.cpu_children:
         if "::" in inner.name:
             yield inner
         else:
-            yield from operators(inner)
+            yield from _operators(inner)
 
 
-def tree(event: Any) -> Iterator[Any]:
-    """An event of the profile, and all that are in it."""
+def _tree(event: Any) -> Iterator[Any]:
     yield event
     for inner in event.cpu_children:
-        yield from tree(inner)
+        yield from _tree(inner)
 
 
 def reference(forward: ForwardFn) -> ForwardFn:
@@ -145,16 +143,16 @@ def reference(forward: ForwardFn) -> ForwardFn:
             self, func: Any, types: Any, args: Any = (), kwargs: Any = None
         ) -> Any:
             name = func.name().partition(".")[0]
-            return exact(name, args) if name in EXACT else func(*args, **(kwargs or {}))
+            return exact(name, args) if name in _EXACT else func(*args, **(kwargs or {}))
 
     def run(images: Tensor) -> Tensor:
-        with unoptimized(), Reference():  # type: ignore[no-untyped-call]
+        with _unoptimized(), Reference():  # type: ignore[no-untyped-call]
             return forward(images)
 
     return run
 
 
-def unoptimized() -> AbstractContextManager[None]:
+def _unoptimized() -> AbstractContextManager[None]:
     """While it lasts, TorchScript rewrites no graph before it runs one.
 
     To do that it compares constants by ``aten::equal``, numbers with tensors too, and a dispatch
@@ -166,11 +164,11 @@ def unoptimized() -> AbstractContextManager[None]:
 
 def exact(name: str, args: Any) -> Tensor:
     """What an operator gives without its kernel: dequantize, multiply in float32, quantize."""
-    value, scale, zero_point = EXACT[name](args)
+    value, scale, zero_point = _EXACT[name](args)
     return torch.quantize_per_tensor(value, scale, zero_point, torch.quint8)
 
 
-def convolve_exactly(x: Tensor, packed: Any) -> Tensor:
+def _convolve_exactly(x: Tensor, packed: Any) -> Tensor:
     """A quantized convolution's float32 result before it is rounded."""
     weight, bias = torch.ops.quantized.conv2d_unpack(packed)
     ops = torch.ops.quantized
@@ -185,27 +183,27 @@ def convolve_exactly(x: Tensor, packed: Any) -> Tensor:
     )
 
 
-def linear(x: Tensor, packed: Any) -> Tensor:
+def _linear(x: Tensor, packed: Any) -> Tensor:
     """A quantized linear layer's float32 result before it is rounded."""
     weight, bias = torch.ops.quantized.linear_unpack(packed)
     return torch.nn.functional.linear(x.dequantize(), weight.dequantize(), bias)
 
 
 # By operator: its float32 result, and the scale and zero point that it rounds to.
-EXACT: dict[str, Callable[[Any], tuple[Tensor, float, int]]] = {
-    "quantized::conv2d": lambda a: (convolve_exactly(a[0], a[1]), a[2], a[3]),
-    "quantized::conv2d_relu": lambda a: (convolve_exactly(a[0], a[1]).relu(), a[2], a[3]),
+_EXACT: dict[str, Callable[[Any], tuple[Tensor, float, int]]] = {
+    "quantized::conv2d": lambda a: (_convolve_exactly(a[0], a[1]), a[2], a[3]),
+    "quantized::conv2d_relu": lambda a: (_convolve_exactly(a[0], a[1]).relu(), a[2], a[3]),
     "quantized::conv2d_add": lambda a: (
-        convolve_exactly(a[0], a[2]) + a[1].dequantize(),
+        _convolve_exactly(a[0], a[2]) + a[1].dequantize(),
         a[3],
         a[4],
     ),
     "quantized::conv2d_add_relu": lambda a: (
-        (convolve_exactly(a[0], a[2]) + a[1].dequantize()).relu(),
+        (_convolve_exactly(a[0], a[2]) + a[1].dequantize()).relu(),
         a[3],
         a[4],
     ),
-    "quantized::linear": lambda a: (linear(a[0], a[1]), a[2], a[3]),
+    "quantized::linear": lambda a: (_linear(a[0], a[1]), a[2], a[3]),
     "quantized::add": lambda a: (a[0].dequantize() + a[1].dequantize(), a[2], a[3]),
     "quantized::add_relu": lambda a: (
         (a[0].dequantize() + a[1].dequantize()).relu(),
@@ -215,18 +213,17 @@ EXACT: dict[str, Callable[[Any], tuple[Tensor, float, int]]] = {
 }
 
 
-def unpack_weight(packed: Any) -> Tensor:
-    """The weight of a quantized convolution."""
+def _unpack_weight(packed: Any) -> Tensor:
     weight: Tensor = torch.ops.quantized.conv2d_unpack(packed)[0]
     return weight
 
 
 # By operator that multiplies: its weight.
-WEIGHTS: dict[str, Callable[[Any], Tensor]] = {
-    "quantized::conv2d": lambda a: unpack_weight(a[1]),
-    "quantized::conv2d_relu": lambda a: unpack_weight(a[1]),
-    "quantized::conv2d_add": lambda a: unpack_weight(a[2]),
-    "quantized::conv2d_add_relu": lambda a: unpack_weight(a[2]),
+_WEIGHTS: dict[str, Callable[[Any], Tensor]] = {
+    "quantized::conv2d": lambda a: _unpack_weight(a[1]),
+    "quantized::conv2d_relu": lambda a: _unpack_weight(a[1]),
+    "quantized::conv2d_add": lambda a: _unpack_weight(a[2]),
+    "quantized::conv2d_add_relu": lambda a: _unpack_weight(a[2]),
     "quantized::linear": lambda a: torch.ops.quantized.linear_unpack(a[1])[0],
     "quantized::linear_dynamic": lambda a: a[1].unpack()[0],
     "quantized::linear_dynamic_fp16": lambda a: a[1].unpack()[0],

@@ -17,7 +17,7 @@ from qmodels.backends.base import ForwardFn, Stored
 from qmodels.backends.torch_engine import TorchBackend
 from qmodels.system import files
 
-FILE = "model.safetensors"
+_FILE = "model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -44,30 +44,30 @@ def save_state(model: nn.Module, folder: Path) -> None:
     state = model.state_dict()
     layout = {}
     for name, value in state.items():
-        layout[name] = take_apart(name, value, tensors)
+        layout[name] = _take_apart(name, value, tensors)
         dtype = state.get(f"{name.rpartition('.')[0]}.dtype")
         if isinstance(value, tuple) and dtype == torch.float16:
-            layout[name] = store_in_half(layout[name], f"{name}.0", tensors)
-    save_file(tensors, folder / FILE, metadata={"layout": json.dumps(layout)})
+            layout[name] = _store_in_half(layout[name], f"{name}.0", tensors)
+    save_file(tensors, folder / _FILE, metadata={"layout": json.dumps(layout)})
 
 
 def load_modules(artifact: Stored) -> nn.Module:
     """An artifact's modules with the stored state, in eval mode."""
-    tensors, metadata = files.read_safetensors(artifact.folder / FILE)
+    tensors, metadata = files.read_safetensors(artifact.folder / _FILE)
     model = artifact.modules()
     state = model.state_dict()  # carries the versions of the modules, which the file does not
     for name, kind in json.loads(metadata["layout"]).items():
-        state[name] = put_together(name, kind, tensors)
+        state[name] = _put_together(name, kind, tensors)
     model.load_state_dict(state)
     return model.eval()
 
 
-def take_apart(name: str, value: Any, tensors: dict[str, Tensor]) -> Any:
+def _take_apart(name: str, value: Any, tensors: dict[str, Tensor]) -> Any:
     """Put a state's value into ``tensors`` as plain tensors; returns what rebuilds it, for JSON."""
     if isinstance(value, torch.dtype):
         return {"dtype": str(value).removeprefix("torch.")}
     if isinstance(value, tuple):  # a linear layer's packed weight and bias
-        return [take_apart(f"{name}.{index}", part, tensors) for index, part in enumerate(value)]
+        return [_take_apart(f"{name}.{index}", part, tensors) for index, part in enumerate(value)]
     if value is None:
         return None
     if not value.is_quantized:
@@ -84,26 +84,21 @@ def take_apart(name: str, value: Any, tensors: dict[str, Tensor]) -> Any:
     return {"axis": None, "quantized": str(value.dtype)}
 
 
-def store_in_half(kind: Any, weight: str, tensors: dict[str, Tensor]) -> Any:
-    """Store the weight of a layer in float16, which unpacking gives in float32; returns its kind.
-
-    Args:
-        kind: of the layer's packed weight and bias.
-        weight: the name of the weight in ``tensors``.
-    """
+def _store_in_half(kind: Any, weight: str, tensors: dict[str, Tensor]) -> Any:
+    """Store the weight of a layer in float16; returns its kind."""
     tensors[weight] = tensors[weight].half()
     return [{"half": True}, *kind[1:]]
 
 
-def put_together(name: str, kind: Any, tensors: dict[str, Tensor]) -> Any:
-    """The inverse of ``take_apart``."""
+def _put_together(name: str, kind: Any, tensors: dict[str, Tensor]) -> Any:
+    """The inverse of ``_take_apart``."""
     if kind is None:
         return None
     if kind == "tensor":
         return tensors[name]
     if isinstance(kind, list):
         return tuple(
-            put_together(f"{name}.{index}", part, tensors) for index, part in enumerate(kind)
+            _put_together(f"{name}.{index}", part, tensors) for index, part in enumerate(kind)
         )
     if "half" in kind:
         return tensors[name].float()

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from qmodels.network.layers import Layer, owner
 
-MULTIPLYING = (torch.ops.aten.conv2d.default, torch.ops.aten.linear.default)
+_MULTIPLYING = (torch.ops.aten.conv2d.default, torch.ops.aten.linear.default)
 
 
 def layer_outputs(
@@ -18,9 +18,9 @@ def layer_outputs(
     shown: dict[torch.fx.Node, str] = {}
     for node in graph.graph.nodes:
         modules = list(node.meta.get("nn_module_stack", {}).values())
-        layer = owner(modules[-1][0], layers) if modules and node.target in MULTIPLYING else None
+        layer = owner(modules[-1][0], layers) if modules and node.target in _MULTIPLYING else None
         if layer is not None:
-            shown[quantized_output(node)] = layer
+            shown[_quantized_output(node)] = layer
     outputs: dict[str, Tensor] = {}
 
     class Recorder(torch.fx.Interpreter):
@@ -35,7 +35,7 @@ def layer_outputs(
     return outputs
 
 
-def quantized_output(node: torch.fx.Node) -> torch.fx.Node:
+def _quantized_output(node: torch.fx.Node) -> torch.fx.Node:
     """What a layer's output is after a ReLU and quantization, if they follow."""
     for kind in ("relu", "quantize", "dequantize"):
         users = list(node.users)

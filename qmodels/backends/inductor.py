@@ -22,24 +22,24 @@ from qmodels.backends.base import (
     Backend,
     ForwardFn,
     Kernel,
-    LayerNoise,
     ProfiledForward,
     Stored,
     time_forward,
 )
+from qmodels.backends.layer_sqnr import LayerSqnr
 from qmodels.network.layers import Layer, executed, fused_outputs, output_sqnr
 from qmodels.system.errors import Obstacle, UserError, first_line
 
-MOST_IMAGES = 4096
+_MOST_IMAGES = 4096
 # Before torch 2.10 its loader knows the entries of a package by the name of their source.
-NEEDS_NAME_OF_SOURCE = Version(torch.__version__) < Version("2.10")
+_NEEDS_NAME_OF_SOURCE = Version(torch.__version__) < Version("2.10")
 # Of a graph for any number of images, and of one for a single image.
 MANY, SINGLE = "many.pt2", "one.pt2"
 # On AVX2, oneDNN's layout of weights depends on the number of threads. This is the number that the
 # graph for a single image is laid out for.
-LAYOUT_THREADS = 1
+_LAYOUT_THREADS = 1
 # Other work on the machine can delay several forwards in a row.
-ROUNDS_TO_CHOOSE = 20
+_ROUNDS_TO_CHOOSE = 20
 
 
 @dataclass(frozen=True)
@@ -64,13 +64,13 @@ def export(model: nn.Module, example: Tensor, *, also_single: bool = False) -> E
             which for one image takes longer than the convolution.
     """
     with torch.no_grad():
-        batch = Dim("batch", min=1, max=MOST_IMAGES)
+        batch = Dim("batch", min=1, max=_MOST_IMAGES)
         many = torch.export.export(model, (example[:2],), dynamic_shapes=({0: batch},))
         single = torch.export.export(model, (example[:1],)) if also_single else None
     return Exported(model, many, single)
 
 
-class Inductor(Backend):
+class _Inductor(Backend):
     """Packages of machine code for this processor."""
 
     name = "inductor"
@@ -87,15 +87,11 @@ class Inductor(Backend):
         return Obstacle(f"no C++ compiler: {remedy}, or name one in CXX", fixable=True)
 
     def save(self, model: Exported, folder: Path) -> None:
-        """Compile each graph into a package.
-
-        Raises:
-            UserError: there is no compiler, or it failed.
-        """
+        """Compile each graph into a package."""
         threads = torch.get_num_threads()
         for name, program, count in (
             (MANY, model.many, threads),
-            (SINGLE, model.single, LAYOUT_THREADS),
+            (SINGLE, model.single, _LAYOUT_THREADS),
         ):
             if program is None:
                 continue
@@ -110,16 +106,16 @@ class Inductor(Backend):
                 finally:
                     torch.set_num_threads(threads)
                 archive.copy_without(
-                    package, folder / name, ".cpp", keep_names=NEEDS_NAME_OF_SOURCE
+                    package, folder / name, ".cpp", keep_names=_NEEDS_NAME_OF_SOURCE
                 )
 
     def load(self, artifact: Stored) -> ForwardFn:
         """Load the packages, which run as many threads as torch does."""
-        many = open_package(artifact.folder / MANY)
+        many = _open_package(artifact.folder / MANY)
         if not (artifact.folder / SINGLE).exists():
             return many
-        single = open_package(artifact.folder / SINGLE)
-        chosen = {LAYOUT_THREADS: single}
+        single = _open_package(artifact.folder / SINGLE)
+        chosen = {_LAYOUT_THREADS: single}
 
         def forward(images: Tensor) -> Tensor:
             if len(images) > 1:
@@ -147,7 +143,7 @@ class Inductor(Backend):
         model: nn.Module,
         images: Tensor,
         quantize: Callable[[], Any] | None = None,
-    ) -> list[LayerNoise] | None:
+    ) -> list[LayerSqnr] | None:
         """Noise of every layer's output by quantization alone: a package shows no activation."""
         if quantize is None:
             return None
@@ -156,7 +152,7 @@ class Inductor(Backend):
             quantize().eager, executed(model, images[:1]), images
         )
         return [
-            LayerNoise(layer, output_sqnr(exact, of_float[layer]), None)
+            LayerSqnr(layer, output_sqnr(exact, of_float[layer]), None)
             for layer, exact in of_reference.items()
         ]
 
@@ -195,17 +191,14 @@ class Inductor(Backend):
         return bool((out != 64 * 255 * 127).any())
 
 
-BACKEND = Inductor()
+BACKEND = _Inductor()
 
 
-def open_package(package: Path) -> ForwardFn:
+def _open_package(package: Path) -> ForwardFn:
     """A package as what maps images to logits.
 
     By the loader in C++: torch's own around it brings in the compiler, which takes three seconds
     and 150 MB to load.
-
-    Raises:
-        UserError: its library can't be loaded from where the loader lays it out.
     """
     try:
         runner = torch._C._aoti.AOTIModelPackageLoader(str(package), "model", False, 1, -1)
@@ -225,7 +218,7 @@ def open_package(package: Path) -> ForwardFn:
 def fastest(forwards: Sequence[ForwardFn], images: Tensor) -> ForwardFn:
     """The one that takes the least time for some images, measured in turn."""
     least = [float("inf")] * len(forwards)
-    for _ in range(ROUNDS_TO_CHOOSE):
+    for _ in range(_ROUNDS_TO_CHOOSE):
         for index, forward in enumerate(forwards):
             least[index] = min(least[index], time_forward(partial(forward, images)))
     return forwards[least.index(min(least))]

@@ -25,13 +25,13 @@ from qmodels.network.layers import Layer, assign
 # With it each line says when its primitive began. oneDNN reads it once, when it first logs.
 ENVIRONMENT = {"ONEDNN_VERBOSE_TIMESTAMP": "1"}
 # What begins the log of a forward.
-BEGIN = b"qmodels begins a forward"
-EXECUTED = re.compile(
+_BEGIN = b"qmodels begins a forward"
+_EXECUTED = re.compile(
     r"^onednn_verbose,(?:v\d+,)?(?:(?P<began>[\d.]+),)?primitive,exec,cpu,"
     r"(?P<kind>[^,]+),(?P<implementation>[^,]+),[^,]*,"
     r"(?P<tensors>[^,]*),[^,]*,[^,]*,(?P<problem>[^,]+),(?P<elapsed>[^,]+)"
 )
-CONVOLVED = re.compile(
+_CONVOLVED = re.compile(
     r"(?:g(?P<g>\d+))?mb(?P<mb>\d+)_ic(?P<ic>\d+)oc(?P<oc>\d+)_ih\d+oh(?P<oh>\d+)kh(?P<kh>\d+).*"
     r"_iw\d+ow(?P<ow>\d+)kw(?P<kw>\d+)"
 )
@@ -86,22 +86,21 @@ def profile(
     def run() -> None:
         libc = ctypes.CDLL(None)
         for _ in range(forwards):
-            libc.puts(BEGIN)  # into the stream that oneDNN logs to
+            libc.puts(_BEGIN)  # into the stream that oneDNN logs to
             started = time.time()  # noqa: TID251  (oneDNN's log has times of this clock)
             spans.append((started, time_forward(lambda: forward(images))))
 
     with torch.inference_mode():
         for _ in range(UNTIMED):
             forward(images)
-        _, *logs = "\n".join(logged(run)).split(BEGIN.decode())
+        _, *logs = "\n".join(logged(run)).split(_BEGIN.decode())
     return [
-        ProfiledForward(seconds, tuple(steps(primitives(log.splitlines()), layers, started)))
+        ProfiledForward(seconds, tuple(_steps(primitives(log.splitlines()), layers, started)))
         for (started, seconds), log in zip(spans, logs, strict=True)
     ]
 
 
-def steps(ran: Sequence[Primitive], layers: Sequence[Layer], started: float) -> Iterator[Step]:
-    """The primitives of a forward that started at some time."""
+def _steps(ran: Sequence[Primitive], layers: Sequence[Layer], started: float) -> Iterator[Step]:
     names = iter(assign((each.weight for each in ran if each.weight is not None), layers))
     end = 0.0
     for each in ran:
@@ -114,7 +113,7 @@ def steps(ran: Sequence[Primitive], layers: Sequence[Layer], started: float) -> 
 def logged(run: Callable[[], object]) -> list[str]:
     """The lines that oneDNN logged while a function ran."""
     with tempfile.TemporaryFile() as log:
-        with output_to(log), torch.backends.mkldnn.verbose(1):
+        with _output_to(log), torch.backends.mkldnn.verbose(1):
             run()
         log.seek(0)
         return log.read().decode(errors="replace").splitlines()
@@ -127,10 +126,10 @@ def primitives(lines: Sequence[str]) -> list[Primitive]:
 
 def read(line: str) -> Primitive | None:
     """The primitive in a line of the log; None if the line is about something else."""
-    match = EXECUTED.match(line)
+    match = _EXECUTED.match(line)
     if match is None:
         return None
-    weight, outputs = product(match["kind"], match["problem"])
+    weight, outputs = _product(match["kind"], match["problem"])
     tensors = match["tensors"]
     return Primitive(
         f"{match['kind']} {match['implementation']}",
@@ -143,7 +142,7 @@ def read(line: str) -> Primitive | None:
     )
 
 
-def product(kind: str, problem: str) -> tuple[tuple[int, ...] | None, int]:
+def _product(kind: str, problem: str) -> tuple[tuple[int, ...] | None, int]:
     """The shape of the weight of a primitive, and how many outputs it has; None and 0 of others."""
     if kind == "matmul":  # as 1x512:512x100
         left, right = (side.split("x") for side in problem.split(":")[:2])
@@ -151,7 +150,7 @@ def product(kind: str, problem: str) -> tuple[tuple[int, ...] | None, int]:
     if kind == "inner_product":  # as mb1ic512oc100
         images, inputs, channels, *_ = map(int, re.findall(r"\d+", problem))
         return (channels, inputs), images * channels
-    match = CONVOLVED.search(problem) if kind == "convolution" else None
+    match = _CONVOLVED.search(problem) if kind == "convolution" else None
     if match is None:
         return None, 0
     sizes = {name: int(size or 1) for name, size in match.groupdict().items()}
@@ -160,7 +159,7 @@ def product(kind: str, problem: str) -> tuple[tuple[int, ...] | None, int]:
 
 
 @contextmanager
-def output_to(file: IO[bytes]) -> Iterator[None]:
+def _output_to(file: IO[bytes]) -> Iterator[None]:
     """Send what C code prints to a file while the block lasts."""
     libc = ctypes.CDLL(None)
     sys.stdout.flush()

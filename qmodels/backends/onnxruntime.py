@@ -18,12 +18,12 @@ from qmodels.backends.base import (
     Backend,
     ForwardFn,
     Kernel,
-    LayerNoise,
     ProfiledForward,
     Step,
     Stored,
     time_forward,
 )
+from qmodels.backends.layer_sqnr import LayerSqnr
 from qmodels.backends.onnxruntime_session import FILE
 from qmodels.network import onnx_graph
 from qmodels.network.evaluation import sqnr_db
@@ -33,15 +33,13 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 # Kernels that multiply; those of integers have a name of their own.
-MULTIPLYING = re.compile(r"Conv|Gemm|MatMul")
-INTEGER = re.compile(r"^(QLinear|QGemm|Q.*MatMul|.*Integer)")
+_MULTIPLYING = re.compile(r"Conv|Gemm|MatMul")
+_INTEGER = re.compile(r"^(QLinear|QGemm|Q.*MatMul|.*Integer)")
 # What optimizations append to the name of a node, and the profiler to that.
-APPENDED = re.compile(r"(_token_\d+|_nchwc|_nhwc|_quant)*_kernel_time$")
+_APPENDED = re.compile(r"(_token_\d+|_nchwc|_nhwc|_quant)*_kernel_time$")
 
 
-class OnnxRuntime(Backend):
-    """Sessions of one graph, on as many threads as torch has."""
-
+class _OnnxRuntime(Backend):
     name = "onnxruntime"
     requires = ("onnx", "onnxscript", "onnxruntime")
     extra = "onnx"
@@ -49,29 +47,25 @@ class OnnxRuntime(Backend):
     service = onnxruntime_session.__name__
 
     def save(self, model: "ModelProto", folder: Path) -> None:
-        """Write a graph with its weights into one file."""
         (folder / FILE).write_bytes(model.SerializeToString())
 
     def load(self, artifact: Stored) -> ForwardFn:
-        """Open a session."""
-        return as_forward(session(str(artifact.folder / FILE)))
+        return as_forward(_session(str(artifact.folder / FILE)))
 
     def kernels(self, forward: ForwardFn, artifact: Stored, images: Tensor) -> list[Kernel]:
-        """What the profiler of a session says that it executed."""
         import onnx
 
         path = artifact.folder / FILE
         layers = onnx_graph.layers(onnx.load(path))
         return [
-            kernel(event, layers)
-            for event in profile_events(path, images, forwards=1)[1]
-            if is_node(event) and MULTIPLYING.search(event["args"]["op_name"])
+            _kernel(event, layers)
+            for event in _profile_events(path, images, forwards=1)[1]
+            if _is_node(event) and _MULTIPLYING.search(event["args"]["op_name"])
         ]
 
     def profile(
         self, artifact: Stored, layers: Sequence[Layer], images: Tensor, forwards: int
     ) -> list[ProfiledForward] | None:
-        """What the profiler of a session sees, in whole microseconds."""
         import onnx
 
         path = artifact.folder / FILE
@@ -79,15 +73,15 @@ class OnnxRuntime(Backend):
             name: owner(layer.name, layers)
             for name, layer in onnx_graph.layers(onnx.load(path)).items()
         }
-        seconds, events = profile_events(path, images, forwards=UNTIMED + forwards)
+        seconds, events = _profile_events(path, images, forwards=UNTIMED + forwards)
         runs = [event for event in events if event["name"] == "model_run"]
         return [
             ProfiledForward(
                 elapsed,
                 tuple(
-                    step(event, run["ts"], nodes)
+                    _step(event, run["ts"], nodes)
                     for event in events
-                    if is_node(event) and 0 <= event["ts"] - run["ts"] <= run["dur"]
+                    if _is_node(event) and 0 <= event["ts"] - run["ts"] <= run["dur"]
                 ),
             )
             for elapsed, run in zip(seconds[UNTIMED:], runs[UNTIMED:], strict=True)
@@ -95,11 +89,10 @@ class OnnxRuntime(Backend):
 
     def reference(self, model: "ModelProto") -> ForwardFn:
         """The graph without optimizations: it dequantizes, multiplies in float32, quantizes."""
-        return as_forward(session(model.SerializeToString(), **unoptimized_options()))
+        return as_forward(_session(model.SerializeToString(), **_unoptimized_options()))
 
     def saturates(self) -> bool | None:
-        """Whether its int8 convolution gives wrong sums at full range on this machine."""
-        opened = session(onnx_graph.saturation_probe().SerializeToString())
+        opened = _session(onnx_graph.saturation_probe().SerializeToString())
         (sums,) = opened.run(None, {"images": np.full((1, 64, 8, 8), 255, np.float32)})
         return onnx_graph.is_saturated(sums)
 
@@ -109,7 +102,7 @@ class OnnxRuntime(Backend):
         model: nn.Module,
         images: Tensor,
         quantize: Callable[[], Any] | None = None,
-    ) -> list[LayerNoise] | None:
+    ) -> list[LayerSqnr] | None:
         """Noise of every layer's output, after it was quantized.
 
         onnxruntime's own ``qdq_loss_debug`` shows every tensor of the graph, which keeps the
@@ -120,21 +113,20 @@ class OnnxRuntime(Backend):
         quantized = onnx.load(artifact.folder / FILE)
         shown = onnx_graph.quantized_outputs(quantized, executed(model, images[:1]))
         of_float = fused_outputs(model, images)
-        of_reference = collect_outputs(
-            quantized, list(shown.values()), images, **unoptimized_options()
+        of_reference = _collect_outputs(
+            quantized, list(shown.values()), images, **_unoptimized_options()
         )
-        of_runtime = collect_outputs(quantized, list(shown.values()), images)
+        of_runtime = _collect_outputs(quantized, list(shown.values()), images)
         return [
-            LayerNoise(layer, output_sqnr(exact, of_float[layer]), sqnr_db(runtime, exact))
+            LayerSqnr(layer, output_sqnr(exact, of_float[layer]), sqnr_db(runtime, exact))
             for layer, exact, runtime in zip(shown, of_reference, of_runtime, strict=True)
         ]
 
 
-BACKEND = OnnxRuntime()
+BACKEND = _OnnxRuntime()
 
 
-def session(graph: str | bytes, **options: Any) -> Any:
-    """A session of as many threads as torch has, of a graph in a file or serialized."""
+def _session(graph: str | bytes, **options: Any) -> Any:
     return onnxruntime_session.session(graph, torch.get_num_threads(), **options)
 
 
@@ -144,74 +136,64 @@ def as_forward(opened: Any) -> ForwardFn:
     return lambda images: torch.from_numpy(forward(images.numpy()))
 
 
-def profile_events(
+def _profile_events(
     path: Path, images: Tensor, *, forwards: int
 ) -> tuple[list[float], list[dict[str, Any]]]:
-    """Seconds of forwards under the profiler of a session, and all events of its profile."""
     with tempfile.TemporaryDirectory() as scratch:
         prefix = str(Path(scratch, "profile"))
-        opened = session(str(path), enable_profiling=True, profile_file_prefix=prefix)
+        opened = _session(str(path), enable_profiling=True, profile_file_prefix=prefix)
         forward = as_forward(opened)
         seconds = [time_forward(lambda: forward(images)) for _ in range(forwards)]
         events = json.loads(Path(opened.end_profiling()).read_text(encoding="utf-8"))
     return seconds, events
 
 
-def is_node(event: dict[str, Any]) -> bool:
-    """Whether an event of the profile is a node that ran."""
+def _is_node(event: dict[str, Any]) -> bool:
     return event.get("cat") == "Node" and event["name"].endswith("_kernel_time")
 
 
-def node_name(event: dict[str, Any]) -> str:
-    """The node of the graph, or its output, that an event of the profile is named after."""
-    return APPENDED.sub("", event["name"]).removeprefix("fused ")
+def _node_name(event: dict[str, Any]) -> str:
+    return _APPENDED.sub("", event["name"]).removeprefix("fused ")
 
 
-def step(event: dict[str, Any], started: float, nodes: Mapping[str, str | None]) -> Step:
-    """An event of the profile, of a forward that started at some microsecond."""
+def _step(event: dict[str, Any], started: float, nodes: Mapping[str, str | None]) -> Step:
     operator = event["args"]["op_name"]
-    layer = nodes.get(node_name(event)) if MULTIPLYING.search(operator) else None
+    layer = nodes.get(_node_name(event)) if _MULTIPLYING.search(operator) else None
     return Step(layer, operator, 1e-6 * (event["ts"] - started), 1e-6 * event["dur"])
 
 
-def kernel(event: dict[str, Any], layers: Mapping[str, Layer]) -> Kernel:
+def _kernel(event: dict[str, Any], layers: Mapping[str, Layer]) -> Kernel:
     """An event of the profile; one of a layer that the graph does not have multiplied nothing."""
     operator = event["args"]["op_name"]
-    name = node_name(event)
+    name = _node_name(event)
     ((_, output),) = event["args"]["output_type_shape"][0].items()
-    integer = bool(INTEGER.match(operator))
+    integer = bool(_INTEGER.match(operator))
     macs = 0
     if name in layers:
         weight = layers[name].weight
-        macs = positions(output, weight[0], integer=integer) * prod(weight)
+        macs = _positions(output, weight[0], integer=integer) * prod(weight)
     return Kernel(name, operator, macs, integer)
 
 
-def positions(output: list[int], channels: int, *, integer: bool) -> int:
+def _positions(output: list[int], channels: int, *, integer: bool) -> int:
     """How many positions an output has, of all images.
 
     Integer kernels may put channels last. Float kernels put them second, and may pad them.
-
-    Args:
-        output: a shape of two or more dimensions, images first.
-        channels: of the layer.
     """
     images, *others = output
     last = integer and others[-1] == channels
     return images * prod(others[:-1] if last else others[1:])
 
 
-def unoptimized_options() -> dict[str, Any]:
-    """Options of a session that computes a graph node by node, as it is written."""
+def _unoptimized_options() -> dict[str, Any]:
     import onnxruntime
 
     return {"graph_optimization_level": onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL}
 
 
-def collect_outputs(
+def _collect_outputs(
     graph: "ModelProto", names: list[str], images: Tensor, **options: Any
 ) -> list[Tensor]:
-    """What a graph computes under some names."""
     import onnx
 
     showing = onnx.ModelProto()
@@ -222,7 +204,7 @@ def collect_outputs(
         for name in names
         if name not in shown
     )
-    opened = session(showing.SerializeToString(), **options)
+    opened = _session(showing.SerializeToString(), **options)
     return [
         torch.from_numpy(value) for value in opened.run(names, {onnx_graph.INPUT: images.numpy()})
     ]

@@ -7,7 +7,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 FILE = "model.onnx"
-INPUT = "images"
+_INPUT = "images"
 
 
 def session(graph: str | bytes, threads: int, **options: Any) -> Any:
@@ -27,7 +27,7 @@ def as_forward(opened: Any) -> Callable[[NDArray[Any]], NDArray[Any]]:
     """A session as what maps images (N, C, H, W) to logits (N, classes), both float32."""
 
     def forward(images: NDArray[Any]) -> NDArray[Any]:
-        logits: NDArray[Any] = opened.run(None, {INPUT: images})[0]
+        logits: NDArray[Any] = opened.run(None, {_INPUT: images})[0]
         return logits
 
     return forward

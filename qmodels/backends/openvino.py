@@ -16,29 +16,27 @@ from qmodels.backends.base import (
     Backend,
     ForwardFn,
     Kernel,
-    LayerNoise,
     ProfiledForward,
     Step,
     Stored,
     time_forward,
 )
+from qmodels.backends.layer_sqnr import LayerSqnr
 from qmodels.backends.openvino_network import FILE
 from qmodels.network import onnx_graph
 from qmodels.network.evaluation import sqnr_db
 from qmodels.network.layers import Layer, executed, fused_outputs, output_sqnr, owner
 
-MULTIPLYING = ("Convolution", "GroupConvolution", "FullyConnected", "MatMul")
+_MULTIPLYING = ("Convolution", "GroupConvolution", "FullyConnected", "MatMul")
 # What a layer's node may be joined with.
-FUSED = ("Add", "Multiply", "Relu")
-QUANTIZING = "FakeQuantize"
-INTEGERS = ("u8", "i8")
+_FUSED = ("Add", "Multiply", "Relu")
+_QUANTIZING = "FakeQuantize"
+_INTEGERS = ("u8", "i8")
 # Of a graph with fake-quantization: compute as it is written, without lowering it to integers.
-UNLOWERED = {"LP_TRANSFORMS_MODE": "NO"}
+_UNLOWERED = {"LP_TRANSFORMS_MODE": "NO"}
 
 
-class OpenVino(Backend):
-    """Graphs compiled by the CPU plugin when they are loaded."""
-
+class _OpenVino(Backend):
     name = "openvino"
     requires = ("openvino", "nncf", "onnx", "onnxscript")
     extra = "openvino"
@@ -46,22 +44,19 @@ class OpenVino(Backend):
     service = openvino_network.__name__
 
     def save(self, model: Any, folder: Path) -> None:
-        """Write a graph, weights in full precision."""
         import openvino
 
         openvino.save_model(model, folder / FILE, compress_to_fp16=False)
 
     def load(self, artifact: Stored) -> ForwardFn:
-        """Compile for this processor, for as many threads as torch has."""
-        return as_forward(compile_network(artifact.folder / FILE))
+        return _as_forward(compile_network(artifact.folder / FILE))
 
     def kernels(self, forward: ForwardFn, artifact: Stored, images: Tensor) -> list[Kernel]:
-        """What the execution graph says that a forward ran, with the weights that it ran on."""
         network = compile_network(artifact.folder / FILE, PERF_COUNT=True)
-        as_forward(network)(images)
+        _as_forward(network)(images)
         executed_kernels = []
-        for node, facts in executed_nodes(network):
-            if facts["layerType"] in MULTIPLYING:
+        for node, facts in _executed_nodes(network):
+            if facts["layerType"] in _MULTIPLYING:
                 weight = node.input(1).get_partial_shape().to_shape()
                 # Of convolutions (out, in, height, width); of linear layers (out, in) or (in, out).
                 channels = node.output(0).get_partial_shape()[1].get_length()
@@ -73,7 +68,7 @@ class OpenVino(Backend):
                         facts["originalLayersNames"].partition("/")[0].partition(",")[0],
                         facts["primitiveType"],
                         outputs * prod(weight) // channels,
-                        facts["runtimePrecision"] in INTEGERS,
+                        facts["runtimePrecision"] in _INTEGERS,
                     )
                 )
         return executed_kernels
@@ -86,23 +81,24 @@ class OpenVino(Backend):
         They have no starting times: steps follow each other without the gaps between them.
         """
         path = artifact.folder / FILE
-        by_name = owners(openvino_network.core().read_model(path), layers)
+        by_name = _owners(openvino_network.core().read_model(path), layers)
         network = compile_network(path, PERF_COUNT=True)
-        forward = as_forward(network)
+        forward = _as_forward(network)
         for _ in range(UNTIMED):
             forward(images)
         before = {
-            node.get_friendly_name(): microseconds(facts) for node, facts in executed_nodes(network)
+            node.get_friendly_name(): _microseconds(facts)
+            for node, facts in _executed_nodes(network)
         }
         seconds = [time_forward(lambda: forward(images)) for _ in range(forwards)]
         steps, start = [], 0.0
-        for node, facts in executed_nodes(network):
+        for node, facts in _executed_nodes(network):
             # The counters' means cover all forwards, those before the timed ones too.
             untimed = UNTIMED * before.get(node.get_friendly_name(), 0)
-            timed = (UNTIMED + forwards) * microseconds(facts) - untimed
+            timed = (UNTIMED + forwards) * _microseconds(facts) - untimed
             elapsed = 1e-6 * max(0, timed) / forwards
             names = facts["originalLayersNames"].split(",")
-            if facts["layerType"] not in MULTIPLYING:
+            if facts["layerType"] not in _MULTIPLYING:
                 names = []
             layer = next((by_name[name] for name in names if name in by_name), None)
             operation = f"{facts['layerType']} {facts['primitiveType']}"
@@ -116,28 +112,24 @@ class OpenVino(Backend):
         model: nn.Module,
         images: Tensor,
         quantize: Callable[[], Any] | None = None,
-    ) -> list[LayerNoise] | None:
-        """Noise of every layer's output, after it was quantized."""
+    ) -> list[LayerSqnr] | None:
         quantized = openvino_network.core().read_model(artifact.folder / FILE)
         layers = executed(model, images[:1])
         of_float = fused_outputs(model, images)
-        of_reference = layer_outputs(
-            dequantize_linear_weights(quantized), layers, images, **UNLOWERED
+        of_reference = _layer_outputs(
+            dequantize_linear_weights(quantized), layers, images, **_UNLOWERED
         )
-        of_runtime = layer_outputs(quantized, layers, images)
+        of_runtime = _layer_outputs(quantized, layers, images)
         return [
-            LayerNoise(
-                layer, output_sqnr(exact, of_float[layer]), sqnr_db(of_runtime[layer], exact)
-            )
+            LayerSqnr(layer, output_sqnr(exact, of_float[layer]), sqnr_db(of_runtime[layer], exact))
             for layer, exact in of_reference.items()
         ]
 
     def reference(self, model: Any) -> ForwardFn:
         """The graph as it is written: products of fake-quantized values in float32."""
-        return as_forward(compile_network(dequantize_linear_weights(model), **UNLOWERED))
+        return _as_forward(compile_network(dequantize_linear_weights(model), **_UNLOWERED))
 
     def saturates(self) -> bool | None:
-        """Whether its int8 convolution gives wrong sums at full range on this machine."""
         model = openvino_network.core().read_model(
             onnx_graph.saturation_probe().SerializeToString()
         )
@@ -146,7 +138,7 @@ class OpenVino(Backend):
         return onnx_graph.is_saturated(sums)
 
 
-BACKEND = OpenVino()
+BACKEND = _OpenVino()
 
 
 def compile_network(model: Any, **options: Any) -> Any:
@@ -154,8 +146,7 @@ def compile_network(model: Any, **options: Any) -> Any:
     return openvino_network.compile_network(model, torch.get_num_threads(), **options)
 
 
-def executed_nodes(network: Any) -> list[tuple[Any, dict[str, str]]]:
-    """The nodes of the execution graph that ran, and what it says of each, in their order."""
+def _executed_nodes(network: Any) -> list[tuple[Any, dict[str, str]]]:
     nodes = [
         (node, {name: str(value.value) for name, value in node.get_rt_info().items()})
         for node in network.get_runtime_model().get_ordered_ops()
@@ -164,12 +155,11 @@ def executed_nodes(network: Any) -> list[tuple[Any, dict[str, str]]]:
     return sorted(ran, key=lambda node_facts: int(node_facts[1]["execOrder"]))
 
 
-def microseconds(facts: Mapping[str, str]) -> int:
-    """How long a node took, in the mean of all forwards."""
+def _microseconds(facts: Mapping[str, str]) -> int:
     return int(facts["execTimeMcs"])
 
 
-def owners(model: Any, layers: Sequence[Layer]) -> dict[str, str]:
+def _owners(model: Any, layers: Sequence[Layer]) -> dict[str, str]:
     """The layer that a node multiplies, by the node's name.
 
     Sums and ReLUs behind it count as well: a node of the execution graph may have their names.
@@ -178,9 +168,9 @@ def owners(model: Any, layers: Sequence[Layer]) -> dict[str, str]:
     for node in model.get_ordered_ops():
         name, kind = node.get_friendly_name(), node.get_type_name()
         layer = None
-        if kind in MULTIPLYING:
+        if kind in _MULTIPLYING:
             layer = owner(name.partition("/")[0], layers)
-        elif kind in FUSED:
+        elif kind in _FUSED:
             inputs = (value.get_node().get_friendly_name() for value in node.input_values())
             layer = next((by_name[name] for name in inputs if name in by_name), None)
         if layer is not None:
@@ -188,17 +178,16 @@ def owners(model: Any, layers: Sequence[Layer]) -> dict[str, str]:
     return by_name
 
 
-def layer_outputs(
+def _layer_outputs(
     model: Any, layers: Sequence[Layer], images: Tensor, **options: Any
 ) -> dict[str, Tensor]:
-    """What a graph computes for each layer, after a ReLU and quantization, if they follow."""
     import openvino
 
     copy = model.clone()
     shown = {
-        layer: quantized_output(node.output(0))
+        layer: _quantized_output(node.output(0))
         for node in copy.get_ordered_ops()
-        if node.get_type_name() in MULTIPLYING
+        if node.get_type_name() in _MULTIPLYING
         and (layer := owner(node.get_friendly_name().partition("/")[0], layers)) is not None
     }
     showing = openvino.Model(list(shown.values()), copy.get_parameters(), "layers")
@@ -206,28 +195,27 @@ def layer_outputs(
     return {layer: torch.from_numpy(values[place]) for place, layer in enumerate(shown)}
 
 
-def quantized_output(output: Any) -> Any:
+def _quantized_output(output: Any) -> Any:
     """What a layer's output is after its bias, scale, ReLU and quantization, if they follow."""
-    while len(users := value_users(output)) == 1:
+    while len(users := _value_users(output)) == 1:
         (node,) = users
         # The batch is dynamic: what has a static shape is no activation.
         activations = [value for value in node.inputs() if value.get_partial_shape().is_dynamic]
-        if node.get_type_name() not in (*FUSED, QUANTIZING) or len(activations) > 1:
+        if node.get_type_name() not in (*_FUSED, _QUANTIZING) or len(activations) > 1:
             break
         output = node.output(0)
-        if node.get_type_name() == QUANTIZING:
+        if node.get_type_name() == _QUANTIZING:
             break
     return output
 
 
-def value_users(output: Any) -> list[Any]:
+def _value_users(output: Any) -> list[Any]:
     """The nodes that take an output's values, and not its shape alone."""
     nodes = [user.get_node() for user in output.get_target_inputs()]
     return [node for node in nodes if node.get_type_name() != "ShapeOf"]
 
 
-def as_forward(network: Any) -> ForwardFn:
-    """A compiled graph as what maps images to logits."""
+def _as_forward(network: Any) -> ForwardFn:
     forward = openvino_network.as_forward(network)
     return lambda images: torch.from_numpy(forward(images.numpy()))
 

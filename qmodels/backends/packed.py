@@ -12,8 +12,8 @@ from qmodels.backends.base import ForwardFn, Stored
 from qmodels.backends.torch_engine import TorchBackend
 from qmodels.system import files
 
-FILE = "model.safetensors"
-FOUR_BITS = range(-8, 8)
+_FILE = "model.safetensors"
+_FOUR_BITS = range(-8, 8)
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,7 @@ class Rounded:
 
 
 @dataclass(frozen=True)
-class Packed(TorchBackend):
-    """Modules of torch whose weights are multiplied out when they are loaded."""
-
+class _Packed(TorchBackend):
     name = "packed"
 
     def save(self, model: Rounded, folder: Path) -> None:
@@ -45,16 +43,15 @@ class Packed(TorchBackend):
                 continue
             levels = model.levels[name]
             tensors[f"{name}.scale"] = model.scales[name]
-            if int(levels.min()) in FOUR_BITS and int(levels.max()) in FOUR_BITS:
+            if int(levels.min()) in _FOUR_BITS and int(levels.max()) in _FOUR_BITS:
                 shapes[name] = list(levels.shape)
                 tensors[f"{name}.nibbles"] = pack(levels)
             else:
                 tensors[f"{name}.levels"] = levels.contiguous()
-        save_file(tensors, folder / FILE, metadata={"shapes": json.dumps(shapes)})
+        save_file(tensors, folder / _FILE, metadata={"shapes": json.dumps(shapes)})
 
     def read(self, artifact: Stored) -> ForwardFn:
-        """Fill the modules, with weights multiplied out."""
-        tensors, metadata = files.read_safetensors(artifact.folder / FILE)
+        tensors, metadata = files.read_safetensors(artifact.folder / _FILE)
         shapes = json.loads(metadata["shapes"])
         network = artifact.modules()
         state = network.state_dict()
@@ -71,7 +68,7 @@ class Packed(TorchBackend):
         return network.eval()
 
 
-BACKEND = Packed()
+BACKEND = _Packed()
 
 
 def dequantize(levels: Tensor, scales: Tensor) -> Tensor:

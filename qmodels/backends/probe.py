@@ -17,8 +17,8 @@ from qmodels.backends.base import Backend
 from qmodels.system import child, codec, files, machine, packages, sources, store, worker
 from qmodels.system.errors import UserError
 
-SECONDS = 120.0
-STATUS_FILE = "status.json"
+_SECONDS = 120.0
+_STATUS_FILE = "status.json"
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,7 @@ class BackendStatus:
 
 
 @dataclass(frozen=True)
-class ProbeRequest:
-    """Modules to import, and the one that defines a backend."""
-
+class _ProbeRequest:
     backend: str
     modules: tuple[str, ...]
 
@@ -63,7 +61,7 @@ def probe_backend(backend: Backend, modules: tuple[str, ...]) -> BackendStatus:
 
     def write(folder: Path) -> None:
         status = probe_in_subprocess(type(backend).__module__, modules)
-        files.write_text(folder / STATUS_FILE, json.dumps(asdict(status)))
+        files.write_text(folder / _STATUS_FILE, json.dumps(asdict(status)))
 
     try:
         folder = store.get_or_build(
@@ -71,34 +69,26 @@ def probe_backend(backend: Backend, modules: tuple[str, ...]) -> BackendStatus:
         )
     except BackendBroken as error:
         return BackendStatus(str(error), None)
-    with codec.damage_as_error(folder / STATUS_FILE, f"delete {folder}"):
-        return codec.decode(BackendStatus, codec.parse_json((folder / STATUS_FILE).read_bytes()))
+    with codec.damage_as_error(folder / _STATUS_FILE, f"delete {folder}"):
+        return codec.decode(BackendStatus, codec.parse_json((folder / _STATUS_FILE).read_bytes()))
 
 
 def probe_in_subprocess(module: str, modules: tuple[str, ...]) -> BackendStatus:
     """What a fresh process answers.
-
-    Args:
-        module: that defines the backend, as ``BACKEND``.
 
     Raises:
         BackendBroken: it gave no answer.
     """
     try:
         with worker.start("qmodels.backends.probe") as process:
-            request = asdict(ProbeRequest(module, modules))
-            return process.ask(BackendStatus, request, limit=SECONDS)
+            request = asdict(_ProbeRequest(module, modules))
+            return process.ask(BackendStatus, request, timeout=_SECONDS)
     except UserError as error:
         raise BackendBroken(str(error)) from None
 
 
-def answer(request: Mapping[str, Any]) -> dict[str, Any]:
-    """In the process: import the modules, and compute.
-
-    Raises:
-        UserError: the module has no ``BACKEND``.
-    """
-    asked = codec.decode(ProbeRequest, request)
+def _answer(request: Mapping[str, Any]) -> dict[str, Any]:
+    asked = codec.decode(_ProbeRequest, request)
     for module in asked.modules:
         import_module(module)
     backend = getattr(import_module(asked.backend), "BACKEND", None)
@@ -108,4 +98,4 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    child.serve(answer)
+    child.serve(_answer)

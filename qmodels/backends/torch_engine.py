@@ -15,10 +15,10 @@ from qmodels.backends.base import (
     Backend,
     ForwardFn,
     Kernel,
-    LayerNoise,
     ProfiledForward,
     Stored,
 )
+from qmodels.backends.layer_sqnr import LayerSqnr
 from qmodels.network import eager_quantization
 from qmodels.network.evaluation import sqnr_db
 from qmodels.network.layers import Layer, blocks, executed, fused_outputs, output_sqnr
@@ -26,18 +26,18 @@ from qmodels.system import machine
 from qmodels.system.errors import Obstacle
 
 # The best first; the first three have kernels for x86 processors with AVX2.
-ENGINES = ("x86", "fbgemm", "onednn", "qnnpack")
-X86_ENGINES = ENGINES[:3]
+_ENGINES = ("x86", "fbgemm", "onednn", "qnnpack")
+_X86_ENGINES = _ENGINES[:3]
 # On Linux, the engine x86 calls oneDNN on processors of these levels, and fbgemm on others.
-X86_CALLS_ONEDNN = ("avx512_vnni", "avx512_bf16", "amx")
+_X86_CALLS_ONEDNN = ("avx512_vnni", "avx512_bf16", "amx")
 # oneDNN's int8 kernels lay tensors out alike on these levels; elsewhere they take other memory.
-ONEDNN_ALIKE = ("avx512_vnni", "avx512_bf16")
+_ONEDNN_ALIKE = ("avx512_vnni", "avx512_bf16")
 
 
 def default_engine() -> str:
     """The best engine for int8 that this torch has; "none" without."""
     supported = torch.backends.quantized.supported_engines
-    return next((engine for engine in ENGINES if engine in supported), "none")
+    return next((engine for engine in _ENGINES if engine in supported), "none")
 
 
 @cache
@@ -79,7 +79,7 @@ class TorchBackend(Backend):
         if self.engine == "eager" or (self.engine in supported and self.engine != "none"):
             return None
         x86 = platform.machine().lower() in ("x86_64", "amd64") and "avx2" in machine.cpu_flags()
-        if self.engine in X86_ENGINES and not x86:
+        if self.engine in _X86_ENGINES and not x86:
             return Obstacle(
                 f"engine {self.engine} needs an x86 processor with AVX2: use one that has it",
                 fixable=False,
@@ -114,10 +114,10 @@ class TorchBackend(Backend):
     def kernel_library(self, machine_class: str) -> str:
         """The library that the engine calls on a machine class."""
         linux, level = machine_class.startswith("linux-"), machine_class.rpartition("-")[2]
-        if self.engine == "x86" and not (linux and level in X86_CALLS_ONEDNN):
+        if self.engine == "x86" and not (linux and level in _X86_CALLS_ONEDNN):
             return "fbgemm"
         if self.engine in ("x86", "onednn"):
-            return "onednn" if level in ONEDNN_ALIKE else f"onednn of {machine_class}"
+            return "onednn" if level in _ONEDNN_ALIKE else f"onednn of {machine_class}"
         return self.engine
 
     def kernel_library_here(self) -> str:
@@ -134,7 +134,7 @@ class TorchBackend(Backend):
         model: nn.Module,
         images: Tensor,
         quantize: Callable[[], Any] | None = None,
-    ) -> list[LayerNoise] | None:
+    ) -> list[LayerSqnr] | None:
         """Noise of every operator that multiplied."""
         forward = self.load(artifact)
         ran = dispatch.products(forward, images)
@@ -153,7 +153,7 @@ class TorchBackend(Backend):
             if expected:  # a sum may be no module's output
                 quantization_db = max(output_sqnr(exact.output, output) for output in expected)
                 runtime_db = sqnr_db(runtime.output, exact.output)
-                noise.append(LayerNoise(layer, quantization_db, runtime_db))
+                noise.append(LayerSqnr(layer, quantization_db, runtime_db))
         return noise
 
     def profile(

@@ -13,13 +13,13 @@ from qmodels.backends.torch_engine import TorchBackend
 from qmodels.network import eager_quantization
 from qmodels.system.errors import Obstacle
 
-FILE = "model.pt"
+_FILE = "model.pt"
 # Values of PYTORCH_JIT.
-DISABLED = ("0", "false", "no", "0v")
+_DISABLED = ("0", "false", "no", "0v")
 
 
 @dataclass(frozen=True)
-class TorchScript(TorchBackend):
+class _TorchScript(TorchBackend):
     """Graphs whose weights are constants."""
 
     name = "torchscript"
@@ -27,7 +27,7 @@ class TorchScript(TorchBackend):
     def obstacle(self) -> Obstacle | None:
         """Why nothing can be traced; None where it can be."""
         value = os.environ.get("PYTORCH_JIT", "1")
-        if value.lower() in DISABLED:
+        if value.lower() in _DISABLED:
             return Obstacle(f"PYTORCH_JIT={value} disables TorchScript: unset it", fixable=True)
         return super().obstacle()
 
@@ -36,13 +36,13 @@ class TorchScript(TorchBackend):
         archive_bytes = io.BytesIO()
         with eager_quantization.suppress_deprecations():
             torch.jit.save(model, archive_bytes)
-        archive.copy_without(archive_bytes, folder / FILE, ".debug_pkl")
+        archive.copy_without(archive_bytes, folder / _FILE, ".debug_pkl")
 
     def read(self, artifact: Stored) -> ForwardFn:
         """Read an archive, which holds its own structure."""
         with eager_quantization.suppress_deprecations():
-            script: ForwardFn = torch.jit.load(artifact.folder / FILE)
+            script: ForwardFn = torch.jit.load(artifact.folder / _FILE)
         return script
 
 
-BACKEND = TorchScript()
+BACKEND = _TorchScript()

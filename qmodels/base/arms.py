@@ -27,11 +27,7 @@ class Arm:
 
 
 def time_arms(arms: Sequence[Arm], models: Mapping[int, Sequence[str]], threads: int) -> Times:
-    """Time models in a fresh process for each arm; see ``measure.latency.time_models``.
-
-    Raises:
-        UserError: the process of an arm failed.
-    """
+    """Time models in a fresh process for each arm; see ``measure.latency.time_models``."""
     with ExitStack() as stack:
         workers = [
             stack.enter_context(

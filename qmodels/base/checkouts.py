@@ -29,7 +29,6 @@ class Base:
         code: the folder that corresponds to ``root``, and the Python that runs it.
         root: of the code under test: the folder of a user's repository, or that of qmodels.
         commit: that its files are of; None where some of them are not committed.
-        hello: what it says of itself.
     """
 
     code: Checkout
@@ -57,10 +56,10 @@ def find(name: str | None, python: str | None, root: Path, module: str) -> Base:
             protocol.
     """
     root = root.resolve()
-    top = top_of(root)
-    folder, commit = locate(name, root, top)
-    command = interpreter(folder, python)
-    code = Checkout(folder, command, import_paths(folder, command, root, top))
+    top = _top_of(root)
+    folder, commit = _locate(name, root, top)
+    command = _interpreter(folder, python)
+    code = Checkout(folder, command, _import_paths(folder, command, root, top))
     remedy = "name a later commit, or leave out --qmodels-base"
     if python is not None:
         remedy = f"install {packages.DISTRIBUTION} {__version__} for {python}"
@@ -83,15 +82,11 @@ def find(name: str | None, python: str | None, root: Path, module: str) -> Base:
     return base
 
 
-def locate(name: str | None, root: Path, top: Path) -> tuple[Path, str | None]:
-    """The folder that a base has for ``root``, and the commit that its files are of.
-
-    Raises:
-        UserError: there is no such revision, git failed, or the revision has no such folder.
-    """
+def _locate(name: str | None, root: Path, top: Path) -> tuple[Path, str | None]:
+    """The folder that a base has for ``root``, and the commit that its files are of."""
     if name is None or Path(name).is_dir():
         folder = root if name is None else Path(name).resolve()
-        return folder, commit_of(folder)
+        return folder, _commit_of(folder)
     try:
         commit = git("rev-parse", "--verify", "--end-of-options", f"{name}^{{commit}}", folder=root)
     except GitError as error:
@@ -100,18 +95,14 @@ def locate(name: str | None, root: Path, top: Path) -> tuple[Path, str | None]:
             "name one, as in --qmodels-base origin/main"
         ) from None
     sha = commit.decode().strip()
-    folder = revision(sha, top) / root.relative_to(top)
+    folder = _revision(sha, top) / root.relative_to(top)
     if not folder.is_dir():
         raise UserError(f"base {name} has no folder {root.relative_to(top)}: name a later commit")
     return folder, sha
 
 
-def revision(sha: str, top: Path) -> Path:
-    """A folder with all files of a commit, from the cache where it was made before.
-
-    Args:
-        top: of the repository.
-    """
+def _revision(sha: str, top: Path) -> Path:
+    """A folder with all files of a commit, from the cache where it was made before."""
 
     def write(folder: Path) -> None:
         file = folder / ".revision.tar"
@@ -127,7 +118,7 @@ def revision(sha: str, top: Path) -> Path:
     )
 
 
-def top_of(root: Path) -> Path:
+def _top_of(root: Path) -> Path:
     """The top of the repository that a folder is in; the folder itself where it is in none."""
     try:
         return Path(git("rev-parse", "--show-toplevel", folder=root).decode().rstrip("\n"))
@@ -135,8 +126,7 @@ def top_of(root: Path) -> Path:
         return root
 
 
-def commit_of(folder: Path) -> str | None:
-    """The commit that the files of a folder are of; None where there is none."""
+def _commit_of(folder: Path) -> str | None:
     try:
         if git("status", "--porcelain", folder=folder):
             return None
@@ -145,12 +135,7 @@ def commit_of(folder: Path) -> str | None:
         return None
 
 
-def interpreter(folder: Path, python: str | None) -> Path:
-    """The Python that runs a base.
-
-    Raises:
-        UserError: it can't be run.
-    """
+def _interpreter(folder: Path, python: str | None) -> Path:
     if python is None:
         own = folder / ".tox" / "benches" / "bin" / "python"
         # Of a link that leads nowhere, the folder's environment is to be made again.
@@ -164,7 +149,7 @@ def interpreter(folder: Path, python: str | None) -> Path:
     return Path(command).absolute()
 
 
-def import_paths(folder: Path, python: Path, root: Path, top: Path) -> tuple[str, ...]:
+def _import_paths(folder: Path, python: Path, root: Path, top: Path) -> tuple[str, ...]:
     """The folders that a base imports from: those of this process, where the base has them.
 
     Of those outside the repository, another Python gets what PYTHONPATH names.
@@ -184,10 +169,6 @@ def import_paths(folder: Path, python: Path, root: Path, top: Path) -> tuple[str
 
 @cache
 def hello(code: Checkout, module: str) -> Hello:
-    """What a base says of itself; it is asked once.
-
-    Raises:
-        UserError: it does not speak this code's protocol.
-    """
+    """What a base says of itself; it is asked once."""
     with connect(code, module=module) as (_, greeting):
         return greeting

@@ -54,15 +54,7 @@ class Hello:
     conditions: Conditions
 
 
-def greet(process: Worker, module: str) -> Hello:
-    """Begin a connection.
-
-    Args:
-        module: one whose file the other side is to name.
-
-    Raises:
-        UserError: the other side speaks another protocol or none.
-    """
+def _greet(process: Worker, module: str) -> Hello:
     answer = process.request({"protocol": PROTOCOL, "module": module})
     number = answer.get("protocol")
     if number != PROTOCOL:
@@ -86,14 +78,10 @@ def connect(
     Args:
         checkout: that of this process where it is None.
         command: the module that answers, and its arguments.
-        module: as for ``greet``.
-        environment: as for ``worker.start``.
+        module: as for ``_greet``.
 
     Yields:
         The process, and its hello.
-
-    Raises:
-        UserError: as for ``greet``.
     """
     with worker.start(*command, checkout=checkout, environment=environment) as process:
-        yield process, greet(process, module)
+        yield process, _greet(process, module)

@@ -12,12 +12,12 @@ from qmodels.gate import Run, read_run
 from qmodels.network import Network
 from qmodels.system import store, worker
 
-RECORD = "run.json"
+_RECORD = "run.json"
 # For all variants of a wide network. What takes longer hangs.
-BUILD_SECONDS, MEASURE_SECONDS = 4 * 3600.0, 12 * 3600.0
+_BUILD_SECONDS, _MEASURE_SECONDS = 4 * 3600.0, 12 * 3600.0
 
 
-class NotKept(Exception):
+class _NotKept(Exception):
     """A run with a failed bench, on its way out of the cache."""
 
     def __init__(self, run: Run) -> None:
@@ -41,16 +41,13 @@ def build(base: Base, network: Network, names: Sequence[str]) -> BuildResult:
 
     Args:
         names: of variants; those that it does not know are left out.
-
-    Raises:
-        UserError: the base's process failed; of a variant, that is a line of the result.
     """
     known = [name for name in names if name in base.hello.variants]
     if not known:
         return BuildResult({}, {})
     request = {"request": "build", "network": asdict(network.call), "variants": known}
     with connect(base.code) as (process, _):
-        return process.ask(BuildResult, request, limit=BUILD_SECONDS)
+        return process.ask(BuildResult, request, timeout=_BUILD_SECONDS)
 
 
 def measure(
@@ -90,15 +87,15 @@ def measure(
     def run_in(folder: Path) -> Run:
         with connect(base.code) as (process, _):
             process.request(
-                {"request": "measure", "file": str(folder / RECORD), **request},
-                limit=MEASURE_SECONDS,
+                {"request": "measure", "file": str(folder / _RECORD), **request},
+                timeout=_MEASURE_SECONDS,
             )
-        return read_run(folder / RECORD)
+        return read_run(folder / _RECORD)
 
     def write(folder: Path) -> None:
         run = run_in(folder)
         if run.failures:
-            raise NotKept(run)
+            raise _NotKept(run)
 
     if base.commit is None:
         with worker.scratch() as folder:
@@ -114,9 +111,9 @@ def measure(
     }
     try:
         folder = store.get_or_build("base", inputs, write, root=store.cache_dir("bases"))
-    except NotKept as failed:
+    except _NotKept as failed:
         return failed.run
-    return read_run(folder / RECORD)
+    return read_run(folder / _RECORD)
 
 
 def bench_arguments(base: Base, files: Iterable[Path]) -> list[str]:

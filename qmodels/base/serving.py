@@ -21,16 +21,11 @@ from qmodels.network import Call, open_network
 from qmodels.system import child, codec, forked, machine, packages, worker
 from qmodels.system.errors import UserError, describe_error, failure_line
 
-HELLO_SECONDS = 600.0
-BENCHES_SECONDS = 12 * 3600.0  # of all variants of a wide network
+_HELLO_SECONDS = 600.0
+_BENCHES_SECONDS = 12 * 3600.0  # of all variants of a wide network
 
 
-def hello(module: str) -> dict[str, Any]:
-    """What this side is: see ``protocol.Hello``. The module may define variants of its own.
-
-    Raises:
-        UserError: the module can't be imported.
-    """
+def _hello(module: str) -> dict[str, Any]:
     if packages.file_of(module):
         try:
             import_module(module)
@@ -61,28 +56,15 @@ def versions() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class BuildRequest:
-    """Quantize a network.
-
-    Attributes:
-        network: as ``Network.call``.
-        variants: names.
-    """
+    """Quantize a network."""
 
     network: Call
     variants: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class MeasureRequest:
-    """Run benches of this code.
-
-    Attributes:
-        network: as ``Network.call``.
-        benches: files, or a module that holds them.
-        variants: names.
-        accuracy_images: as in the option of that name, or None.
-        file: the path that the run record is written to.
-    """
+class _MeasureRequest:
+    """Run benches of this code."""
 
     network: Call
     benches: tuple[str, ...]
@@ -92,14 +74,11 @@ class MeasureRequest:
     file: str
 
 
-def build(request: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+def _build(request: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     """Quantize a network where that was not done before.
 
     Returns:
         ``folders`` of artifacts and lines for ``failures``, both by variant.
-
-    Raises:
-        UserError: it is no ``BuildRequest``, or the network can't be opened.
     """
     asked = codec.decode(BuildRequest, request)
     network = open_network(asked.network.function, **asked.network.arguments)
@@ -113,13 +92,9 @@ def build(request: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     return {"folders": folders, "failures": failures}
 
 
-def measure(request: Mapping[str, Any]) -> dict[str, Any]:
-    """Run benches of this code, except those of latency; what fails is in the record.
-
-    Raises:
-        UserError: it is no ``MeasureRequest``, or the benches left no record.
-    """
-    asked = codec.decode(MeasureRequest, request)
+def _measure(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Run benches of this code, except those of latency; what fails is in the record."""
+    asked = codec.decode(_MeasureRequest, request)
     call, record = asked.network, Path(asked.file)
     options = {
         "--benchmark-json": record,
@@ -142,7 +117,7 @@ def measure(request: Mapping[str, Any]) -> dict[str, Any]:
         *("-p", "no:cacheprovider"),  # writes nothing into the checkout
         *("-o", f"qmodels_baselines={record.parent}"),  # compares with nothing
         *(f"{name}={value}" for name, value in options.items() if value is not None),
-        limit=BENCHES_SECONDS,
+        timeout=_BENCHES_SECONDS,
         environment=environment,
     )
     if not record.exists():
@@ -152,15 +127,11 @@ def measure(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def main(load: Callable[[Mapping[str, Any]], Mapping[str, Loader]] = latency_worker.load) -> None:
-    """Serve one connection.
-
-    Args:
-        load: maps a ``load`` request to the models that ``visit`` requests then name.
-    """
+    """Serve one connection."""
     models = ModelProcesses()
     requests: dict[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {
-        "build": build,
-        "measure": measure,
+        "build": _build,
+        "measure": _measure,
         "load": lambda request: models.load(
             load(request), codec.decode(int, request.get("threads"), at="threads")
         ),
@@ -171,8 +142,8 @@ def main(load: Callable[[Mapping[str, Any]], Mapping[str, Loader]] = latency_wor
         if "protocol" in request:
             # It imports every backend. Processes of models are forked from this one, and each is
             # to have its own backend alone.
-            greeting = partial(hello, codec.decode(str, request.get("module"), at="module"))
-            return forked.call("hello", greeting, limit=HELLO_SECONDS)
+            greeting = partial(_hello, codec.decode(str, request.get("module"), at="module"))
+            return forked.call("hello", greeting, timeout=_HELLO_SECONDS)
         return requests[request["request"]](request)
 
     child.serve(answer)

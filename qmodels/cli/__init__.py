@@ -19,8 +19,8 @@ from qmodels import __version__
 from qmodels.system import store
 from qmodels.system.errors import UserError, refused
 
-NO_COMMANDS = ("__init__", "common", "runs")
-INTERRUPTED, CLOSED_PIPE = 130, 141  # 128 + the signal's number, as shells report it
+_NO_COMMANDS = ("__init__", "common", "runs")
+_INTERRUPTED, _CLOSED_PIPE = 130, 141  # 128 + the signal's number, as shells report it
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(error.status)
     except BrokenPipeError:  # the reader, `head` for instance, has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(CLOSED_PIPE)
+        sys.exit(_CLOSED_PIPE)
     except OSError as error:
         print(f"qmodels: {refused(error)}", file=sys.stderr)
         with suppress(OSError, ValueError):  # what is left to print would fail at exit again
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(UserError.status)
     except KeyboardInterrupt:
         print("qmodels: interrupted; finished work is kept", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+        sys.exit(_INTERRUPTED)
     if status:
         sys.exit(status)
 
@@ -80,10 +80,9 @@ def parser(chosen: str | None = None) -> argparse.ArgumentParser:
 def commands() -> dict[str, str]:
     """The help of every command by name, read without importing its module."""
     modules = sorted(Path(__file__).parent.glob("*.py"))
-    return {module.stem: summary(module) for module in modules if module.stem not in NO_COMMANDS}
+    return {module.stem: _summary(module) for module in modules if module.stem not in _NO_COMMANDS}
 
 
-def summary(module: Path) -> str:
-    """The first line of a module's docstring."""
+def _summary(module: Path) -> str:
     docstring = ast.get_docstring(ast.parse(module.read_text(encoding="utf-8")))
     return (docstring or "").partition("\n")[0]

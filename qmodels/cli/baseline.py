@@ -20,22 +20,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
 
     sub = add("show", "Show who made a baseline, and a line for each metric.", "show")
-    sub.set_defaults(step=show)
+    sub.set_defaults(step=_show)
     common.add_network(sub)
     sub.add_argument("file", type=Path, nargs="?", help="default: the one that benches use")
 
     sub = add("diff", "Show what a run would change in the baseline.", "diff run.json")
-    sub.set_defaults(step=diff)
-    add_run(sub)
+    sub.set_defaults(step=_diff)
+    _add_run(sub)
 
     sub = add("accept", "Store what a run changes in the baseline.", "accept run.json")
-    sub.set_defaults(step=accept)
-    add_run(sub)
+    sub.set_defaults(step=_accept)
+    _add_run(sub)
     sub.add_argument("--all", action="store_true", help="accept what is within tolerance too")
 
 
-def add_run(parser: argparse.ArgumentParser) -> None:
-    """Add a run, and the baseline that it is compared with."""
+def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, metavar="RUN.json", help="written by --benchmark-json")
     parser.add_argument("--baseline", type=Path, help="default: the stored run that fits")
 
@@ -46,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int | None:
     return status
 
 
-def show(arguments: argparse.Namespace) -> None:
+def _show(arguments: argparse.Namespace) -> None:
     """Print a baseline: the named one, or else that of this machine class or of the nearest."""
     baseline = None
     path = arguments.file
@@ -59,7 +58,7 @@ def show(arguments: argparse.Namespace) -> None:
     print(report.describe_baseline(baseline, runs.tolerances(variants.all_variants())))
 
 
-def diff(arguments: argparse.Namespace) -> int:
+def _diff(arguments: argparse.Namespace) -> int:
     """Print what is not within tolerance.
 
     Exit status: 1 if a metric regressed or a bench failed, 3 if a metric is missing or undecided,
@@ -76,7 +75,7 @@ def diff(arguments: argparse.Namespace) -> int:
     return gate.exit_status(findings, run.failures)
 
 
-def accept(arguments: argparse.Namespace) -> None:
+def _accept(arguments: argparse.Namespace) -> None:
     """Store the benchmarks with a metric that is not within tolerance, or all of them."""
     run = runs.read_run(arguments.run)
     tolerances = runs.tolerances(variants.all_variants())

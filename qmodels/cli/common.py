@@ -51,11 +51,7 @@ def add_network(parser: argparse.ArgumentParser) -> None:
 
 
 def network_options(arguments: argparse.Namespace) -> NetworkOptions:
-    """The network that the options name.
-
-    Raises:
-        UserError: an unknown data set or architecture, or an impossible width.
-    """
+    """The network that the options name."""
     dataset = data.check(arguments.dataset or defaults.DATASET)
     architecture = arguments.architecture or defaults.ARCHITECTURE
     width = defaults.WIDTHS[dataset] if arguments.width is None else arguments.width
@@ -75,16 +71,11 @@ def add_checkpoint(parser: argparse.ArgumentParser) -> None:
 def network_name(arguments: argparse.Namespace) -> str:
     """The name of the network of the options."""
     if arguments.network is not None:
-        return own_network(arguments).name
+        return _own_network(arguments).name
     return defaults.network_name(*network_options(arguments))
 
 
-def own_network(arguments: argparse.Namespace) -> Network:
-    """The network of a function, whose module may lie in the working directory.
-
-    Raises:
-        UserError: there is none, or an option is of packaged networks.
-    """
+def _own_network(arguments: argparse.Namespace) -> Network:
     for name in ("dataset", "architecture", "width", "checkpoint"):
         if getattr(arguments, name, None) is not None:
             raise UserError(f"--{name} is of packaged networks: leave out --network")
@@ -93,23 +84,19 @@ def own_network(arguments: argparse.Namespace) -> Network:
 
 
 def trained_network(arguments: argparse.Namespace) -> Network:
-    """The network of a function or of the named checkpoint, or else the one that benches use.
-
-    Raises:
-        UserError: there is none, it can't be measured, or the named one is quantized.
-    """
+    """The network of a function or of the named checkpoint, or else the one that benches use."""
     if arguments.network is not None:
-        own = own_network(arguments)
+        own = _own_network(arguments)
         checks.check(own)
         return own
     if arguments.checkpoint is None:
-        return networks.network(default_checkpoint(arguments)[1])
+        return networks.of_checkpoint(default_checkpoint(arguments)[1])
     checkpoint = checkpoints.resolve(arguments.checkpoint)
     if checkpoint.quantization_aware:
         raise UserError(
             f"--checkpoint {checkpoint.path.stem} is quantized already: name its float parent"
         )
-    return networks.network(checkpoint)
+    return networks.of_checkpoint(checkpoint)
 
 
 def default_checkpoint(arguments: argparse.Namespace) -> tuple[Dataset, Checkpoint]:

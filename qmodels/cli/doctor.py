@@ -18,8 +18,8 @@ from qmodels.variants import Variant
 
 EXAMPLE = "qmodels doctor --json"
 # The packages of the extras.
-OPTIONAL = ("nncf", "onnx", "onnxruntime", "onnxscript", "openvino", "torchao")
-INDENT = 18
+_OPTIONAL = ("nncf", "onnx", "onnxruntime", "onnxscript", "openvino", "torchao")
+_INDENT = 18
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,16 +29,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Print the facts, one a line."""
-    known = facts()
+    known = _facts()
     if arguments.json:
         print(json.dumps(known))
         return
     for name, value in known.items():
-        print(f"{name.replace('_', ' '):<{INDENT}}{indent(value)}")
+        print(f"{name.replace('_', ' '):<{_INDENT}}{_indent(value)}")
 
 
-def facts() -> dict[str, Any]:
-    """What there is, in values that JSON knows."""
+def _facts() -> dict[str, Any]:
     known = variants.all_variants()
     by_engine: dict[str, list[Variant]] = {}
     for variant in known.values():
@@ -48,23 +47,23 @@ def facts() -> dict[str, Any]:
         "cores": machine.physical_cores(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "quantized_engine": default_engine(),
-        "engines": {engine: engine_status(each) for engine, each in by_engine.items()},
+        "engines": {engine: _engine_status(each) for engine, each in by_engine.items()},
         "cache_dir": str(store.cache_dir()),
         "data_dir": str(data.data_dir()),
         "training_split": "found"
         if data.has_training_split()
         else "not in data dir: `qmodels train` downloads it",
-        "checkpoints": [checkpoint_line(checkpoint) for checkpoint in checkpoints.known()],
+        "checkpoints": [_checkpoint_line(checkpoint) for checkpoint in checkpoints.known()],
         "missing": {
             name: reason
             for name, variant in known.items()
             if (reason := variant.unavailable_reason())
         },
-        "versions": machine.versions() | packages.versions(OPTIONAL),
+        "versions": machine.versions() | packages.versions(_OPTIONAL),
     }
 
 
-def engine_status(users: Sequence[Variant]) -> str:
+def _engine_status(users: Sequence[Variant]) -> str:
     """One line on an engine: whether it works, and whether its int8 kernels saturate.
 
     Args:
@@ -87,8 +86,7 @@ def engine_status(users: Sequence[Variant]) -> str:
     return "works; int8 is exact"
 
 
-def checkpoint_line(checkpoint: Checkpoint) -> str:
-    """One line on a checkpoint: its network, how it was trained, its accuracy and its file."""
+def _checkpoint_line(checkpoint: Checkpoint) -> str:
     training = ", fine-tuned" if checkpoint.parent else ""
     if checkpoint.quantization_aware:
         training = ", quantization-aware"
@@ -98,9 +96,8 @@ def checkpoint_line(checkpoint: Checkpoint) -> str:
     )
 
 
-def indent(value: Any) -> str:
-    """A value as text, one item a line below the first."""
+def _indent(value: Any) -> str:
     if isinstance(value, dict):
         value = [f"{key}: {item}" for key, item in value.items()]
     lines = value if isinstance(value, list) else [str(value)]
-    return ("\n" + " " * INDENT).join(lines) or "none"
+    return ("\n" + " " * _INDENT).join(lines) or "none"

@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> None:
                 f"choose from {', '.join(stored) or 'other networks'}"
             )
         path = runs.stored_baseline(arguments.network).path
-    history = choose(read_history(path, metric), arguments.variant)
+    history = _choose(read_history(path, metric), arguments.variant)
     if arguments.json:
         print(json.dumps([asdict(series) for series in history.series]))
         return
@@ -57,12 +57,7 @@ def run(arguments: argparse.Namespace) -> None:
     )
 
 
-def choose(history: History, names: str | None) -> History:
-    """The history of some variants.
-
-    Raises:
-        UserError: there is none of a name.
-    """
+def _choose(history: History, names: str | None) -> History:
     if names is None:
         return history
     known = list(dict.fromkeys(series.variant for series in history.series))

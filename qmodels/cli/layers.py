@@ -9,20 +9,20 @@ from pathlib import Path
 from tabulate import tabulate
 
 from qmodels import variants
-from qmodels.backends.base import LayerNoise
+from qmodels.backends.layer_sqnr import LayerSqnr
 from qmodels.cli import common
 from qmodels.measure import layer_times, layers
-from qmodels.measure.layer_times import Profile
+from qmodels.measure.layer_times import TimeProfile
 from qmodels.network import images
 from qmodels.report import trace
 from qmodels.system import files, machine
 from qmodels.system.errors import UserError
 
 EXAMPLE = "qmodels layers static-int8-jit"
-NO_LAYER = "not a layer"
-BETWEEN = "between what the profiler saw"
+_NO_LAYER = "not a layer"
+_BETWEEN = "between what the profiler saw"
 # Percent by which a forward under the profiler may differ from one without it.
-MOST_DIFFERENCE = 10.0
+_MOST_DIFFERENCE = 10.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,13 +73,13 @@ def run(arguments: argparse.Namespace) -> None:
             artifact, network.load(), pixels, quantize=lambda: variants.quantize(variant, network)
         )
     noise = {layer.layer: layer for layer in measured}
-    print(as_json(profile, noise) if arguments.json else as_table(profile, noise, arguments))
+    print(_as_json(profile, noise) if arguments.json else _as_table(profile, noise, arguments))
     if arguments.trace:
         files.write_text(arguments.trace, trace.trace_json(variant.name, profile.forwards))
         common.PROGRESS.print(f"wrote {arguments.trace}: open it at https://ui.perfetto.dev")
 
 
-def as_json(profile: Profile, noise: Mapping[str, LayerNoise]) -> str:
+def _as_json(profile: TimeProfile, noise: Mapping[str, LayerSqnr]) -> str:
     """Seconds of a forward, and records of its parts; noise is null where a layer has none."""
     rows = []
     for layer in profile.layers:
@@ -102,10 +102,9 @@ def as_json(profile: Profile, noise: Mapping[str, LayerNoise]) -> str:
     )
 
 
-def as_table(
-    profile: Profile, noise: Mapping[str, LayerNoise], arguments: argparse.Namespace
+def _as_table(
+    profile: TimeProfile, noise: Mapping[str, LayerSqnr], arguments: argparse.Namespace
 ) -> str:
-    """Rows for layers and other operations, and their sum beside the time of a forward."""
     whole = profile.seconds
 
     def times(name: str, seconds: float) -> list[str]:
@@ -119,8 +118,8 @@ def as_table(
         rows.append([*times(layer.layer, layer.seconds), *shown, layer.operation])
     for other in profile.others:
         operation = f"{other.operation}, {other.calls} call{'s'[: other.calls > 1]}"
-        rows.append([*times(NO_LAYER, other.seconds), "", "", operation])
-    rows.append([*times(NO_LAYER, profile.between_seconds), "", "", BETWEEN])
+        rows.append([*times(_NO_LAYER, other.seconds), "", "", operation])
+    rows.append([*times(_NO_LAYER, profile.between_seconds), "", "", _BETWEEN])
     rows.append([*times("sum", whole), "", "", ""])
     headers = ["Layer", "ms", "%", "Quantization (dB)", "Runtime (dB)", "Kernel"]
     align = ("left", "right", "right", "right", "right", "left")
@@ -132,9 +131,9 @@ def as_table(
         f"{1e3 * whole:.3f} ms ({difference:+.1f} %); "
         f"{images} image{'s'[: images > 1]}, {threads} thread{'s'[: threads > 1]}"
     ]
-    if difference < -MOST_DIFFERENCE:
+    if difference < -_MOST_DIFFERENCE:
         lines.append("something else slowed the forwards without it: run it again")
-    if difference > MOST_DIFFERENCE:
+    if difference > _MOST_DIFFERENCE:
         lines.append(
             "the profiler takes much of such a short forward: see longer ones with --batch-size "
             f"{8 * images}"

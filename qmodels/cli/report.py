@@ -75,10 +75,10 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"wrote {arguments.svg}")
         return 0
     if arguments.study:
-        print(report.study_report(run, describe_training(run)))
+        print(report.study_report(run, _describe_training(run)))
         return 0
-    run, baseline, findings = judge(run, arguments.baseline, stored)
-    compared = f"stored in {stored}" if findings is None else compared_with(run, baseline)
+    run, baseline, findings = _judge(run, arguments.baseline, stored)
+    compared = f"stored in {stored}" if findings is None else _compared_with(run, baseline)
     if arguments.html:
         from qmodels.report import page
 
@@ -92,11 +92,11 @@ def run(arguments: argparse.Namespace) -> int:
         )
         print(f"wrote {arguments.html}, {size / 1e6:.1f} MB")
         return 0
-    print_tables(arguments, run, baseline, findings or (), compared)
+    _print_tables(arguments, run, baseline, findings or (), compared)
     return 0 if findings is None else gate.exit_status(findings, run.failures)
 
 
-def judge(
+def _judge(
     run: Run, named: Path | None, stored: str | None
 ) -> tuple[Run, Baseline | None, tuple[Finding, ...] | None]:
     """The run, what it was compared with, and the verdicts: its own, or new ones.
@@ -114,8 +114,7 @@ def judge(
     return run, baseline, run.findings + run.gone
 
 
-def compared_with(run: Run, baseline: Baseline | None) -> str:
-    """What a run was compared with, for people."""
+def _compared_with(run: Run, baseline: Baseline | None) -> str:
     if any(entry.base is not None for entry in run.entries.values()):
         return "compared with the base that ran beside it"
     if baseline is None:
@@ -123,14 +122,13 @@ def compared_with(run: Run, baseline: Baseline | None) -> str:
     return f"compared with {baseline.path.parent.name}/{baseline.path.name}"
 
 
-def print_tables(
+def _print_tables(
     arguments: argparse.Namespace,
     run: Run,
     baseline: Baseline | None,
     findings: tuple[Finding, ...],
     compared: str,
 ) -> None:
-    """Print a run: the overview and the verdicts, and as Markdown the other tables too."""
     markdown = arguments.markdown or not sys.stdout.isatty()
     shown = report.escape if markdown else str
     if run.entries:
@@ -155,8 +153,7 @@ def print_tables(
         print(f"\n{report.speed_table(run)}".rstrip())
 
 
-def describe_training(run: Run) -> str | None:
-    """How the network of a run was trained; None if its checkpoint is not known here."""
+def _describe_training(run: Run) -> str | None:
     from qmodels.training import checkpoints, networks  # torch takes seconds; tables need none
 
     source = dict(next(iter(run.entries.values())).source) if run.entries else {}

@@ -35,11 +35,7 @@ def describe(run: Run) -> tuple[str, str, str]:
 
 
 def read_run(path: Path) -> Run:
-    """The run in a file. ``FILE:NETWORK`` is that of one of several networks.
-
-    Raises:
-        UserError: it can't be read, has no benchmark, or no such network or several.
-    """
+    """The run in a file. ``FILE:NETWORK`` is that of one of several networks."""
     file, _, network = str(path).rpartition(":")
     named = bool(file) and not path.exists()
     run = gate.read_run(Path(file) if named else path)
@@ -59,9 +55,6 @@ def read_run_or_stored(name: str) -> tuple[Run, str | None]:
 
     Returns:
         The run, and its file where it is a stored one.
-
-    Raises:
-        UserError: there is neither, or it can't be read.
     """
     path = Path(name)
     if ".json" in path.suffix or (path.exists() and not path.is_dir()):  # a pipe is no file
@@ -73,11 +66,7 @@ def read_run_or_stored(name: str) -> tuple[Run, str | None]:
 
 
 def stored_baseline(network: str) -> Baseline:
-    """The stored run of a network for this machine class or the nearest.
-
-    Raises:
-        UserError: there is none, or it can't be read.
-    """
+    """The stored run of a network for this machine class or the nearest."""
     baseline = gate.find_baseline(baselines(), [machine.machine_class()], network)
     if baseline is None:
         networks = sorted(
@@ -91,11 +80,7 @@ def stored_baseline(network: str) -> Baseline:
 
 
 def read_baseline(path: Path) -> Baseline:
-    """The baseline at a path.
-
-    Raises:
-        UserError: there is none, or it can't be read.
-    """
+    """The baseline at a path."""
     baseline = gate.read_baseline(path)
     if baseline is None:
         raise UserError(
@@ -129,14 +114,13 @@ def baselines(*, to_write: bool = False) -> Path:
     here = Path.cwd()
     this_code: tuple[Path, ...] = () if to_write else (Path(__file__).parents[2],)
     for folder in (here, *here.parents, *this_code):
-        stored = folder / configured(folder)
+        stored = folder / _configured(folder)
         if stored.is_dir() or (folder / ".git").exists():
             return stored
-    return here / configured(here)
+    return here / _configured(here)
 
 
-def configured(folder: Path) -> str:
-    """The folder of stored runs that pytest's configuration in another folder names."""
+def _configured(folder: Path) -> str:
     option, default = "qmodels_baselines", "baselines"
     parser = ConfigParser(interpolation=None, strict=False)
     with suppress(ConfigError, OSError, UnicodeDecodeError):
@@ -151,9 +135,5 @@ def configured(folder: Path) -> str:
 
 
 def tolerances(variants: Iterable[str] | None = None) -> Tolerances:
-    """The tolerances of the repository.
-
-    Args:
-        variants: the names that its own file may use; None where any will do.
-    """
+    """The tolerances of the repository."""
     return gate.read_tolerances(baselines(), variants)

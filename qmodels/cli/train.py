@@ -14,7 +14,7 @@ from qmodels.training.recipes import FINE_TUNING, RECIPES, Recipe
 
 EXAMPLE = "qmodels train --dataset digits --width 8"
 # Training multiplies a seed by up to 100,000; the product is a seed of torch, which has 64 bits.
-MAX_SEED = 2**32 - 1
+_MAX_SEED = 2**32 - 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,10 +48,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Train, and print the checkpoint."""
-    if not 0 <= arguments.seed <= MAX_SEED:
-        raise UserError(f"--seed {arguments.seed}: choose from 0 to {MAX_SEED}")
+    if not 0 <= arguments.seed <= _MAX_SEED:
+        raise UserError(f"--seed {arguments.seed}: choose from 0 to {_MAX_SEED}")
     fine_tune = arguments.qat or arguments.parent
-    job = fine_tuning_job(arguments) if fine_tune else scratch_job(arguments)
+    job = _fine_tuning_job(arguments) if fine_tune else _scratch_job(arguments)
     if arguments.precision:
         job = replace(job, reduced_precision=arguments.precision == "bfloat16")
     trained = loop.train(job, console=common.PROGRESS)
@@ -63,21 +63,19 @@ def run(arguments: argparse.Namespace) -> None:
         print(f"top-1 {trained.top1:.2f} %, top-5 error {trained.top5_error:.2f} %: {trained.path}")
 
 
-def scratch_job(arguments: argparse.Namespace) -> Job:
-    """Training from random weights."""
+def _scratch_job(arguments: argparse.Namespace) -> Job:
     dataset, architecture, width = common.network_options(arguments)
     recipe = common.choose_recipe(arguments, RECIPES, on_demand.recipe_for(dataset, width))
-    teacher = teacher_of(arguments, recipe)
+    teacher = _teacher_of(arguments, recipe)
     if recipe.distillation and teacher is None:
         raise UserError(f"recipe {recipe.name} distills: name the network to follow with --teacher")
     return Job(data.load(dataset), architecture, width, recipe, arguments.seed, teacher=teacher)
 
 
-def fine_tuning_job(arguments: argparse.Namespace) -> Job:
-    """Training from a checkpoint: the named one, or else the one that benches use."""
+def _fine_tuning_job(arguments: argparse.Namespace) -> Job:
     if arguments.parent:
         parent = checkpoints.resolve(arguments.parent)
-        check_same_network(arguments, parent)
+        _check_same_network(arguments, parent)
         dataset = data.load(parent.dataset)
     else:
         dataset, parent = common.default_checkpoint(arguments)
@@ -91,13 +89,12 @@ def fine_tuning_job(arguments: argparse.Namespace) -> Job:
         recipe,
         arguments.seed,
         parent=parent,
-        teacher=teacher_of(arguments, recipe),
+        teacher=_teacher_of(arguments, recipe),
         quantization_aware=arguments.qat,
     )
 
 
-def teacher_of(arguments: argparse.Namespace, recipe: Recipe) -> Checkpoint | None:
-    """The checkpoint that --teacher names, None without it."""
+def _teacher_of(arguments: argparse.Namespace, recipe: Recipe) -> Checkpoint | None:
     if arguments.teacher is None:
         return None
     if not recipe.distillation:
@@ -105,8 +102,7 @@ def teacher_of(arguments: argparse.Namespace, recipe: Recipe) -> Checkpoint | No
     return checkpoints.resolve(arguments.teacher)
 
 
-def check_same_network(arguments: argparse.Namespace, parent: Checkpoint) -> None:
-    """Raise UserError if an option names another network than the parent's."""
+def _check_same_network(arguments: argparse.Namespace, parent: Checkpoint) -> None:
     for option in ("dataset", "architecture", "width"):
         value, expected = getattr(arguments, option), getattr(parent, option)
         if value not in (None, expected):

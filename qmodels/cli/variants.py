@@ -12,7 +12,7 @@ from qmodels.cli import common
 
 EXAMPLE = "qmodels variants"
 # Columns of a table in a pipe, of which each row is a line.
-UNLIMITED = 1000
+_UNLIMITED = 1000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,4 +41,4 @@ def run(arguments: argparse.Namespace) -> None:
         here = variant.unavailable_reason() or "yes"
         table.add_row(variant.name, variant.engine, variant.extra or "", variant.summary, here)
     # FORCE_COLOR has rich take a pipe for a terminal.
-    Console(width=None if sys.stdout.isatty() else UNLIMITED).print(table)
+    Console(width=None if sys.stdout.isatty() else _UNLIMITED).print(table)

@@ -32,9 +32,5 @@ def check(name: str) -> str:
 
 
 def load(name: str) -> Dataset:
-    """Load a data set by name, its training split apart, which is loaded when it is used.
-
-    Raises:
-        UserError: unknown name, or a packaged file is missing or damaged.
-    """
+    """Load a data set by name, its training split apart, which is loaded when it is used."""
     return DATASETS[check(name)]()

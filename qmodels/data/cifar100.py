@@ -21,20 +21,16 @@ SHA256 = {
     "calibration.webp": "adbd750d9167d5322f860070cf3ab40673ba2917cb2455daa0444a5e221060ea",
     "calibration.labels": "c5462ba4f7658c9c75de7e1335e80cbff2a8bd8286f8be6000a482d93f9ce0e4",
 }
-TILE = 32
+_TILE = 32
 
 
 def load() -> Dataset:
-    """CIFAR-100: 10,000 test and 1,000 calibration images of 100 classes, from the package.
-
-    Raises:
-        UserError: a packaged file is missing or damaged.
-    """
+    """CIFAR-100: 10,000 test and 1,000 calibration images of 100 classes, from the package."""
     return Dataset(
         name="cifar100",
         classes=100,
-        test=packaged.read(PACKAGED / "test.webp", TILE, SHA256),
-        calibration=packaged.read(PACKAGED / "calibration.webp", TILE, SHA256),
+        test=packaged.read(PACKAGED / "test.webp", _TILE, SHA256),
+        calibration=packaged.read(PACKAGED / "calibration.webp", _TILE, SHA256),
         load_train=load_train,
         mean=(0.5071, 0.4865, 0.4409),
         std=(0.2673, 0.2564, 0.2762),
@@ -53,11 +49,7 @@ def has_training_split() -> bool:
 
 
 def load_train() -> Split:
-    """The 50,000 training images, downloaded where they are missing; checksums verified.
-
-    Raises:
-        UserError: they are damaged, or neither on disk nor to be downloaded.
-    """
+    """The 50,000 training images, downloaded where they are missing; checksums verified."""
     return read_downloaded(train=True)
 
 

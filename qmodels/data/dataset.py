@@ -54,11 +54,7 @@ class Dataset:
 
     @cached_property
     def train(self) -> Split:
-        """The training split, loaded when it is first used.
-
-        Raises:
-            UserError: it is damaged, or neither on disk nor to be downloaded.
-        """
+        """The training split, loaded when it is first used."""
         return self.load_train()
 
     def with_train(self, train: Split) -> "Dataset":
@@ -107,19 +103,15 @@ def stratified_subset(split: Split, count: int, *, seed: int = 0) -> Split:
 
 
 def stratified_positions(labels: Tensor, count: int, *, seed: int = 0) -> Tensor:
-    """The positions (count,) int64 of ``stratified_subset``, by the labels (N,) of the images.
-
-    Raises:
-        UserError: more images asked for than there are.
-    """
+    """The positions (count,) int64 of ``stratified_subset``, by the labels (N,) of the images."""
     if not 1 <= count <= len(labels):
         raise UserError(f"{count} images can't be drawn: choose from 1 to {len(labels)}")
     generator = torch.Generator().manual_seed(seed)
-    chosen = stratified_order(labels, generator)[:count]
+    chosen = _stratified_order(labels, generator)[:count]
     return chosen[torch.randperm(count, generator=generator)]
 
 
-def stratified_order(labels: Tensor, generator: torch.Generator) -> Tensor:
+def _stratified_order(labels: Tensor, generator: torch.Generator) -> Tensor:
     """All positions, (N,) int64, in an order any beginning of which is stratified by class."""
     order = torch.randperm(len(labels), generator=generator)
     # Sorted by each image's rank among those of its class.

@@ -23,9 +23,6 @@ def load() -> Dataset:
     """Handwritten digits: 1,201 training and 596 test images of 10 classes.
 
     Every third image of each class, in the data set's own order, is a test image.
-
-    Raises:
-        UserError: a packaged file is missing or damaged.
     """
     small = packaged.read(PACKAGED / "digits.png", TILE, SHA256)
     pixels = small.images.float() * (255 / WHITE)

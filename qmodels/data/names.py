@@ -1,6 +1,6 @@
 """The classes of the packaged data sets, in the order of their labels."""
 
-CIFAR100 = """
+_CIFAR100 = """
 apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly
 camel can castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup
 dinosaur dolphin elephant flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower
@@ -11,6 +11,6 @@ sunflower sweet_pepper table tank telephone television tiger tractor train trout
 wardrobe whale willow_tree wolf woman worm
 """
 CLASSES = {
-    "cifar100": tuple(name.replace("_", " ") for name in CIFAR100.split()),
+    "cifar100": tuple(name.replace("_", " ") for name in _CIFAR100.split()),
     "digits": tuple("0123456789"),
 }

@@ -34,8 +34,7 @@ def tile(images: Tensor, columns: int) -> NDArray[np.uint8]:
     return picture[..., 0] if channels == 1 else picture
 
 
-def write(path: Path, split: Split, columns: int) -> None:
-    """Write the picture of a split, and its labels beside it."""
+def _write(path: Path, split: Split, columns: int) -> None:
     with files.atomic_write(path) as scratch:
         picture = Image.fromarray(tile(split.images, columns))
         picture.save(scratch, path.suffix[1:], lossless=True, quality=100, method=6)
@@ -56,10 +55,10 @@ def read_digits() -> Split:
 
 def main() -> None:
     """Write all splits; the test split of CIFAR-100 takes a minute."""
-    write(digits.PACKAGED / "digits.png", read_digits(), columns=599)
-    write(cifar100.PACKAGED / "test.webp", cifar100.read_downloaded(train=False), columns=100)
+    _write(digits.PACKAGED / "digits.png", read_digits(), columns=599)
+    _write(cifar100.PACKAGED / "test.webp", cifar100.read_downloaded(train=False), columns=100)
     calibration = stratified_subset(cifar100.load_train(), CALIBRATION_IMAGES)
-    write(cifar100.PACKAGED / "calibration.webp", calibration, columns=40)
+    _write(cifar100.PACKAGED / "calibration.webp", calibration, columns=40)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """Compare a run with a stored one or with another checkout: tolerances, samples, verdicts."""
 
+from qmodels.backends.layer_sqnr import LayerSqnr
 from qmodels.gate.accept import Accepted, accept, keys_to_accept
 from qmodels.gate.baseline import Baseline, baseline_path, find_baseline, read_baseline
 from qmodels.gate.changes import StoredChanges
 from qmodels.gate.coverage import coverage
-from qmodels.gate.details import NO_DETAILS, Details, LayerSqnr
+from qmodels.gate.details import NO_DETAILS, Details
 from qmodels.gate.entry import Entry, Key, Measured, Provenance, Stats, Timing, bench_name
 from qmodels.gate.finding import VERDICTS, Failure, Finding, exit_status, lines
 from qmodels.gate.record import SECTION, Verdicts, read_run

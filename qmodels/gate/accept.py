@@ -66,7 +66,7 @@ def accept(
             path = file or baseline_path(folder, entry.machine_class, key.network)
             by_path.setdefault(path, []).append(entry)
     return [
-        store(path, entries, variants, whole=whole, skipped=run.skipped)
+        _store(path, entries, variants, whole=whole, skipped=run.skipped)
         for path, entries in by_path.items()
     ]
 
@@ -77,7 +77,7 @@ def keys_to_accept(run: Run, baseline: Baseline | None, tolerances: Tolerances) 
     return {finding.key for finding in findings if finding.verdict != "ok"} & run.entries.keys()
 
 
-def store(
+def _store(
     path: Path,
     entries: Sequence[Entry],
     variants: Collection[str] | None,
@@ -110,7 +110,7 @@ def store(
     after = {key: entry for key, entry in before.items() if entry not in dropped}
     taken, refused = [], []
     for entry in entries:
-        reason = refusal(entry, before.get(entry.key))
+        reason = _refusal(entry, before.get(entry.key))
         if reason:
             refused.append(f"{entry.name} not stored: {reason}")
         else:
@@ -130,8 +130,7 @@ def store(
     )
 
 
-def refusal(now: Entry, before: Entry | None) -> str | None:
-    """Why an entry must not replace the one before; None where it may."""
+def _refusal(now: Entry, before: Entry | None) -> str | None:
     if LATENCY_CHANGE.name in now.metrics:
         return "it was measured against a base revision; store a run without --qmodels-base"
     for name, accepted in (before.metrics if before else {}).items():

@@ -59,14 +59,11 @@ def find_baseline(folder: Path, machine_classes: Iterable[str], network: str) ->
     Args:
         folder: of all baselines.
         machine_classes: of the processor, and of the GPU where there is one.
-
-    Raises:
-        UserError: a file is damaged.
     """
     files: list[Baseline] = []
     partial_for = set()
     for machine_class in machine_classes:
-        chain = list(files_of(folder, machine_class, network))
+        chain = list(_files_of(folder, machine_class, network))
         own = baseline_path(folder, machine_class, network)
         # No class is near to a GPU's: what it measures is new until a run of it is stored.
         if not chain and not is_processor(machine_class):
@@ -80,7 +77,7 @@ def find_baseline(folder: Path, machine_classes: Iterable[str], network: str) ->
     return replace(files[0], entries=entries, partial_for=frozenset(partial_for))
 
 
-def files_of(folder: Path, machine_class: str, network: str) -> Iterator[Baseline]:
+def _files_of(folder: Path, machine_class: str, network: str) -> Iterator[Baseline]:
     """The stored runs of a machine class and of those nearest to it, up to the first whole one."""
     stored = sorted(path.parent.name for path in folder.glob(f"*/{network}.json"))
     for candidate in (machine_class, *nearest(machine_class, stored)):
@@ -97,9 +94,6 @@ def read_baseline(path: Path, machine_class: str | None = None) -> Baseline | No
 
     Args:
         machine_class: the class that it has to be of; any by default.
-
-    Raises:
-        UserError: it is damaged, of a later format, or was made on another machine class.
     """
     if not path.exists():
         return None

@@ -12,17 +12,12 @@ from qmodels.gate.tolerances import Origin, Tolerances
 from qmodels.measure.metrics import depends
 from qmodels.system import packages
 
-PINNED = f"install the pinned versions with `{packages.install('all')}`"
+_PINNED = f"install the pinned versions with `{packages.install('all')}`"
 
 
 @dataclass(frozen=True)
 class Fit:
-    """A stored entry that an entry is compared with.
-
-    Attributes:
-        origin: where it was measured.
-        tolerances: by name, of its metrics that are compared.
-    """
+    """A stored entry that an entry is compared with."""
 
     entry: Entry
     origin: Origin
@@ -50,8 +45,8 @@ def fit(now: Entry, baseline: Baseline | None, tolerances: Tolerances) -> Fit | 
     before = baseline.entries.get(now.key) if baseline else None
     if baseline is not None and before is not None:
         reason = incompatibility(now, before, from_base=baseline.from_base)
-        limits = {name: tolerance_of(name, now, before, tolerances) for name in before.metrics}
-        compared = {name: limit for name, limit in limits.items() if limit is not None}
+        gated = {name: _tolerance_of(name, now, before, tolerances) for name in before.metrics}
+        compared = {name: given for name, given in gated.items() if given is not None}
         fitting = Fit(before, origin_of(now, before), compared)
         if reason:
             return Unfit("missing", f"{fitting.file} was measured with {reason}, or {ACCEPT}")
@@ -65,7 +60,7 @@ def fit(now: Entry, baseline: Baseline | None, tolerances: Tolerances) -> Fit | 
     return Unfit("missing", f"{lacks}: {ACCEPT}")
 
 
-def tolerance_of(metric: str, now: Entry, before: Entry, tolerances: Tolerances) -> float | None:
+def _tolerance_of(metric: str, now: Entry, before: Entry, tolerances: Tolerances) -> float | None:
     """The tolerance of a metric against a stored one; None where the two are not compared."""
     if difference(metric, now, before, tolerances):
         return None
@@ -84,13 +79,13 @@ def difference(metric: str, now: Entry, before: Entry, tolerances: Tolerances) -
             return "machine code of another class"
         if depends(metric, "kernels") and now.kernel_library != before.kernel_library:
             return "other kernels"
-        if depends(metric, "bits") and has_other_bits(now, before):
+        if depends(metric, "bits") and _has_other_bits(now, before):
             return "int8 saturates on one class alone"
         if tolerances.of(metric, now, origin) is None:
             return "another machine class"
     if depends(metric, "python") and now.provenance.python != before.provenance.python:
         return "another Python"
-    if depends(metric, "processor") and not of_one_processor(now, before):
+    if depends(metric, "processor") and not _of_one_processor(now, before):
         return "another model of processor"
     return None
 
@@ -104,7 +99,7 @@ def origin_of(now: Entry, before: Entry) -> Origin:
     alike = (
         now.machine_class == before.machine_class
         and now.kernel_library == before.kernel_library
-        and not has_other_bits(now, before)
+        and not _has_other_bits(now, before)
     )
     if not alike:
         return "another class"
@@ -115,12 +110,12 @@ def origin_of(now: Entry, before: Entry) -> Origin:
     return "this host" if same else "another host"
 
 
-def has_other_bits(now: Entry, before: Entry) -> bool:
+def _has_other_bits(now: Entry, before: Entry) -> bool:
     """Whether weights of int8 lose a bit on one side alone, as products overflow there."""
     return now.arithmetic == "int8" and now.int8_saturates != before.int8_saturates
 
 
-def of_one_processor(now: Entry, before: Entry) -> bool:
+def _of_one_processor(now: Entry, before: Entry) -> bool:
     """Whether times of two entries were measured on one host, or one model of processor.
 
     In one class, a processor with faster bfloat16 halves the time of ``bf16``.
@@ -138,21 +133,21 @@ def incompatibility(now: Entry, before: Entry, *, from_base: bool = False) -> st
     for condition in CONDITIONS:
         then, here = getattr(before, condition), getattr(now, condition)
         if condition == "runtime":
-            then, here = public_versions(then), public_versions(here)
+            then, here = _public_versions(then), _public_versions(here)
             if then != here and not from_base:
-                return f"{then}, and this run has {here}: {PINNED}"
+                return f"{then}, and this run has {here}: {_PINNED}"
         elif then != here:
             return f"{condition} {then}, and this run has {here}: leave that as it was"
     then, here = (
-        public_versions(entry.provenance.versions.get("torch")) for entry in (before, now)
+        _public_versions(entry.provenance.versions.get("torch")) for entry in (before, now)
     )
     if then != here and not from_base:
-        return f"torch {then}, and this run has {here}, so it is stale: {PINNED}"
+        return f"torch {then}, and this run has {here}, so it is stale: {_PINNED}"
     if now.images_digest and before.images_digest not in (None, now.images_digest):
         return "other test images: restore them"
     return None
 
 
-def public_versions(versions: str | None) -> str:
+def _public_versions(versions: str | None) -> str:
     """Versions without their local labels: ``2.15.0+cpu`` is a build of 2.15.0."""
     return re.sub(r"\+[\w.]+", "", str(versions))

@@ -57,11 +57,7 @@ class Comparison:
 
 
 class Uncompared(NamedTuple):
-    """A metric that is compared with nothing.
-
-    Attributes:
-        reason: a sentence.
-    """
+    """A metric that is compared with nothing."""
 
     name: str
     verdict: Verdict
@@ -71,11 +67,7 @@ class Uncompared(NamedTuple):
 def comparisons(
     now: Entry, baseline: Baseline | None, tolerances: Tolerances, accepted: StoredChanges | None
 ) -> Iterator[InTurn | Comparison | Uncompared]:
-    """What each gated metric of an entry is compared with.
-
-    Args:
-        accepted: the stored runs of this code and of a base, which show the accepted losses.
-    """
+    """What each gated metric of an entry is compared with."""
     before = fit(now, baseline, tolerances)
     gated = {name: tolerances.of(name, now) for name in now.metrics}
     gated = {name: tolerance for name, tolerance in gated.items() if tolerance is not None}
@@ -85,24 +77,19 @@ def comparisons(
     if isinstance(before, Unfit):
         yield from (Uncompared(name, *before) for name in gated)
     else:
-        yield from comparisons_with(before, now, gated, tolerances, accepted)
+        yield from _comparisons_with(before, now, gated, tolerances, accepted)
     if tolerance is not None:
         name = LATENCY_CHANGE.name
         yield InTurn(name, now.metrics[name], tolerance, rule_in_turn(tolerance))
 
 
-def comparisons_with(
+def _comparisons_with(
     before: Fit,
     now: Entry,
     gated: Collection[str],
     tolerances: Tolerances,
     accepted: StoredChanges | None,
 ) -> Iterator[Comparison | Uncompared]:
-    """As ``comparisons``, with an entry that fits.
-
-    Args:
-        gated: metrics of this run.
-    """
     rules = {rule.metric: rule for rule in stored_rules(before)}
     for name in gated:
         metric, stored = now.metrics[name], before.entry.metrics.get(name)

@@ -2,20 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
+from qmodels.backends.layer_sqnr import LayerSqnr
 from qmodels.measure.operators import Row
-
-
-class LayerSqnr(NamedTuple):
-    """SQNR of one layer's output, in decibels: of quantization, and of the runtime.
-
-    The latter is None where the runtime does not show what it computes.
-    """
-
-    layer: str
-    quantization_db: float
-    runtime_db: float | None
 
 
 @dataclass(frozen=True, kw_only=True)

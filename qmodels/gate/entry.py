@@ -139,7 +139,6 @@ class Measured(About, Details):
     Attributes:
         machine_class: of the processor, or of the GPU where that executes the variant.
         source: the ``function`` that gives the network, and its arguments, by name.
-        metrics: by name.
         unmeasured: metrics that could not be measured on this machine, and why.
         by_image: accuracy image by image: the rank of the right class, or the score.
         base: values of metrics that a base measured beside this run; None without a base.

@@ -9,15 +9,13 @@ Verdict = Literal["ok", "regressed", "improved", "undecided", "new", "missing"]
 VERDICTS: tuple[Verdict, ...] = ("ok", "regressed", "improved", "undecided", "new", "missing")
 
 ACCEPT = "accept it with --qmodels-update-baseline"
-ACCEPT_LATENCY = "raise its tolerance in baselines/tolerances.toml"
+_ACCEPT_LATENCY = "raise its tolerance in baselines/tolerances.toml"
 
 
 class Finding(NamedTuple):
     """The verdict on one metric of one benchmark.
 
     Attributes:
-        key: of the benchmark.
-        name: of the benchmark, as pytest shows it.
         change: the metric with its two values and the rule; its name alone if it was not compared.
         context: what it was compared with, or why not, and the remedy: sentences.
     """
@@ -34,7 +32,6 @@ class Failure(NamedTuple):
     """A bench that failed before it measured anything.
 
     Attributes:
-        name: of the bench, as pytest shows it.
         reason: a line.
         variant: that it was to measure; empty where the record does not say.
         network: of a session with several; empty of one alone.
@@ -53,7 +50,7 @@ def advice(verdict: Verdict, *, in_turn: bool = False) -> str:
         in_turn: whether it is on a change against a base in turn, which is not stored.
     """
     if verdict == "regressed":
-        return f". If that is intended, {ACCEPT_LATENCY if in_turn else ACCEPT}"
+        return f". If that is intended, {_ACCEPT_LATENCY if in_turn else ACCEPT}"
     if verdict == "improved":
         return "" if in_turn else f". To store that, {ACCEPT}"
     if verdict == "undecided":

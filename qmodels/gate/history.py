@@ -59,7 +59,6 @@ class Change:
     Attributes:
         before: the value that the gate would have compared it with: that of the last change, so
             that small steps in one direction add up.
-        better: whether it is an improvement.
     """
 
     before: Value
@@ -123,10 +122,10 @@ def read_history(path: Path, metric: str) -> History:
     commits: list[Commit] = []
     by_key: dict[tuple[str, int], list[Value]] = {}
     last: dict[tuple[str, int], Value] = {}
-    for commit, text in versions(path):
+    for commit, text in _versions(path):
         try:
             record = codec.decode(dict[str, Any], codec.parse_json(text))
-            last = dict(values_of(record, metric, commit))
+            last = dict(_values_of(record, metric, commit))
         except (KeyError, TypeError, AttributeError, UserError):
             continue  # something else was stored there, or it was damaged
         if last:
@@ -146,7 +145,7 @@ def read_history(path: Path, metric: str) -> History:
     return History(tuple(commits), tuple(series), shallow)
 
 
-def versions(path: Path) -> Iterator[tuple[Commit, bytes]]:
+def _versions(path: Path) -> Iterator[tuple[Commit, bytes]]:
     """The file as each commit left it, the oldest first; the file as it is now, if that differs."""
     # Along first parents: a merge changed what it brought in, and no commit of its branch did.
     options = ("--first-parent", "--no-show-signature", "-z", "--format=%h%x09%as%x09%s")
@@ -167,29 +166,26 @@ def versions(path: Path) -> Iterator[tuple[Commit, bytes]]:
 
 
 @dataclass(frozen=True)
-class Case:
-    """What an entry of a stored run is about, in every format."""
-
+class _StoredCase:
     variant: str
     batch_size: int
     arithmetic: str
 
 
-def values_of(
+def _values_of(
     record: Mapping[str, Any], metric: str, commit: Commit
 ) -> Iterator[tuple[tuple[str, int], Value]]:
     """A metric of a stored run, by variant and batch size; before format 3 it was pytest's JSON."""
     makers = record.get("provenance") or record.get("made") or {}
-    for about, metrics in entries(record):
+    for about, metrics in _entries(record):
         if metric in metrics:
             maker = makers.get(about.get("provenance") or about.get("made"), {})
-            measured, case = codec.decode(Metric, metrics[metric]), codec.decode(Case, about)
+            measured, case = codec.decode(Metric, metrics[metric]), codec.decode(_StoredCase, about)
             value = Value(commit, measured, case.arithmetic, maker.get("host"))
             yield (case.variant, case.batch_size), value
 
 
-def entries(record: Mapping[str, Any]) -> Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]:
-    """What each entry of a stored run is about, and its metrics."""
+def _entries(record: Mapping[str, Any]) -> Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]:
     if "entries" in record:
         return [(entry["about"], entry) for entry in record["entries"].values()]
     abouts = [benchmark["extra_info"] for benchmark in record["benchmarks"]]

@@ -40,7 +40,7 @@ def signed_rank_interval(changes: Sequence[float], alpha: float) -> Interval:
         changes: at least one.
         alpha: the one-sided error of each bound; more where the changes are too few.
     """
-    return between(walsh_averages(changes), signed_rank_distribution(len(changes)), alpha)
+    return _between(_walsh_averages(changes), signed_rank_distribution(len(changes)), alpha)
 
 
 def rank_sum_interval(now: Sequence[float], before: Sequence[float], alpha: float) -> Interval:
@@ -53,7 +53,7 @@ def rank_sum_interval(now: Sequence[float], before: Sequence[float], alpha: floa
         alpha: the one-sided error of each bound; more where the samples are too few.
     """
     differences = [sample - other for sample in now for other in before]
-    return between(differences, rank_sum_distribution(len(now), len(before)), alpha)
+    return _between(differences, rank_sum_distribution(len(now), len(before)), alpha)
 
 
 def sign_interval(samples: Sequence[float], alpha: float) -> Interval:
@@ -65,20 +65,20 @@ def sign_interval(samples: Sequence[float], alpha: float) -> Interval:
         samples: at least one.
         alpha: the one-sided error of each bound; more where the samples are too few.
     """
-    return between(samples, sign_distribution(len(samples)), alpha)
+    return _between(samples, _sign_distribution(len(samples)), alpha)
 
 
 def hodges_lehmann(changes: Sequence[float]) -> float:
     """The median of the means of all pairs of changes (Hodges and Lehmann, 1963)."""
-    return float(np.median(walsh_averages(changes)))
+    return float(np.median(_walsh_averages(changes)))
 
 
-def walsh_averages(changes: Sequence[float]) -> list[float]:
+def _walsh_averages(changes: Sequence[float]) -> list[float]:
     """The means of all pairs of changes, each with itself too."""
     return [(a + b) / 2 for a, b in combinations_with_replacement(changes, 2)]
 
 
-def between(values: Sequence[float], distribution: NDArray[np.float64], alpha: float) -> Interval:
+def _between(values: Sequence[float], distribution: NDArray[np.float64], alpha: float) -> Interval:
     """The interval between the values of two ranks, as far from either end.
 
     Args:
@@ -86,17 +86,17 @@ def between(values: Sequence[float], distribution: NDArray[np.float64], alpha: f
         distribution: probabilities of how many values lie below the true one.
     """
     ordered = sorted(values)
-    rank = critical_rank(distribution, alpha)
+    rank = _critical_rank(distribution, alpha)
     level = max(0.0, 1 - 2 * float(distribution[: rank + 1].sum()))
     return Interval(ordered[rank], ordered[-1 - rank], level)
 
 
-def critical_rank(distribution: NDArray[np.float64], alpha: float) -> int:
+def _critical_rank(distribution: NDArray[np.float64], alpha: float) -> int:
     """The number of values beyond a bound that errs with probability ``alpha`` at most."""
     return max(0, int(np.searchsorted(np.cumsum(distribution), alpha, side="right")) - 1)
 
 
-def sign_distribution(count: int) -> NDArray[np.float64]:
+def _sign_distribution(count: int) -> NDArray[np.float64]:
     """Probabilities of how many of ``count`` samples lie below the median."""
     ways = np.ones(1)
     for _ in range(count):

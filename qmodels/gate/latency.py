@@ -10,7 +10,6 @@ from qmodels.gate.intervals import hodges_lehmann, sign_interval, signed_rank_in
 from qmodels.measure.metric import Definition, Metric
 from qmodels.measure.metrics import LATENCY, LATENCY_CHANGE, LATENCY_RATIO, PROBE_RATIO
 
-REFERENCE = "fp32"
 ALPHA = 0.025  # one-sided error of each bound of the intervals that are shown
 
 Case = tuple[str, int]  # variant and batch size
@@ -64,7 +63,7 @@ class Timings:
         for metric in (LATENCY_RATIO, PROBE_RATIO, LATENCY_CHANGE):
             screened, confirmed = self.samples(metric.name)
             if screened:
-                metrics[metric.name] = ratio(metric, screened, confirmed)
+                metrics[metric.name] = _ratio(metric, screened, confirmed)
         return metrics
 
     def samples(self, metric: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -76,8 +75,7 @@ class Timings:
         return screened, confirmed
 
 
-def ratio(metric: Definition, screened: tuple[float, ...], confirmed: tuple[float, ...]) -> Metric:
-    """A ratio with its interval and its samples."""
+def _ratio(metric: Definition, screened: tuple[float, ...], confirmed: tuple[float, ...]) -> Metric:
     samples = (*screened, *confirmed)
     if metric is LATENCY_CHANGE:  # both sides vary alike, so changes are symmetric
         center, interval = hodges_lehmann(samples), signed_rank_interval(samples, ALPHA)

@@ -20,7 +20,7 @@ from scipy.stats import binomtest
 from qmodels.measure.metrics import TOP1, TOP5_ERROR
 
 # The rank of an image that was not evaluated, and of all ranks that one byte can't hold.
-NOT_EVALUATED, LAST = 255, 254
+NOT_EVALUATED, _LAST = 255, 254
 # A metric to the first rank that counts as wrong by it.
 WRONG_FROM = {TOP1.name: 1, TOP5_ERROR.name: 5}
 
@@ -83,7 +83,7 @@ def collect(
         ranks: of the right classes of these, (M,).
     """
     values = np.full(len(labels), NOT_EVALUATED, np.uint8)
-    values[evaluated] = np.minimum(ranks, LAST)
+    values[evaluated] = np.minimum(ranks, _LAST)
     return Ranks(labels_digest(labels), values)
 
 

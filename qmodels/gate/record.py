@@ -30,13 +30,10 @@ class Verdicts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Benchmark(Timing):
-    """A benchmark as pytest-benchmark writes it."""
-
+class _Benchmark(Timing):
     extra_info: Measured
 
     def entry(self, file: str) -> Entry:
-        """The benchmark of a file as an entry, named as in a session with one network."""
         measured = vars(self.extra_info)
         timing = {name: value for name, value in vars(self).items() if name != "extra_info"}
         name = bench_name(self.name, self.extra_info.network, self.extra_info.variant)
@@ -44,46 +41,34 @@ class Benchmark(Timing):
 
 
 @dataclass(frozen=True)
-class MachineInfo:
-    """What qmodels writes into the part of that name."""
-
+class _MachineInfo:
     machine_class: str | None = None
 
 
 @dataclass(frozen=True)
-class Record:
-    """A record, whose benchmarks may be of other tests too."""
-
+class _RunRecord:
     benchmarks: tuple[Mapping[str, Any], ...]
-    machine_info: MachineInfo = MachineInfo()
+    machine_info: _MachineInfo = _MachineInfo()
 
 
 def decode(record: Mapping[str, Any], path: Path) -> Run:
-    """The run of a record.
-
-    Args:
-        path: of the file that it was read from.
-
-    Raises:
-        UserError: it has another format.
-        Malformed: it is damaged.
-    """
+    """The run of a record."""
     verdicts: dict[str, Any] = {}
     if SECTION in record:
         section = codec.decode(dict[str, Any], record[SECTION], at=SECTION)
         check_format(section, path)
         verdicts = vars(codec.decode(Verdicts, section, at=SECTION))
-    whole = codec.decode(Record, record)
+    whole = codec.decode(_RunRecord, record)
     entries = [
-        codec.decode(Benchmark, benchmark, at=f"benchmarks[{index}]").entry(shown(path))
+        codec.decode(_Benchmark, benchmark, at=f"benchmarks[{index}]").entry(shown(path))
         for index, benchmark in enumerate(whole.benchmarks)
-        if not verdicts or not is_foreign(benchmark)
+        if not verdicts or not _is_foreign(benchmark)
     ]
     given = {name: value for name, value in verdicts.items() if name != "format"}
     return Run(whole.machine_info.machine_class, by_key(entries), **given)
 
 
-def is_foreign(benchmark: Mapping[str, Any]) -> bool:
+def _is_foreign(benchmark: Mapping[str, Any]) -> bool:
     """Whether a benchmark of a session is that of another test, without anything of qmodels."""
     extra_info = benchmark.get("extra_info")
     parts = {"network", "variant", "metrics"}
@@ -91,11 +76,7 @@ def is_foreign(benchmark: Mapping[str, Any]) -> bool:
 
 
 def read_run(path: Path) -> Run:
-    """Read a record that pytest-benchmark wrote for this harness, or a stored run.
-
-    Raises:
-        UserError: there is no such file, it is damaged, or is of another format.
-    """
+    """Read a record that pytest-benchmark wrote for this harness, or a stored run."""
     if not path.exists():
         raise UserError(f"run {path} does not exist: name a file of --benchmark-json")
     with codec.damage_as_error(shown(path), REMEDY):

@@ -33,7 +33,7 @@ CONFIRM = Stage(first=5, most=24, alpha=1 / 32)
 # A run to store takes so many, because its error enters every later comparison.
 STORED_PROCESSES = 12
 # Samples are drawn until a slowdown of so many tolerances is excluded.
-DETECTABLE_RATIO = 2.0
+_DETECTABLE_RATIO = 2.0
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Rule:
             return "slower"
         if interval.high < -self.tolerance:
             return "faster"
-        if interval.high > DETECTABLE_RATIO * self.tolerance:
+        if interval.high > _DETECTABLE_RATIO * self.tolerance:
             return "inconclusive"
         return "same"
 

@@ -33,102 +33,85 @@ from qmodels.system.files import shown
 # 4: It has the function that gives the network, and a digest of its module. Before, it had the data
 #    set, architecture, width and checkpoint. A key whose value is the default may be absent.
 FORMAT = 4
-DIGITS = 6
+_DIGITS = 6
 REMEDY = (
     "it is damaged, or holds no metrics of qmodels: restore it from git, or delete it and make it "
     "again with --qmodels-update-baseline"
 )
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, kw_only=True)
-class StoredAbout(About):
-    """What an entry is about, where it was measured, and the name of its provenance."""
-
+class _StoredAbout(About):
     bench_id: str
     provenance: str
 
 
 @dataclass(frozen=True)
-class StoredEntry:
+class _StoredEntry:
     """In JSON ``about``, and beside it each metric."""
 
-    about: StoredAbout
+    about: _StoredAbout
     metrics: Mapping[str, Metric]
 
 
-def decode_entry(record: Any) -> StoredEntry:
-    """Read an entry of the file."""
+def _decode_entry(record: Any) -> _StoredEntry:
     expect(isinstance(record, dict), "an object")
-    about = codec.decode(StoredAbout, record.get("about"), at="about")
+    about = codec.decode(_StoredAbout, record.get("about"), at="about")
     metrics = {name: value for name, value in record.items() if name != "about"}
-    return StoredEntry(about, codec.decode(dict[str, Metric], metrics))
+    return _StoredEntry(about, codec.decode(dict[str, Metric], metrics))
 
 
-codec.register(StoredEntry, decode_entry)
+codec.register(_StoredEntry, _decode_entry)
 
 
 @dataclass(frozen=True, kw_only=True)
-class StoredRun:
-    """The file that people review; attributes as of ``Run`` and ``Entry``."""
-
+class _StoredRun:
     format: int
     partial: bool = False
     machine_class: str
     skipped: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     source: Mapping[str, Any]
     provenance: Mapping[str, Provenance]
-    entries: Mapping[str, StoredEntry]
+    entries: Mapping[str, _StoredEntry]
 
 
 @dataclass(frozen=True, kw_only=True)
-class StoredTiming(Timing):
-    """What pytest-benchmark compares with, and the profiler's table."""
-
+class _StoredTiming(Timing):
     extra_info: Details = NO_DETAILS
 
 
 @dataclass(frozen=True)
-class Times:
+class _TimesFile:
     """The file that pytest-benchmark compares with."""
 
-    benchmarks: tuple[StoredTiming, ...]
+    benchmarks: tuple[_StoredTiming, ...]
 
 
 def decode(record: Mapping[str, Any], path: Path) -> Run:
-    """The run of a stored file, and of those beside it.
-
-    Raises:
-        UserError: it has another format, or a file beside it is damaged or can't be read.
-        Malformed: it is damaged.
-    """
+    """The run of a stored file, and of those beside it."""
     check_format(record, path)
-    stored = codec.decode(StoredRun, record)
-    by_image = read_beside(ranks_path(path), dict[str, Ranks | Scores | None], {})
-    times = read_beside(times_path(path), Times, Times(()))
+    stored = codec.decode(_StoredRun, record)
+    by_image = _read_beside(ranks_path(path), dict[str, Ranks | Scores | None], {})
+    times = _read_beside(times_path(path), _TimesFile, _TimesFile(()))
     timings = {timing.name: timing for timing in times.benchmarks}
     entries = [
         Entry(
-            **with_provenance(stored, name),
+            **_with_provenance(stored, name),
             name=name,
             machine_class=stored.machine_class,
             source=stored.source,
             metrics=entry.metrics,
             by_image=by_image.get(name),
             file=shown(path),
-            **(pick_timing(timings[name]) if name in timings else {}),
+            **(_pick_timing(timings[name]) if name in timings else {}),
         )
         for name, entry in stored.entries.items()
     ]
     return Run(stored.machine_class, by_key(entries), stored.partial, skipped=dict(stored.skipped))
 
 
-def with_provenance(stored: StoredRun, name: str) -> dict[str, Any]:
-    """What an entry is about, as attributes of ``Entry``.
-
-    Raises:
-        Malformed: the file lacks its provenance.
-    """
+def _with_provenance(stored: _StoredRun, name: str) -> dict[str, Any]:
     about = vars(stored.entries[name].about)
     provenance = stored.provenance.get(about["provenance"])
     if provenance is None:
@@ -138,18 +121,12 @@ def with_provenance(stored: StoredRun, name: str) -> dict[str, Any]:
     return {**others, "nodeid": about["bench_id"], "provenance": provenance}
 
 
-def pick_timing(timing: StoredTiming) -> dict[str, Any]:
-    """What the file of times has of an entry, as attributes of ``Entry``."""
+def _pick_timing(timing: _StoredTiming) -> dict[str, Any]:
     own = {name: getattr(timing, name) for name in ("group", "param", "params", "stats")}
     return {**own, "profile": timing.extra_info.profile}
 
 
-def read_beside(path: Path, kind: type[T], absent: T) -> T:
-    """Decode a file beside a stored one.
-
-    Raises:
-        UserError: it is damaged or can't be read.
-    """
+def _read_beside(path: Path, kind: type[_T], absent: _T) -> _T:
     if not path.exists():
         return absent
     with codec.damage_as_error(shown(path), REMEDY):
@@ -157,11 +134,7 @@ def read_beside(path: Path, kind: type[T], absent: T) -> T:
 
 
 def check_format(record: Mapping[str, Any], path: Path) -> None:
-    """Refuse a record of another format than this code's.
-
-    Raises:
-        UserError: it is refused.
-    """
+    """Refuse a record of another format than this code's."""
     number = record.get("format")
     if number != FORMAT:
         raise UserError(
@@ -182,13 +155,10 @@ def write(
 
     Args:
         skipped: why variants could not run, by their names.
-
-    Raises:
-        UserError: a file can't be written.
     """
     ordered = sorted(entries, key=lambda entry: entry.name)
-    makers = {short_name(entry.provenance): entry.provenance for entry in ordered}
-    stored = StoredRun(
+    makers = {_short_name(entry.provenance): entry.provenance for entry in ordered}
+    stored = _StoredRun(
         format=FORMAT,
         partial=partial,
         machine_class=machine_class,
@@ -197,34 +167,35 @@ def write(
         provenance=dict(sorted(makers.items(), key=lambda maker: maker[1].date)),
         entries={},
     )
-    record = codec.encode(stored) | {"entries": {entry.name: as_stored(entry) for entry in ordered}}
+    record = codec.encode(stored) | {
+        "entries": {entry.name: _as_stored(entry) for entry in ordered}
+    }
     ranks = {entry.name: codec.encode(entry.by_image) for entry in ordered if entry.by_image}
     times = {
         "machine_info": {"machine_class": machine_class},
         "commit_info": {},
-        "benchmarks": [as_times(entry) for entry in ordered],
+        "benchmarks": [_as_times(entry) for entry in ordered],
     }
     texts = {
-        ranks_path(path): layout(ranks, deep=1),
-        times_path(path): layout(times, deep=2),
-        path: layout(record, deep=3),
+        ranks_path(path): _layout(ranks, deep=1),
+        times_path(path): _layout(times, deep=2),
+        path: _layout(record, deep=3),
     }
     for file, text in texts.items():
         files.write_text(file, text + "\n")
 
 
-def as_stored(entry: Entry) -> dict[str, Any]:
-    """What an entry is about, then its metrics."""
-    others = {"bench_id": entry.nodeid, "provenance": short_name(entry.provenance)}
+def _as_stored(entry: Entry) -> dict[str, Any]:
+    others = {"bench_id": entry.nodeid, "provenance": _short_name(entry.provenance)}
     about = {**codec.encode(entry, About), **others}
     return {"about": about, **codec.encode(entry.metrics)}
 
 
-def as_times(entry: Entry) -> dict[str, Any]:
-    """What pytest-benchmark needs of an entry, and the profiler's table."""
+def _as_times(entry: Entry) -> dict[str, Any]:
     timing = replace(
         entry,
-        params=entry.params and {name: as_parameter(value) for name, value in entry.params.items()},
+        params=entry.params
+        and {name: _as_parameter(value) for name, value in entry.params.items()},
         stats=replace(entry.stats, data=()),
     )
     # pytest-benchmark reads these keys whether they have values or not.
@@ -238,13 +209,12 @@ def as_times(entry: Entry) -> dict[str, Any]:
     }
 
 
-def as_parameter(value: Any) -> Any:
+def _as_parameter(value: Any) -> Any:
     """A parameter of a bench as a file can hold it: a list or an object is a text."""
     return value if isinstance(value, str | int | float | None) else reprlib.repr(value)
 
 
-def short_name(provenance: Provenance) -> str:
-    """The name that entries refer to a provenance with."""
+def _short_name(provenance: Provenance) -> str:
     return store.digest_value(codec.encode(provenance))[:8]
 
 
@@ -258,31 +228,31 @@ def times_path(path: Path) -> Path:
     return path.with_suffix(".times.json")
 
 
-def layout(value: Any, deep: int, indent: int = 0) -> str:
+def _layout(value: Any, deep: int, indent: int = 0) -> str:
     """JSON with one item per line down to ``deep``, compact below; lists of texts are compact."""
     texts = isinstance(value, list) and all(isinstance(item, str) for item in value)
     if deep == 0 or texts or not isinstance(value, dict | list) or not value:
-        return json.dumps(round_floats(value))
+        return json.dumps(_round_floats(value))
     space = " " * (indent + 1)
     if isinstance(value, dict):
         items = [
-            f"{json.dumps(key)}: {layout(item, deep - 1, indent + 1)}"
+            f"{json.dumps(key)}: {_layout(item, deep - 1, indent + 1)}"
             for key, item in value.items()
         ]
         opening, closing = "{", "}"
     else:
-        items = [layout(item, deep - 1, indent + 1) for item in value]
+        items = [_layout(item, deep - 1, indent + 1) for item in value]
         opening, closing = "[", "]"
     inside = ",\n".join(space + item for item in items)
     return f"{opening}\n{inside}\n{' ' * indent}{closing}"
 
 
-def round_floats(value: Any) -> Any:
-    """Floats of a JSON value at ``DIGITS`` significant digits: the others are noise in a diff."""
+def _round_floats(value: Any) -> Any:
+    """Floats of a JSON value at ``_DIGITS`` significant digits: the others are noise in a diff."""
     if isinstance(value, float):
-        return float(f"{value:.{DIGITS}g}")
+        return float(f"{value:.{_DIGITS}g}")
     if isinstance(value, dict):
-        return {key: round_floats(item) for key, item in value.items()}
+        return {key: _round_floats(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [round_floats(item) for item in value]
+        return [_round_floats(item) for item in value]
     return value

@@ -22,7 +22,7 @@ from qmodels.system import codec
 from qmodels.system.codec import Malformed
 from qmodels.system.converter import expect
 
-FILE = "tolerances.toml"
+TOLERANCES_FILE = "tolerances.toml"
 Arithmetic = Literal["float32", "float16", "bfloat16", "int8"]
 # Where a baseline was made: on this host, on another one of this class, or on another class.
 Origin = Literal["this host", "another host", "another class"]
@@ -41,11 +41,7 @@ class Table:
     level: float | None = None
 
     def check(self) -> None:
-        """Refuse a negative number.
-
-        Raises:
-            ValueError: it is refused.
-        """
+        """Refuse a negative number."""
         for name in ("tolerance", "other_host", "other_class", "level"):
             value = getattr(self, name)
             expect(value is None or value >= 0, f"{name} from 0 up, not {value}")
@@ -121,30 +117,26 @@ def read_tolerances(folder: Path, variants: Iterable[str] | None = None) -> Tole
         UserError: the file is damaged, or names what there is not.
     """
     defaults = {name: metric.tolerances for name, metric in METRICS.items()}
-    path = folder / FILE
+    path = folder / TOLERANCES_FILE
     if not path.exists():
         return Tolerances.decode(defaults)
     with codec.damage_as_error(path, "fix it, or restore it from git"):
         own = codec.parse_toml(path.read_bytes())
         check_names(Tolerances.decode(own), None if variants is None else set(variants))
-        return Tolerances.decode(merge(defaults, own))
+        return Tolerances.decode(_merge(defaults, own))
 
 
-def merge(first: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+def _merge(first: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     """Tables with the numbers of the second where it has them, else with those of the first."""
     merged = {**first, **own}
     for name in first.keys() & own.keys():
         if isinstance(first[name], dict):
-            merged[name] = merge(first[name], own[name])
+            merged[name] = _merge(first[name], own[name])
     return merged
 
 
 def check_names(tolerances: Tolerances, known: set[str] | None) -> None:
-    """Refuse tables of metrics and variants that there are not.
-
-    Raises:
-        Malformed: they are refused.
-    """
+    """Refuse tables of metrics and variants that there are not."""
     for metric, table in tolerances.tables.items():
         if metric not in METRICS:
             raise Malformed(metric, f"it is no metric: choose from {', '.join(METRICS)}")

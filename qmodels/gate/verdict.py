@@ -16,7 +16,7 @@ from qmodels.gate.sequential import Answer
 from qmodels.gate.tolerances import Tolerances
 from qmodels.measure.metric import Metric, readable
 
-VERDICT_BY_ANSWER: Mapping[Answer, Verdict] = {
+_VERDICT_BY_ANSWER: Mapping[Answer, Verdict] = {
     "slower": "regressed",
     "faster": "improved",
     "same": "ok",
@@ -35,7 +35,7 @@ def compare(
     Args:
         accepted: the stored runs of this code and of a base, which show the accepted losses.
     """
-    return [finding_on(each, now) for each in comparisons(now, baseline, tolerances, accepted)]
+    return [_finding_on(each, now) for each in comparisons(now, baseline, tolerances, accepted)]
 
 
 def compare_run(run: Run, baseline: Baseline | None, tolerances: Tolerances) -> tuple[Finding, ...]:
@@ -54,32 +54,29 @@ def compare_run(run: Run, baseline: Baseline | None, tolerances: Tolerances) -> 
     return (*findings, *gone)
 
 
-def finding_on(each: InTurn | Comparison | Uncompared, now: Entry) -> Finding:
-    """The finding on a metric of an entry."""
+def _finding_on(each: InTurn | Comparison | Uncompared, now: Entry) -> Finding:
     match each:
         case Uncompared():
             verdict, change, context = each.verdict, each.name, each.reason
         case InTurn():
-            verdict, change = judge_in_turn(each)
+            verdict, change = _judge_in_turn(each)
             context = f"Measured in turn with the base{advice(verdict, in_turn=True)}"
         case Comparison():
-            verdict, change = judge(each)
+            verdict, change = _judge(each)
             stored = f"{each.file or 'the base'}, {each.origin}"
             context = f"Compared with {stored}{advice(verdict)}"
     return Finding(now.key, now.name, each.name, verdict, change, context)
 
 
-def judge_in_turn(each: InTurn) -> tuple[Verdict, str]:
-    """The verdict on a change against a base, and the change with its rule."""
+def _judge_in_turn(each: InTurn) -> tuple[Verdict, str]:
     metric = each.metric
-    verdict = VERDICT_BY_ANSWER[each.rule.conclude(metric.samples, metric.confirmation)]
+    verdict = _VERDICT_BY_ANSWER[each.rule.conclude(metric.samples, metric.confirmation)]
     pairs = len(metric.samples) + len(metric.confirmation)
     said = f"tolerance {100 * each.tolerance:.3g} %, {pairs} pairs of processes"
     return verdict, f"{each.name} {metric.text} ({said})"
 
 
-def judge(each: Comparison) -> tuple[Verdict, str]:
-    """The verdict on a metric against a stored one, and the change with its rule."""
+def _judge(each: Comparison) -> tuple[Verdict, str]:
     metric, stored = each.metric, each.stored
     unit, slack = metric.unit_of_change, stored.slack(each.tolerance)
     said = f"tolerance {readable(slack, unit)}"
@@ -87,9 +84,9 @@ def judge(each: Comparison) -> tuple[Verdict, str]:
         verdict = each.images.verdict(slack + each.accepted)
         said += f"; {each.images.change}"
     elif each.rule is None:
-        verdict = by_value(metric, stored, slack + each.accepted)
+        verdict = _by_value(metric, stored, slack + each.accepted)
     else:
-        verdict = VERDICT_BY_ANSWER[each.rule.conclude(metric.samples, metric.confirmation)]
+        verdict = _VERDICT_BY_ANSWER[each.rule.conclude(metric.samples, metric.confirmation)]
         processes = len(metric.samples) + len(metric.confirmation)
         said = f"tolerance {100 * each.tolerance:.3g} %, {processes} processes"
     if verdict == "improved" and each.origin == "another class":
@@ -99,8 +96,7 @@ def judge(each: Comparison) -> tuple[Verdict, str]:
     return verdict, f"{each.name} from {stored.text} to {metric.text} ({said})"
 
 
-def by_value(now: Metric, before: Metric, slack: float) -> Verdict:
-    """Worse than tolerated, better by as much, or neither."""
+def _by_value(now: Metric, before: Metric, slack: float) -> Verdict:
     worse = worsening(now, before)
     if worse > slack:
         return "regressed"

@@ -18,13 +18,12 @@ def header(settings: Settings) -> list[str]:
         f"qmodels: {settings.network.name}, {machine.machine_class()}, "
         f"{settings.threads} thread{'s'[: settings.threads > 1]}",
         str(settings.network),
-        *compared_with(settings),
+        *_compared_with(settings),
     ]
     return report.wrap(lines).splitlines()
 
 
-def compared_with(settings: Settings) -> list[str]:
-    """What this run is compared with, in lines."""
+def _compared_with(settings: Settings) -> list[str]:
     baseline = settings.baseline
     if settings.update_baseline:
         path = shown(settings.baseline_path)
@@ -32,7 +31,7 @@ def compared_with(settings: Settings) -> list[str]:
     if settings.base:
         return [
             f"baseline: measured on this machine with the code in {settings.base.code.root}",
-            *other_versions(settings.base),
+            *_other_versions(settings.base),
         ]
     if baseline is None:
         name = settings.network.name
@@ -47,12 +46,11 @@ def compared_with(settings: Settings) -> list[str]:
         stored = [entry for entry in baseline.entries.values() if entry.variant == variant.name]
         with suppress(Exception):  # whatever another package's backend raises, its bench reports
             if stored and variant.obstacle() is None:
-                pairs += [(as_measured_here(variant, entry, settings), entry) for entry in stored]
+                pairs += [(_as_measured_here(variant, entry, settings), entry) for entry in stored]
     return lines + gate.coverage(pairs, settings.tolerances).lines()
 
 
-def other_versions(base: Base) -> list[str]:
-    """What the base's environment has in other versions than this one, in a line."""
+def _other_versions(base: Base) -> list[str]:
     here, there = serving.versions(), base.hello.conditions.versions
     changed = [name for name in here.keys() & there.keys() if here[name] != there[name]]
     if not changed:
@@ -61,7 +59,7 @@ def other_versions(base: Base) -> list[str]:
     return [f"upgrade: {', '.join(changes)}"]
 
 
-def as_measured_here(
+def _as_measured_here(
     variant: variants.Variant, stored: gate.Entry, settings: Settings
 ) -> gate.Entry:
     """The entry that this run will compare with a stored one, but for what it measures."""

@@ -35,9 +35,6 @@ class Harness:
         alone: whether there are no other benchmarks, which pytest-benchmark reports as ever.
         line: what is shown while benches run in a terminal.
         session: that of pytest, after collection.
-
-    Raises:
-        UserError: an option is wrong.
     """
 
     session: pytest.Session
@@ -100,7 +97,7 @@ class Harness:
             run.choose(chosen, session)
         others = chosen.difference(self.benches)
         self.alone = not any("benchmark" in getattr(item, "fixturenames", ()) for item in others)
-        if self.alone and not shows_times(self.config.option):
+        if self.alone and not _shows_times(self.config.option):
             plugin: Any = self.config._benchmarksession  # type: ignore[attr-defined]
             plugin.quiet, plugin.logger.level = True, plugin.logger.QUIET
 
@@ -258,8 +255,7 @@ class Harness:
             output_json[SECTION] = codec.encode(collect_verdicts(results))
 
 
-def shows_times(option: Any) -> bool:
-    """Whether something was asked for that pytest-benchmark prints, or makes while it prints."""
+def _shows_times(option: Any) -> bool:
     asked = ("compare", "histogram", "save", "autosave", "cprofile")
     own = option.qmodels_times or option.qmodels_compare
     return own or any(getattr(option, f"benchmark_{name}") for name in asked)

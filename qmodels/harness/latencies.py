@@ -15,7 +15,7 @@ from qmodels.base import requests
 from qmodels.base.arms import Arm, time_arms
 from qmodels.gate import sequential
 from qmodels.gate.comparable import Unfit, fit
-from qmodels.gate.latency import REFERENCE, Case, Process, Timings
+from qmodels.gate.latency import Case, Process, Timings
 from qmodels.gate.rules import rule_in_turn, stored_rules
 from qmodels.gate.sequential import Rule
 from qmodels.harness.records import Recorder
@@ -23,6 +23,7 @@ from qmodels.harness.session import BenchSession
 from qmodels.measure.latency import Times, log_ratio
 from qmodels.measure.latency_worker import PROBE
 from qmodels.measure.metrics import LATENCY_CHANGE, LATENCY_RATIO, PROBE_RATIO
+from qmodels.system.defaults import REFERENCE
 from qmodels.system.errors import UserError
 
 
@@ -56,11 +57,7 @@ class Latencies:
     entries: Mapping[Case, gate.Entry]
 
     def measure(self) -> dict[Case, Timings | UserError]:
-        """Times of every case, or why it was given up.
-
-        Raises:
-            UserError: the processes of a whole side failed.
-        """
+        """Times of every case, or why it was given up."""
         folders: dict[str, str] = {}
         failures: dict[str, UserError] = {}
         for name in dict.fromkeys([REFERENCE, *(name for name, _ in self.entries)]):
@@ -134,12 +131,8 @@ def time_cases(
 
     Args:
         arms: this code, and maybe a base that takes turns with it.
-        rules, to_store: as for ``sequential.run``.
         on_draw: called with the number of cases before each process, and with the least number of
             processes that there will be.
-
-    Raises:
-        UserError: the process of a whole side failed.
     """
     failures: dict[Case, UserError] = {}
     least = sequential.STORED_PROCESSES if to_store else sequential.SCREEN.first
@@ -160,14 +153,13 @@ def time_cases(
             if lines:
                 failures[case] = UserError(lines[0])
             else:
-                processes[case] = process(case, times, others)
+                processes[case] = _process(case, times, others)
         return processes
 
     return {**sequential.run(cases, draw, rules, to_store=to_store), **failures}
 
 
-def process(case: Case, times: Times, references: Sequence[str]) -> Process:
-    """The times of a case, and their ratios to those of references and of a base."""
+def _process(case: Case, times: Times, references: Sequence[str]) -> Process:
     name, size = case
     head, *bases = times.processes
     seconds = head[case]

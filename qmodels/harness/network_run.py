@@ -63,11 +63,7 @@ class NetworkRun:
         self.benches[:] = [bench for bench in self.benches if bench in chosen]
 
     def look_for_missing(self, *, stopped: bool) -> None:
-        """Find what should have been measured and was not.
-
-        Args:
-            stopped: whether the session ended early.
-        """
+        """Find what should have been measured and was not."""
         results, settings = self.results, self.settings
         if not results.measured:
             results.problems.append("no bench was measured")
@@ -83,11 +79,7 @@ class NetworkRun:
         results.problems += removed_variants(settings)
 
     def finish(self, session: pytest.Session, *, passed: bool) -> None:
-        """Store the run, or fail where something is missing.
-
-        Args:
-            passed: whether all benches of the session did.
-        """
+        """Store the run, or fail where something is missing."""
         results, settings = self.results, self.settings
         if settings.update_baseline:
             results.notes += storing.update_baseline(

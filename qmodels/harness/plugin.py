@@ -16,7 +16,7 @@ from qmodels.system.errors import UserError, refused
 if TYPE_CHECKING:  # it imports torch
     from qmodels.harness.hooks import Harness
 
-HARNESS = pytest.StashKey["Harness | UserError"]()
+_HARNESS = pytest.StashKey["Harness | UserError"]()
 # In a checkout that is a link to the folder at the top.
 BENCHES = Path(__file__).parents[1] / "benches"
 
@@ -26,26 +26,26 @@ def is_bench(item: object) -> bool:
     return any(name.startswith("qmodels_") for name in getattr(item, "fixturenames", ()))
 
 
-def start(config: pytest.Config) -> "Harness | UserError":
+def _start(config: pytest.Config) -> "Harness | UserError":
     """The harness of a session, or what is wrong with the options; made at the first bench."""
-    if HARNESS not in config.stash:
+    if _HARNESS not in config.stash:
         from qmodels.harness.hooks import Harness
 
         try:
             harness = Harness(config)
         except UserError as error:
-            config.stash[HARNESS] = error
+            config.stash[_HARNESS] = error
         except OSError as error:
-            config.stash[HARNESS] = UserError(refused(error))
+            config.stash[_HARNESS] = UserError(refused(error))
         else:
-            config.stash[HARNESS] = harness
+            config.stash[_HARNESS] = harness
             config.pluginmanager.register(harness, "qmodels-harness")
-    return config.stash[HARNESS]
+    return config.stash[_HARNESS]
 
 
 def harness_of(config: pytest.Config) -> "Harness":
     """The harness of a session whose options are right."""
-    harness = config.stash[HARNESS]
+    harness = config.stash[_HARNESS]
     assert not isinstance(harness, UserError)
     return harness
 
@@ -69,7 +69,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Have pytest-benchmark compare with the stored run, or without benches with its own last."""
-    harness = session.config.stash.get(HARNESS, None)
+    harness = session.config.stash.get(_HARNESS, None)
     if isinstance(harness, UserError):
         return
     plugin: Any = getattr(session.config, "_benchmarksession", None)
@@ -87,11 +87,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         )
 
 
-class BenchModule(pytest.Module):
+class _BenchModule(pytest.Module):
     """A module of ``qmodels.benches``, collected whatever names a repository gives to its tests."""
 
     def funcnamefilter(self, name: str) -> bool:
-        """Whether a function is a bench."""
         return name.startswith("bench_")
 
 
@@ -102,7 +101,7 @@ def pytest_collect_file(
     """Collect the packaged benches without configuration."""
     collectors = yield
     if file_path.name.startswith("bench_") and file_path.parent.resolve() == BENCHES.resolve():
-        return [BenchModule.from_parent(parent, path=file_path)]
+        return [_BenchModule.from_parent(parent, path=file_path)]
     return collectors
 
 
@@ -114,7 +113,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         raise pytest.Collector.CollectError(
             "benches measure one after another, in one process: leave out -n"
         )
-    harness = start(metafunc.config)
+    harness = _start(metafunc.config)
     networks = [] if isinstance(harness, UserError) else list(harness.runs)
     if len(networks) > 1 and "qmodels_session" in metafunc.fixturenames:
         metafunc.parametrize("qmodels_session", networks, indirect=True, scope="session")
@@ -130,7 +129,7 @@ def pytest_pycollect_makeitem(collector: pytest.Collector) -> Generator[None, An
     """Show the harness every bench that there is; the command line may choose some of them."""
     items = yield
     if isinstance(items, list) and items and is_bench(items[0]):
-        harness = start(collector.config)
+        harness = _start(collector.config)
         if not isinstance(harness, UserError):
             for item in items:
                 harness.run_of(item).benches.append(item)
@@ -140,6 +139,6 @@ def pytest_pycollect_makeitem(collector: pytest.Collector) -> Generator[None, An
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config) -> None:
     """End a session with benches whose options are wrong."""
-    error = config.stash.get(HARNESS, None)
+    error = config.stash.get(_HARNESS, None)
     if isinstance(error, UserError):
         raise pytest.UsageError(str(error))

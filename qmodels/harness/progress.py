@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from rich.console import Console
 
 # What the benches of a group do to a variant.
-ACTIVITIES = {
+_ACTIVITIES = {
     "accuracy": "evaluating",
     "cuda": "timing",
     "kernels": "checking kernels of",
@@ -19,7 +19,7 @@ ACTIVITIES = {
 
 
 @dataclass
-class Stage:
+class GroupProgress:
     """The benches of a group: how many there are, how many ended, and the seconds of these.
 
     Attributes:
@@ -44,8 +44,6 @@ class Progress:
         stages: by group, in the order of the run.
         unbuilt: variants that no bench has asked for yet.
         builds: seconds that building each of the other variants took.
-        group, variant, activity: of the bench that runs now.
-        failed: benches.
         started, built: when the bench began, and the seconds that it has spent on builds.
         processes: that time latencies: the number of the one that runs, of at least how many, and
             when the first began.
@@ -53,7 +51,7 @@ class Progress:
 
     console: Console = field(default_factory=lambda: Console(stderr=True))
     past: Mapping[str, float] = field(default_factory=dict)
-    stages: dict[str, Stage] = field(default_factory=dict)
+    stages: dict[str, GroupProgress] = field(default_factory=dict)
     unbuilt: set[str] = field(default_factory=set)
     builds: list[float] = field(default_factory=list)
     group: str = ""
@@ -66,7 +64,7 @@ class Progress:
 
     def plan(self, group: str, variant: str) -> None:
         """Expect a bench of a variant."""
-        self.stages.setdefault(group, Stage()).total += 1
+        self.stages.setdefault(group, GroupProgress()).total += 1
         self.unbuilt.add(variant)
 
     def begin(self, group: str, variant: str) -> None:
@@ -76,9 +74,9 @@ class Progress:
 
     def call(self) -> None:
         """The bench has what it needs, and begins to measure."""
-        self.activity = f"{ACTIVITIES.get(self.group, 'measuring')} {self.variant}"
+        self.activity = f"{_ACTIVITIES.get(self.group, 'measuring')} {self.variant}"
 
-    def end(self, *, skipped: bool) -> Stage:
+    def end(self, *, skipped: bool) -> GroupProgress:
         """The bench ends; returns its stage."""
         stage = self.stages[self.group]
         stage.done += 1

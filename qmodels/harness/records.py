@@ -30,11 +30,7 @@ from qmodels.variants import Variant
 
 @dataclass
 class Recorder:
-    """Describes benchmarks, and compares them with the baseline.
-
-    Attributes:
-        benches: that are to run.
-    """
+    """Describes benchmarks, and compares them with the baseline."""
 
     session: BenchSession
     results: Results
@@ -162,12 +158,11 @@ class Record:
             metrics: by name. One that qmodels does not know brings its tolerance.
             evaluated: what accuracy was measured of.
             unmeasured: metrics that this machine cannot measure, and why: they are excused.
-            images, cpus, details: as in ``gate.Entry``.
 
         Raises:
             UserError: what is recorded is no metric.
         """
-        metrics = {name: checked(name, metric) for name, metric in metrics.items()}
+        metrics = {name: _checked(name, metric) for name, metric in metrics.items()}
         if self.benchmark.stats is None and not self.benchmark.disabled:
             # pytest-benchmark records no bench that times nothing.
             self.benchmark.pedantic(int)  # type: ignore[no-untyped-call]
@@ -189,20 +184,20 @@ class Record:
             threads=threads,
             metrics=limited,
             unmeasured=excuses,
-            images=without_numpy(images),
-            cpus=without_numpy(cpus),
-            by_image=by_image(session, evaluated),
+            images=_without_numpy(images),
+            cpus=_without_numpy(cpus),
+            by_image=_by_image(session, evaluated),
             **vars(details),
         )
         notes = [f"excused: {name} is not measured: {why}" for name, why in excuses.items()]
         if evaluated is not None:
-            notes += unseen(session, variant)
+            notes += _unseen(session, variant)
         findings: list[gate.Finding] = []
         if not settings.update_baseline:
             # In turn with a base, latency needs nothing else.
             baseline = None if LATENCY_CHANGE.name in metrics else self.recorder.baseline
             if settings.base:
-                entry = replace(entry, base=base_values(entry, baseline))
+                entry = replace(entry, base=_base_values(entry, baseline))
             findings = gate.compare(
                 entry,
                 baseline,
@@ -219,15 +214,10 @@ class Record:
             pytest.fail("\n".join(lines), pytrace=False)
 
 
-def checked(name: str, metric: Metric) -> Metric:
-    """A metric with Python's numbers in place of numpy's.
-
-    Raises:
-        UserError: a record can't hold it, or it is called as another metric.
-    """
+def _checked(name: str, metric: Metric) -> Metric:
     if not isinstance(metric, Metric):
         raise UserError(f"metric {name!r} is {metric!r}: record a qmodels.Metric")
-    record = {key: without_numpy(value) for key, value in codec.encode(metric).items()}
+    record = {key: _without_numpy(value) for key, value in codec.encode(metric).items()}
     try:
         metric = codec.decode(Metric, record)
     except codec.Malformed as error:
@@ -241,21 +231,18 @@ def checked(name: str, metric: Metric) -> Metric:
     return metric
 
 
-def without_numpy(value: Any) -> Any:
-    """A number of numpy's as one of Python's, also in a tuple; all else as it is."""
+def _without_numpy(value: Any) -> Any:
     if isinstance(value, tuple | list):
-        return [without_numpy(item) for item in value]
+        return [_without_numpy(item) for item in value]
     return value.item() if isinstance(value, np.generic) else value
 
 
-def base_values(entry: gate.Entry, base: gate.Baseline | None) -> dict[str, float]:
-    """What a base measured of the same benchmark, by metric."""
+def _base_values(entry: gate.Entry, base: gate.Baseline | None) -> dict[str, float]:
     before = base.entries.get(entry.key) if base else None
     return {name: metric.value for name, metric in before.metrics.items()} if before else {}
 
 
-def by_image(session: BenchSession, evaluated: Evaluation | None) -> Ranks | Scores | None:
-    """Accuracy image by image, where it was measured."""
+def _by_image(session: BenchSession, evaluated: Evaluation | None) -> Ranks | Scores | None:
     network, positions = session.network, session.evaluated.numpy()
     if isinstance(evaluated, Predictions):
         right = evaluation.ranks(evaluated.logits, evaluated.labels)
@@ -267,7 +254,7 @@ def by_image(session: BenchSession, evaluated: Evaluation | None) -> Ranks | Sco
     return None
 
 
-def unseen(session: BenchSession, variant: Variant) -> list[str]:
+def _unseen(session: BenchSession, variant: Variant) -> list[str]:
     """The loss that an evaluation of a part of the images cannot detect, in a line."""
     settings = session.settings
     seen, whole = len(session.evaluated), len(session.network.test_images)

@@ -83,10 +83,10 @@ class Results:
             self.phases.add("prepared" if report.passed else "stopped")
         if report.failed and item.nodeid not in self.measured:
             self.failures[item.nodeid] = gate.Failure(
-                bench_name(item), failure_reason(report), variant, asked_network(item)
+                bench_name(item), _failure_reason(report), variant, asked_network(item)
             )
         elif report.skipped and variant:
-            why = skip_reason(report).removeprefix(f"{variant}: ")
+            why = _skip_reason(report).removeprefix(f"{variant}: ")
             self.skipped.setdefault(why, {})[variant] = None
 
 
@@ -107,7 +107,7 @@ def collect_verdicts(results: Sequence[Results]) -> gate.Verdicts:
 
 def asked_network(item: pytest.Item) -> str:
     """The network that a bench asks for; empty where the session has one alone."""
-    return parameter(item, "qmodels_session")
+    return _parameter(item, "qmodels_session")
 
 
 def bench_name(item: pytest.Item) -> str:
@@ -117,24 +117,21 @@ def bench_name(item: pytest.Item) -> str:
 
 def asked_variant(item: pytest.Item) -> str:
     """The variant that a bench asks for; empty where it has none."""
-    return parameter(item, "qmodels_variant")
+    return _parameter(item, "qmodels_variant")
 
 
-def parameter(item: pytest.Item, fixture: str) -> str:
-    """The text that a bench gives to a fixture; empty where it gives none."""
+def _parameter(item: pytest.Item, fixture: str) -> str:
     parameters = item.callspec.params if hasattr(item, "callspec") else {}
     value = parameters.get(fixture)
     return value if isinstance(value, str) else ""  # pytest has a sentinel for an empty set
 
 
-def failure_reason(report: pytest.TestReport) -> str:
-    """Why a bench failed, in a line."""
+def _failure_reason(report: pytest.TestReport) -> str:
     crash = getattr(report.longrepr, "reprcrash", None)
     text = crash.message.removeprefix("Failed: ") if crash else report.longreprtext
     return next(iter(text.strip().splitlines()), "it failed")
 
 
-def skip_reason(report: pytest.TestReport) -> str:
-    """Why a bench was skipped, in a line."""
+def _skip_reason(report: pytest.TestReport) -> str:
     text = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
     return text.removeprefix("Skipped: ")

@@ -14,17 +14,14 @@ from qmodels.harness.progress import Progress
 from qmodels.harness.settings import Settings
 from qmodels.network import Network, checks, evaluation, images
 from qmodels.network.evaluation import Evaluation
+from qmodels.system.defaults import REFERENCE
 from qmodels.system.errors import UserError
 from qmodels.variants import Artifact, Variant
 
 
 @dataclass
 class BenchSession:
-    """Hands out what the settings name, each made when it is first asked for.
-
-    Attributes:
-        progress: what the run works on.
-    """
+    """Hands out what the settings name, each made when it is first asked for."""
 
     settings: Settings
     progress: Progress = field(default_factory=Progress)
@@ -33,11 +30,7 @@ class BenchSession:
 
     @cached_property
     def network(self) -> Network:
-        """The network that the settings name, trained now where it has no weights yet.
-
-        Raises:
-            UserError: it can't be measured.
-        """
+        """The network that the settings name, trained now where it has no weights yet."""
         network = self.settings.network
         if not isinstance(network, Network):
             network = network.train(self.progress.console)
@@ -58,7 +51,7 @@ class BenchSession:
     @cached_property
     def fp32(self) -> ForwardFn:
         """The float model that ratios and drops are against."""
-        return self.build(variants.registry.REFERENCE).load()
+        return self.build(REFERENCE).load()
 
     @cached_property
     def evaluated(self) -> Tensor:
@@ -81,11 +74,7 @@ class BenchSession:
         return evaluation.evaluate(self.network, forward, self.evaluated.tolist())
 
     def build(self, name: str) -> Artifact:
-        """Build a variant, or find it in the cache. One that failed is not tried again.
-
-        Raises:
-            UserError: as for ``variants.build``; it fails the benches of that variant alone.
-        """
+        """Build a variant, or find it in the cache. One that failed is not tried again."""
         if name not in self.built:
             try:
                 with self.progress.building(name):
@@ -107,7 +96,7 @@ class BenchSession:
         Args:
             evaluated: of the variant, for these images; kept where the variant is fp32.
         """
-        if variant.name == variants.registry.REFERENCE:
+        if variant.name == REFERENCE:
             self.fp32_evaluation = evaluated
         elif self.fp32_evaluation is None:
             self.fp32_evaluation = self.evaluate(self.fp32)

@@ -26,8 +26,6 @@ class Settings:
     """What this run measures, from the command line.
 
     Attributes:
-        network: what is quantized; it may have to be trained first.
-        variants: that were asked for, all by default.
         left_out: whether variants were named, so that others were left out.
         untimed: whether pytest-benchmark is to time nothing.
         max_drop: what the recommended variant may lose; see ``report.choose``.
@@ -59,28 +57,19 @@ class Settings:
 
 
 def read_settings(config: pytest.Config) -> list[Settings]:
-    """Check the options, and find the networks and the baselines they ask for.
-
-    Raises:
-        UserError: an option is wrong, or a stored run is damaged.
-    """
-    check_options(config)
-    networks = chosen_networks(config)
+    """Check the options, and find the networks and the baselines they ask for."""
+    _check_options(config)
+    networks = _chosen_networks(config)
     names = [network.name for network in networks]
     for name in names:
         if names.count(name) > 1:
             raise UserError(
                 f"qmodels_networks has {names.count(name)} networks {name}: give each its own name"
             )
-    return [settings_of(network, config) for network in networks]
+    return [_settings_of(network, config) for network in networks]
 
 
-def check_options(config: pytest.Config) -> None:
-    """Refuse options that no network can be measured with.
-
-    Raises:
-        UserError: an option is wrong.
-    """
+def _check_options(config: pytest.Config) -> None:
     option = config.option
     if not hasattr(option, "benchmark_compare"):
         raise UserError("benches need pytest-benchmark: leave out -p no:benchmark")
@@ -89,11 +78,11 @@ def check_options(config: pytest.Config) -> None:
             f"--benchmark-compare took {option.benchmark_compare!r} for a run: put it after the "
             "paths"
         )
-    check_outputs(config)
+    _check_outputs(config)
     machine.check_threads("--qmodels-threads", option.qmodels_threads)
     if not math.isfinite(option.qmodels_max_drop):
         raise UserError(f"--qmodels-max-drop {option.qmodels_max_drop}: choose a number of points")
-    if is_untimed(config):
+    if _is_untimed(config):
         for name in ("histogram", "cprofile", "cprofile_dump", "compare_fail"):
             if getattr(option, f"benchmark_{name}", None):
                 raise UserError(
@@ -101,15 +90,11 @@ def check_options(config: pytest.Config) -> None:
                     "leaves out: leave out one of them"
                 )
     if option.qmodels_update_baseline:
-        check_update(config)
+        _check_update(config)
 
 
-def check_outputs(config: pytest.Config) -> None:
-    """Refuse files that could not be written when the run ends.
-
-    Raises:
-        UserError: a folder is missing, or may not be written.
-    """
+def _check_outputs(config: pytest.Config) -> None:
+    """Refuse files that could not be written when the run ends."""
     option = config.option
     record, storage = option.benchmark_json, option.benchmark_storage.removeprefix("file://")
     if record and not Path(record).absolute().parent.is_dir():
@@ -121,12 +106,7 @@ def check_outputs(config: pytest.Config) -> None:
         raise UserError(f"--benchmark-storage {storage} can't be written: choose another folder")
 
 
-def settings_of(chosen: Network | Untrained, config: pytest.Config) -> Settings:
-    """What is measured of a network.
-
-    Raises:
-        UserError: an option is wrong, or a stored run is damaged.
-    """
+def _settings_of(chosen: Network | Untrained, config: pytest.Config) -> Settings:
     option = config.option
     baselines = config.rootpath / config.getini("qmodels_baselines")
     return Settings(
@@ -134,25 +114,21 @@ def settings_of(chosen: Network | Untrained, config: pytest.Config) -> Settings:
         variants=tuple(variant.name for variant in variants.select(option.qmodels_variants)),
         left_out=option.qmodels_variants is not None,
         threads=option.qmodels_threads,
-        untimed=is_untimed(config),
+        untimed=_is_untimed(config),
         max_drop=option.qmodels_max_drop,
-        accuracy_images=accuracy_images(option.qmodels_accuracy_images, chosen),
-        base=find_base(config, chosen),
+        accuracy_images=_accuracy_images(option.qmodels_accuracy_images, chosen),
+        base=_find_base(config, chosen),
         update_baseline=option.qmodels_update_baseline,
         require_baseline=option.qmodels_require_baseline,
         root=config.rootpath,
         baselines=baselines,
-        baseline=stored_run(baselines, chosen.name),
+        baseline=_stored_run(baselines, chosen.name),
         tolerances=gate.read_tolerances(baselines, variants.all_variants()),
     )
 
 
-def find_base(config: pytest.Config, network: Network | Untrained) -> Base | None:
-    """The base that the options name: of qmodels, or of the repository that gives the network.
-
-    Raises:
-        UserError: there is no such base.
-    """
+def _find_base(config: pytest.Config, network: Network | Untrained) -> Base | None:
+    """The base that the options name: of qmodels, or of the repository that gives the network."""
     name, python = config.option.qmodels_base, config.option.qmodels_base_python
     if name is None and python is None:
         return None
@@ -166,12 +142,8 @@ def find_base(config: pytest.Config, network: Network | Untrained) -> Base | Non
     return checkouts.find(name, python, root, network.call.function.partition(":")[0])
 
 
-def chosen_networks(config: pytest.Config) -> Sequence[Network | Untrained]:
-    """The network that the options name, else those of the ini-file, else the packaged one.
-
-    Raises:
-        UserError: there is no such network.
-    """
+def _chosen_networks(config: pytest.Config) -> Sequence[Network | Untrained]:
+    """The network that the options name, else those of the ini-file, else the packaged one."""
     option = config.option
     packaged = [
         f"--qmodels-{name}"
@@ -184,19 +156,14 @@ def chosen_networks(config: pytest.Config) -> Sequence[Network | Untrained]:
         if packaged:
             raise UserError(f"{packaged[0]} is of packaged networks: leave out --qmodels-network")
     if packaged or not functions:
-        return [packaged_network(option)]
+        return [_packaged_network(option)]
     # The last place that is looked at: pytest adds the folders of tests when it collects them.
     if str(config.rootpath) not in sys.path:
         sys.path.append(str(config.rootpath))
     return [open_network(function) for function in functions]
 
 
-def packaged_network(option: Any) -> Network | Untrained:
-    """The network of this package that the options name.
-
-    Raises:
-        UserError: there are no such, or the named weights are of another network.
-    """
+def _packaged_network(option: Any) -> Network | Untrained:
     if option.qmodels_checkpoint is None:
         dataset = data.check(option.qmodels_dataset or defaults.DATASET)
         width = option.qmodels_width
@@ -205,7 +172,7 @@ def packaged_network(option: Any) -> Network | Untrained:
         architecture = option.qmodels_architecture or defaults.ARCHITECTURE
         network.check(architecture, width)
         usual = checkpoints.find(architecture, width, dataset)
-        return networks.network(usual) if usual else Untrained(dataset, architecture, width)
+        return networks.of_checkpoint(usual) if usual else Untrained(dataset, architecture, width)
     named = checkpoints.resolve(option.qmodels_checkpoint)
     if named.quantization_aware:
         raise UserError(
@@ -221,15 +188,10 @@ def packaged_network(option: Any) -> Network | Untrained:
             raise UserError(
                 f"--qmodels-{name} {asked} is not that of {named.path.stem}, {has}: leave it out"
             )
-    return networks.network(named)
+    return networks.of_checkpoint(named)
 
 
-def stored_run(folder: Path, network: str) -> gate.Baseline | None:
-    """The stored runs of a network that fit this machine's processor and its GPU.
-
-    Args:
-        folder: of all baselines.
-    """
+def _stored_run(folder: Path, network: str) -> gate.Baseline | None:
     classes = [machine.machine_class(), machine.gpu_class()]
     return gate.find_baseline(folder, [name for name in classes if name], network)
 
@@ -240,20 +202,20 @@ def stored_by_base(settings: Settings) -> Mapping[gate.Key, gate.Entry] | None:
         return None
     try:
         folder = settings.base.code.root / os.path.relpath(settings.baselines, settings.root)
-        run = stored_run(folder, settings.network.name)
+        run = _stored_run(folder, settings.network.name)
     except UserError:
         return None
     return run.entries if run else {}
 
 
-def check_update(config: pytest.Config) -> None:
+def _check_update(config: pytest.Config) -> None:
     """Refuse to store what would be a poor baseline."""
     option = config.option
     for given, name in (
         (option.qmodels_base, "--qmodels-base"),
         (option.qmodels_base_python, "--qmodels-base-python"),
         (option.qmodels_accuracy_images not in (None, "all"), "--qmodels-accuracy-images"),
-        (is_untimed(config), "--benchmark-disable"),
+        (_is_untimed(config), "--benchmark-disable"),
     ):
         if given:
             raise UserError(
@@ -261,13 +223,11 @@ def check_update(config: pytest.Config) -> None:
             )
 
 
-def is_untimed(config: pytest.Config) -> bool:
-    """Whether pytest-benchmark is to time nothing."""
+def _is_untimed(config: pytest.Config) -> bool:
     return bool(config.option.benchmark_disable and not config.option.benchmark_enable)
 
 
-def accuracy_images(option: str | None, network: Network | Untrained) -> int | None:
-    """How many test images to evaluate; None for all of them."""
+def _accuracy_images(option: str | None, network: Network | Untrained) -> int | None:
     if option is None:
         return network.accuracy_images
     if option == "all":

@@ -17,11 +17,7 @@ from qmodels.system.files import shown
 
 
 def save_record(session: pytest.Session, notes: list[str], record: Mapping[str, Any]) -> None:
-    """Write the record to a temporary name and rename it; a failure fails the session in a line.
-
-    Args:
-        notes: lines for the end of the run; one is added.
-    """
+    """Write the record to a temporary name and rename it; a failure fails the session in a line."""
     path = Path(session.config.option.benchmark_json)
     try:
         files.write_text(path, safe_dumps(record, indent=4))  # type: ignore[no-untyped-call]
@@ -38,12 +34,7 @@ def save_numbered(
     record: Mapping[str, Any],
     name: str,
 ) -> None:
-    """Save the record as ``--benchmark-save`` asks; a failure fails the session in a line.
-
-    Args:
-        notes: lines for the end of the run; one may be added.
-        save: what pytest-benchmark saves by.
-    """
+    """Save the record as ``--benchmark-save`` asks; a failure fails the session in a line."""
     try:
         save(record, name)
     except OSError as error:
@@ -54,11 +45,7 @@ def save_numbered(
 
 
 def write_record(session: pytest.Session, results: Sequence[Results]) -> None:
-    """Write and save the record where pytest-benchmark does not, as it timed no benchmark.
-
-    Args:
-        results: of each network.
-    """
+    """Write and save the record where pytest-benchmark does not, as it timed no benchmark."""
     plugin = session.config._benchmarksession  # type: ignore[attr-defined]
     path = session.config.option.benchmark_json
     name = plugin.save or plugin.autosave
@@ -67,8 +54,10 @@ def write_record(session: pytest.Session, results: Sequence[Results]) -> None:
         return
     record = {
         "machine_info": plugin.get_machine_info(),
-        "commit_info": commit_info(session),
-        "benchmarks": [as_benchmark(entry) for each in results for entry in each.measured.values()],
+        "commit_info": _commit_info(session),
+        "benchmarks": [
+            _as_benchmark(entry) for each in results for entry in each.measured.values()
+        ],
         gate.SECTION: codec.encode(collect_verdicts(results)),
     }
     if path:
@@ -77,13 +66,11 @@ def write_record(session: pytest.Session, results: Sequence[Results]) -> None:
         plugin.storage.save(record, name)
 
 
-def as_benchmark(entry: gate.Entry) -> dict[str, Any]:
-    """A benchmark without times, as pytest-benchmark writes it."""
+def _as_benchmark(entry: gate.Entry) -> dict[str, Any]:
     return {**codec.encode(entry, gate.Timing), "extra_info": codec.encode(entry, gate.Measured)}
 
 
-def commit_info(session: pytest.Session) -> Any:
-    """What pytest-benchmark says of the commit."""
+def _commit_info(session: pytest.Session) -> Any:
     hook = session.config.hook
     return hook.pytest_benchmark_generate_commit_info(config=session.config)
 
@@ -91,11 +78,7 @@ def commit_info(session: pytest.Session) -> Any:
 def update_baseline(
     session: pytest.Session, settings: Settings, results: Results, *, passed: bool, whole: bool
 ) -> list[str]:
-    """Store the run, and say what was written or why nothing was.
-
-    Args:
-        whole: whether the run has all that this machine can measure.
-    """
+    """Store the run, and say what was written or why nothing was."""
     stored = shown(settings.baseline_path)
     if not passed:
         return [f"baseline not updated: this run failed; {stored} is as it was"]
@@ -105,7 +88,7 @@ def update_baseline(
     plugin = session.config._benchmarksession  # type: ignore[attr-defined]
     timed = {each.fullname: each for each in plugin.benchmarks}
     entries = [
-        with_times(entry, timed[nodeid].as_dict(include_data=False)) if nodeid in timed else entry
+        _with_times(entry, timed[nodeid].as_dict(include_data=False)) if nodeid in timed else entry
         for nodeid, entry in results.measured.items()
     ]
     try:
@@ -121,8 +104,7 @@ def update_baseline(
     return [line for file in accepted for line in report.describe_accepted(file)]
 
 
-def with_times(entry: gate.Entry, timed: Mapping[str, Any]) -> gate.Entry:
-    """An entry with what pytest-benchmark measured, as its ``as_dict`` gives it."""
+def _with_times(entry: gate.Entry, timed: Mapping[str, Any]) -> gate.Entry:
     times = {
         field.name: timed["stats"][field.name]
         for field in fields(gate.Stats)

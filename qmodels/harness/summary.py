@@ -20,27 +20,27 @@ def write(terminal: pytest.TerminalReporter, settings: Settings, results: Result
         overview = report.overview_text(
             run, results.verdicts, run.failures, color=terminal.hasmarkup
         )
-        terminal.write_line(printable(overview))
+        terminal.write_line(_printable(overview))
         if terminal.verbosity > 0:
             stored = settings.baseline.entries if settings.baseline else {}
             tables = f"{report.summary_table(run, stored)}\n\n{report.speed_table(run)}".rstrip()
-            terminal.write_line(printable(f"\nAll metrics, changes in parentheses:\n{tables}"))
+            terminal.write_line(_printable(f"\nAll metrics, changes in parentheses:\n{tables}"))
         terminal.write_line("")
     if results.verdicts:
         terminal.write_line(f"gate: {report.count_findings(results.verdicts)}")
     # Several benches may have the same note.
     lines = (
         *report.oddities(run),
-        *remarks(results.of_measured, settings),
+        *_remarks(results.of_measured, settings),
         *dict.fromkeys(results.notes),
     )
     if lines:
-        terminal.write_line(printable(report.wrap(lines)))
+        terminal.write_line(_printable(report.wrap(lines)))
     if run.entries or run.skipped:
-        terminal.write_line(printable(f"\n{report.recommend(run, settings.max_drop)}"))
+        terminal.write_line(_printable(f"\n{report.recommend(run, settings.max_drop)}"))
 
 
-def printable(text: str) -> str:
+def _printable(text: str) -> str:
     """The text with question marks for what the output can't show.
 
     pytest would write escapes instead, of line breaks too.
@@ -49,7 +49,7 @@ def printable(text: str) -> str:
     return text.encode(encoding, "replace").decode(encoding)
 
 
-def remarks(findings: Sequence[gate.Finding], settings: Settings) -> list[str]:
+def _remarks(findings: Sequence[gate.Finding], settings: Settings) -> list[str]:
     """Lines of findings that failed no bench and are not ok; of new and missing ones the first."""
     shown = ["improved"]
     if not settings.require_baseline:  # else they failed their benches

@@ -15,7 +15,7 @@ from rich.text import Text
 from qmodels.harness.progress import Progress
 from qmodels.harness.results import asked_variant
 
-PAST = "qmodels/seconds"  # in pytest's cache: of a bench in the last run, by network and group
+_PAST = "qmodels/seconds"  # in pytest's cache: of a bench in the last run, by network and group
 
 
 def is_alone_in_terminal(config: pytest.Config) -> bool:
@@ -41,7 +41,7 @@ class Line:
         progress.console = Console(file=stream)
         # There is none without pytest's plugin.
         self.cache: pytest.Cache | None = getattr(config, "cache", None)
-        progress.past = self.cache.get(PAST, {}).get(network, {}) if self.cache else {}
+        progress.past = self.cache.get(_PAST, {}).get(network, {}) if self.cache else {}
         self.planned: dict[str, tuple[str, str]] = {}
         self.skipped = False
         self.live: Live | None = None
@@ -82,14 +82,14 @@ class Line:
         """Keep the seconds of complete stages for the next run."""
         if self.cache is None:
             return
-        past = dict(self.cache.get(PAST, {}))
+        past = dict(self.cache.get(_PAST, {}))
         seconds = {
             group: stage.seconds / stage.total
             for group, stage in self.progress.stages.items()
             if stage.done == stage.total > stage.skipped
         }
         past[self.network] = {**past.get(self.network, {}), **seconds}
-        self.cache.set(PAST, past)
+        self.cache.set(_PAST, past)
 
     def start(self, nodeid: str) -> None:
         """A bench begins."""

@@ -33,19 +33,20 @@ def metrics(evaluated: Evaluation, reference: Evaluation) -> dict[str, Metric]:
         return {
             TOP1.name: TOP1.of(top1),
             TOP5_ERROR.name: TOP5_ERROR.of(top5_error),
-            TOP1_DROP.name: drop(TOP1_DROP, evaluated, reference, 100.0),
+            TOP1_DROP.name: _drop(TOP1_DROP, evaluated, reference, 100.0),
         }
     mean = float(reference.scores.mean())
     if mean == 0:
         raise UserError("the mean score of fp32 is 0, so no drop is a part of it: shift the score")
     return {
         SCORE.name: SCORE.of(float(evaluated.scores.mean())),
-        SCORE_DROP.name: drop(SCORE_DROP, evaluated, reference, 100 / abs(mean)),
+        SCORE_DROP.name: _drop(SCORE_DROP, evaluated, reference, 100 / abs(mean)),
     }
 
 
-def drop(metric: Definition, evaluated: Evaluation, reference: Evaluation, factor: float) -> Metric:
-    """How much lower the mean of an evaluation is, times a factor, with its interval."""
+def _drop(
+    metric: Definition, evaluated: Evaluation, reference: Evaluation, factor: float
+) -> Metric:
     losses = (reference.scores - evaluated.scores).double().numpy()
     low, high = mean_interval(losses)
     ci = (factor * low, factor * high)
@@ -56,9 +57,6 @@ def fidelity(evaluated: Evaluation, reference: Evaluation) -> dict[str, Metric]:
     """SQNR of the outputs; of a classifier how often the first prediction is the same.
 
     Neither needs labels.
-
-    Args:
-        evaluated, reference: as for ``metrics``.
     """
     metrics = {SQNR.name: SQNR.of(sqnr_db(evaluated.outputs, reference.outputs))}
     if not isinstance(evaluated, Predictions):

@@ -20,12 +20,12 @@ import psutil
 from qmodels.system import child
 
 # A profiling compiler replaces its code after the first forwards.
-FORWARDS = 5
+_FORWARDS = 5
 # The kernel walks page tables for it, so it is exact. Since Linux 6.2 the counters of
 # /proc/self/status are off by up to 128 kB a processor.
 SMAPS = Path("/proc/self/smaps")
-STATUS = Path("/proc/self/status")
-PR_SET_THP_DISABLE = 41
+_STATUS = Path("/proc/self/status")
+_PR_SET_THP_DISABLE = 41
 # With these variables glibc alone allocates, all blocks lie in one heap, and glibc reports how much
 # of it is in use. By default a large block lies in the heap only if imports left room there. Only
 # there it would count in full. MKL's own buffers take 0.7 MB on some processors.
@@ -97,7 +97,7 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
     shape = (1, *request["input_shape"])
     images = np.random.default_rng(0).standard_normal(shape, np.float32)
     folder = Path(request["folder"]).resolve()
-    small_pages()
+    _small_pages()
     load = import_module(request["module"]).loader(request["variant"], folder, request["threads"])
     # An artifact is unpacked into the temporary folder, which is this process's own. An unpacked
     # file may be deleted as soon as it is mapped.
@@ -111,7 +111,7 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
     before = read(belongs)
     forward = load()
     readings = [read(belongs)]
-    for _ in range(FORWARDS):
+    for _ in range(_FORWARDS):
         forward(images)
         readings.append(read(belongs))
     known = [held for held in readings if held is not None]
@@ -119,7 +119,7 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "used": most and before and most.used - before.used,
         "mapped": most and before and most.mapped - before.mapped,
-        "resident": peak_resident(),
+        "resident": _peak_resident(),
         "torch": "torch" in sys.modules,
     }
 
@@ -150,16 +150,16 @@ def read(belongs: Callable[[str], bool]) -> Held | None:
     return Held(used, mapped)
 
 
-def small_pages() -> None:
+def _small_pages() -> None:
     """Forbid huge pages, of which much is never touched."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)
+        ctypes.CDLL(None).prctl(_PR_SET_THP_DISABLE, 1, 0, 0, 0)
 
 
-def peak_resident() -> int:
+def _peak_resident() -> int:
     """Peak resident bytes; those of now where no kernel counts the peak."""
     try:
-        lines = STATUS.read_text(encoding="utf-8").splitlines()
+        lines = _STATUS.read_text(encoding="utf-8").splitlines()
         peaks = [int(line.split()[1]) for line in lines if line.startswith("VmHWM:")]
     except OSError:
         peaks = []

@@ -17,7 +17,7 @@ from qmodels.variants import Variant
 
 # How much more noise a runtime may add than quantization does: of rounding order and of what it
 # keeps unrounded in between. One that saturates adds ten times as much.
-MARGIN_DB = 3.0
+_MARGIN_DB = 3.0
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,6 @@ def report(
     """What a forward of one image ran, and what one of more images gave.
 
     Args:
-        ran: the kernels, of one image.
         macs: multiply-accumulates of the network for one image.
         logits: of the runtime, (N, classes) float32.
         reference: of the same model in reference arithmetic, for the same images.
@@ -85,7 +84,7 @@ def check(variant: Variant, report: KernelReport, *, claimed: bool = True) -> st
             "to float, or have no int8 for layers of this network"
         )
     runtime, quantization = report.runtime_sqnr_db, report.quantization_sqnr_db
-    if runtime is None or quantization is None or runtime >= quantization - MARGIN_DB:
+    if runtime is None or quantization is None or runtime >= quantization - _MARGIN_DB:
         return None
     return (
         f"{variant.name}: {variant.engine}'s kernels add more noise ({runtime:.1f} dB) than "

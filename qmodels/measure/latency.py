@@ -30,11 +30,11 @@ from qmodels.system.worker import Worker
 BUDGET_SECONDS = 1.0
 LEAST_ROUNDS, MOST_ROUNDS = 6, 100
 # Of a visit. Small models are the noisy ones, and get more forwards.
-UNTIMED_SECONDS, TIMED_SECONDS = 0.002, 0.006
-LEAST_TIMED, MOST_TIMED = 2, 12
+_UNTIMED_SECONDS, _TIMED_SECONDS = 0.002, 0.006
+_LEAST_TIMED, _MOST_TIMED = 2, 12
 # A profiling just-in-time compiler replaces its code during the first passes.
-WARMUP_PASSES, MOST_WARMUP_PASSES = 4, 40
-STEADY = 0.05
+_WARMUP_PASSES, _MOST_WARMUP_PASSES = 4, 40
+_STEADY = 0.05
 # Memory that glibc hands back to the system costs page faults in the next forward. How many depends
 # on what else the process has allocated. A forward of eight images varied by 7 % without these
 # settings, and by 1.3 % with them. Other allocators ignore them.
@@ -61,9 +61,7 @@ class Times:
     failures: dict[str, str]
 
 
-class ModelFailure(UserError):
-    """A model failed in one of the processes; the text is the line of its failure."""
-
+class _ModelFailure(UserError):
     def __init__(self, model: str, line: str) -> None:
         super().__init__(line)
         self.model = model
@@ -132,9 +130,6 @@ def load(
 
     Returns:
         For each worker, by model None, or the line of its failure.
-
-    Raises:
-        UserError: a worker failed.
     """
     for worker, request in zip(workers, requests, strict=True):
         worker.send({"request": "load", **request})
@@ -156,7 +151,7 @@ def time_working(
     while working := [name for name in models if name not in failures]:
         try:
             return time_in_turn(workers, working, batch_size, threads)
-        except ModelFailure as error:
+        except _ModelFailure as error:
             failures[error.model] = str(error)
     return [{} for _ in workers]
 
@@ -179,19 +174,14 @@ def time_in_turn(
         cpus = cpus_of_turn(turn // 2, threads)
         for name in models:
             for worker, by_model in order:
-                by_model[name].append(visit(worker, name, batch_size, visits[name], cpus))
+                by_model[name].append(_visit(worker, name, batch_size, visits[name], cpus))
         order.reverse()
     return seconds
 
 
-def visit(
+def _visit(
     worker: Worker, model: str, batch_size: int, forwards: Visit, cpus: Sequence[int]
 ) -> list[float]:
-    """Seconds of the timed forwards of a visit.
-
-    Raises:
-        ModelFailure: the model failed.
-    """
     answer = worker.ask(
         Visited,
         {
@@ -204,7 +194,7 @@ def visit(
         },
     )
     if answer.failure is not None:
-        raise ModelFailure(model, answer.failure)
+        raise _ModelFailure(model, answer.failure)
     return list(answer.seconds)
 
 
@@ -222,18 +212,18 @@ def warm_up(
     def total(some_passes: list[list[list[float]]]) -> float:
         return float(np.median(np.sum(some_passes, axis=(1, 2))))
 
-    while len(passes) < MOST_WARMUP_PASSES:
+    while len(passes) < _MOST_WARMUP_PASSES:
         cpus = cpus_of_turn(len(passes), threads)
         passes.append(
             [
-                [visit(worker, name, batch_size, once, cpus)[0] for worker in workers]
+                [_visit(worker, name, batch_size, once, cpus)[0] for worker in workers]
                 for name in models
             ]
         )
-        before, now = passes[-2 * WARMUP_PASSES : -WARMUP_PASSES], passes[-WARMUP_PASSES:]
-        if len(before) == WARMUP_PASSES and abs(total(now) / total(before) - 1) < STEADY:
+        before, now = passes[-2 * _WARMUP_PASSES : -_WARMUP_PASSES], passes[-_WARMUP_PASSES:]
+        if len(before) == _WARMUP_PASSES and abs(total(now) / total(before) - 1) < _STEADY:
             break
-    steady = np.median(passes[-WARMUP_PASSES:], axis=0)[:, 0]
+    steady = np.median(passes[-_WARMUP_PASSES:], axis=0)[:, 0]
     return dict(zip(models, steady.tolist(), strict=True))
 
 
@@ -245,8 +235,8 @@ def plan(seconds: Mapping[str, float]) -> tuple[dict[str, Visit], int]:
     """
     visits = {
         name: Visit(
-            untimed=math.ceil(UNTIMED_SECONDS / forward),
-            timed=max(LEAST_TIMED, min(MOST_TIMED, round(TIMED_SECONDS / forward))),
+            untimed=math.ceil(_UNTIMED_SECONDS / forward),
+            timed=max(_LEAST_TIMED, min(_MOST_TIMED, round(_TIMED_SECONDS / forward))),
         )
         for name, forward in seconds.items()
     }

@@ -26,7 +26,7 @@ from qmodels.variants.artifact import open_artifact
 
 PROBE = "probe"
 # What takes longer hangs, even on a busy machine.
-LOAD_SECONDS, VISIT_SECONDS = 600.0, 300.0
+_LOAD_SECONDS, VISIT_SECONDS = 600.0, 300.0
 
 # A model that has its images: by batch size, what runs a forward.
 Forwards = Callable[[int], Callable[[], object]]
@@ -35,9 +35,7 @@ Loader = Callable[[], Forwards]
 
 
 @dataclass(frozen=True)
-class LoadRequest:
-    """Folders of artifacts, by variant."""
-
+class _LoadRequest:
     artifacts: Mapping[str, str]
 
 
@@ -53,16 +51,15 @@ class VisitRequest:
 
 
 def load(request: Mapping[str, Any]) -> dict[str, Loader]:
-    """Loaders by name: of the probe, and of a ``LoadRequest``."""
-    artifacts = codec.decode(LoadRequest, request).artifacts
+    """Loaders by name: of the probe, and of a ``_LoadRequest``."""
+    artifacts = codec.decode(_LoadRequest, request).artifacts
     return {
-        PROBE: partial(without_images, probe),
-        **{name: partial(load_artifact, path) for name, path in artifacts.items()},
+        PROBE: partial(_without_images, probe),
+        **{name: partial(_load_artifact, path) for name, path in artifacts.items()},
     }
 
 
-def load_artifact(folder: str) -> Forwards:
-    """The model of an artifact, with images of its shape."""
+def _load_artifact(folder: str) -> Forwards:
     artifact = open_artifact(Path(folder))
     forward = artifact.load()
 
@@ -72,13 +69,13 @@ def load_artifact(folder: str) -> Forwards:
     return forward_of
 
 
-def without_images(make: Callable[[], ForwardFn]) -> Forwards:
+def _without_images(make: Callable[[], ForwardFn]) -> Forwards:
     """A model that looks at no images: its forwards are the same for every batch size."""
     forward = partial(make(), torch.empty(0))
     return lambda batch_size: forward
 
 
-def serve(name: str, loader: Loader, threads: int, pipe: Pipe) -> None:
+def _serve(name: str, loader: Loader, threads: int, pipe: Pipe) -> None:
     """In a model's own process: load it, then serve visits until there are no more.
 
     Sends None when the model is loaded, then seconds; a line if something fails, and nothing more.
@@ -118,15 +115,11 @@ class ModelProcesses:
         """
         started = time.monotonic()
         for name, loader in loaders.items():
-            self.forks[name] = forked.start(name, partial(serve, name, loader, threads))
-        return {name: self.answer(name, LOAD_SECONDS, since=started) for name in loaders}
+            self.forks[name] = forked.start(name, partial(_serve, name, loader, threads))
+        return {name: self.answer(name, _LOAD_SECONDS, since=started) for name in loaders}
 
     def visit(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """``seconds`` of each timed forward, or the line of the model's ``failure``.
-
-        Raises:
-            UserError: it is no ``VisitRequest``.
-        """
+        """``seconds`` of each timed forward, or the line of the model's ``failure``."""
         asked = codec.decode(VisitRequest, request)
         name = asked.model
         if name not in self.failures:
@@ -134,11 +127,11 @@ class ModelProcesses:
         answer = self.answer(name, VISIT_SECONDS)
         return {"failure" if isinstance(answer, str) else "seconds": answer}
 
-    def answer(self, name: str, limit: float, *, since: float | None = None) -> Any:
+    def answer(self, name: str, timeout: float, *, since: float | None = None) -> Any:
         """What a model's process sends next, or the line of its failure; see ``Fork.receive``."""
         if name not in self.failures:
             try:
-                answer = self.forks[name].receive(limit, since=since)
+                answer = self.forks[name].receive(timeout, since=since)
             except WorkerError as error:
                 answer = f"{error}: its runtime may be broken, see `qmodels doctor`"
             if not isinstance(answer, str):

@@ -22,9 +22,9 @@ from qmodels.system.errors import UserError
 from qmodels.variants.artifact import Artifact, open_artifact
 
 # torch's profiler logs when it starts and stops; 6 is silence.
-ENVIRONMENT = {**STEADY_HEAP, **onednn_log.ENVIRONMENT, "KINETO_LOG_LEVEL": "6"}
-BUDGET_SECONDS = 1.0
-LEAST_FORWARDS, MOST_FORWARDS = 10, 50
+_ENVIRONMENT = {**STEADY_HEAP, **onednn_log.ENVIRONMENT, "KINETO_LOG_LEVEL": "6"}
+_BUDGET_SECONDS = 1.0
+_LEAST_FORWARDS, _MOST_FORWARDS = 10, 50
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class OtherTime:
 
 
 @dataclass(frozen=True)
-class Profile:
+class TimeProfile:
     """Where the time of forwards goes.
 
     Attributes:
@@ -62,7 +62,7 @@ class Profile:
     @property
     def layers(self) -> list[LayerTime]:
         """Every convolution and linear layer, in the order that they ran."""
-        of_layers = [by_layer(forward) for forward in self.forwards]
+        of_layers = [_by_layer(forward) for forward in self.forwards]
         return [
             LayerTime(
                 name,
@@ -80,13 +80,13 @@ class Profile:
     @property
     def unseen(self) -> list[str]:
         """Layers that the profiler did not show; their time is in ``between_seconds``."""
-        seen = by_layer(self.forwards[0])
+        seen = _by_layer(self.forwards[0])
         return [name for name in self.network if name not in seen]
 
     @property
     def others(self) -> list[OtherTime]:
         """Every operation that is no layer, such as a reorder or an addition; the longest first."""
-        forwards = [by_operation(forward) for forward in self.forwards]
+        forwards = [_by_operation(forward) for forward in self.forwards]
         others = [
             OtherTime(
                 name,
@@ -112,8 +112,7 @@ class Profile:
         return layers + sum(other.seconds for other in self.others) + self.between_seconds
 
 
-def by_layer(forward: ProfiledForward) -> dict[str, list[Step]]:
-    """The steps of every layer."""
+def _by_layer(forward: ProfiledForward) -> dict[str, list[Step]]:
     steps: dict[str, list[Step]] = {}
     for step in forward.steps:
         if step.layer is not None:
@@ -121,8 +120,7 @@ def by_layer(forward: ProfiledForward) -> dict[str, list[Step]]:
     return steps
 
 
-def by_operation(forward: ProfiledForward) -> dict[str, list[float]]:
-    """Seconds of each call of what is no layer, by operation."""
+def _by_operation(forward: ProfiledForward) -> dict[str, list[float]]:
     calls: dict[str, list[float]] = {}
     for step in forward.steps:
         if step.layer is None:
@@ -131,30 +129,28 @@ def by_operation(forward: ProfiledForward) -> dict[str, list[float]]:
 
 
 @dataclass(frozen=True)
-class ProfileRequest:
-    """Profile the artifact in a folder."""
-
+class _ProfileRequest:
     folder: str
     batch_size: int
     threads: int
 
 
 @dataclass(frozen=True)
-class Profiled:
+class _Profiled:
     """The answer of the process; no profile where its runtime has no profiler."""
 
-    profile: Profile | None
+    profile: TimeProfile | None
 
 
-def profile(artifact: Artifact, batch_size: int, threads: int) -> Profile:
-    """Profile forwards in a fresh process.
+def profile(artifact: Artifact, batch_size: int, threads: int) -> TimeProfile:
+    """TimeProfile forwards in a fresh process.
 
     Raises:
         UserError: the process failed, or the artifact's runtime has no profiler.
     """
-    request = asdict(ProfileRequest(str(artifact.folder), batch_size, threads))
-    with worker.start("qmodels.measure.layer_times", environment=ENVIRONMENT) as process:
-        profiled = process.ask(Profiled, request).profile
+    request = asdict(_ProfileRequest(str(artifact.folder), batch_size, threads))
+    with worker.start("qmodels.measure.layer_times", environment=_ENVIRONMENT) as process:
+        profiled = process.ask(_Profiled, request).profile
     if profiled is None:
         backend = artifact.variant.backend.name
         raise UserError(
@@ -164,26 +160,25 @@ def profile(artifact: Artifact, batch_size: int, threads: int) -> Profile:
     return profiled
 
 
-def answer(request: Mapping[str, Any]) -> dict[str, Any]:
-    """In the process: time forwards, profile others, and time once more."""
-    asked = codec.decode(ProfileRequest, request)
+def _answer(request: Mapping[str, Any]) -> dict[str, Any]:
+    asked = codec.decode(_ProfileRequest, request)
     artifact = open_artifact(Path(asked.folder))
     images = artifact.example(asked.batch_size)
     with timing.timing_environment(asked.threads):
         forward = artifact.load()
         run = partial(forward, images)
         untimed = [time_forward(run) for _ in range(UNTIMED)]
-        wanted = math.ceil(BUDGET_SECONDS / untimed[-1])
-        count = max(LEAST_FORWARDS, min(MOST_FORWARDS, wanted))
+        wanted = math.ceil(_BUDGET_SECONDS / untimed[-1])
+        count = max(_LEAST_FORWARDS, min(_MOST_FORWARDS, wanted))
         before = [time_forward(run) for _ in range(count)]
         layers = executed(artifact.network(), images[:1])
         forwards = artifact.variant.backend.profile(artifact, layers, images, count)
         after = [time_forward(run) for _ in range(count)]
     if forwards is None:
-        return asdict(Profiled(None))
+        return asdict(_Profiled(None))
     names = tuple(layer.name for layer in layers)
-    return asdict(Profiled(Profile(statistics.median(before + after), tuple(forwards), names)))
+    return asdict(_Profiled(TimeProfile(statistics.median(before + after), tuple(forwards), names)))
 
 
 if __name__ == "__main__":
-    child.serve(answer)
+    child.serve(_answer)

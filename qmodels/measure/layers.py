@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from qmodels.backends.base import LayerNoise
+from qmodels.backends.layer_sqnr import LayerSqnr
 from qmodels.variants import Artifact
 
 
@@ -19,7 +19,7 @@ def noise(
     images: Tensor,
     *,
     quantize: Callable[[], Any] | None = None,
-) -> list[LayerNoise]:
+) -> list[LayerSqnr]:
     """Every convolution and linear layer of a variant.
 
     Args:

@@ -23,11 +23,11 @@ from qmodels.variants.artifact import Artifact
 # prints lines named USDT.
 os.environ.setdefault("KINETO_LOG_LEVEL", "6")
 
-WARMUP_FORWARDS = 3
+_WARMUP_FORWARDS = 3
 
 
 @dataclass(frozen=True)
-class Profile:
+class MemoryProfile:
     """One forward: the table, largest first, and totals in bytes."""
 
     rows: tuple[Row, ...]
@@ -48,14 +48,14 @@ class Profile:
         }
 
 
-def profile(forward: ForwardFn, images: Tensor) -> Profile:
-    """Profile one forward with ``torch.profiler``, after warm-up.
+def profile(forward: ForwardFn, images: Tensor) -> MemoryProfile:
+    """MemoryProfile one forward with ``torch.profiler``, after warm-up.
 
     Args:
         images: (N, C, H, W) float32.
     """
     with torch.inference_mode():
-        for _ in range(WARMUP_FORWARDS):
+        for _ in range(_WARMUP_FORWARDS):
             forward(images)
         with allocation_profiler() as profiler:
             forward(images)
@@ -66,7 +66,7 @@ def profile(forward: ForwardFn, images: Tensor) -> Profile:
         if event.key != "[memory]"
     ]
     allocated, peak = totals(profiler)
-    return Profile(
+    return MemoryProfile(
         rows=tuple(sorted(rows, key=lambda row: (-row.cpu_bytes, -row.calls, row.name))),
         allocated_bytes=allocated,
         peak_bytes=peak,
@@ -99,9 +99,6 @@ def process_memory(artifact: Artifact, threads: int) -> dict[str, Metric]:
     """``memory_bytes`` that a fresh process holds for an artifact, and ``rss_bytes``, its peak.
 
     There is no ``memory_bytes`` where ``unmeasured`` says so.
-
-    Raises:
-        UserError: the process failed.
     """
     memory = ask(artifact, threads)
     metrics = {RSS.name: RSS.of(memory.resident)}
@@ -127,11 +124,7 @@ class Memory:
 
 
 def ask(artifact: Artifact, threads: int) -> Memory:
-    """The answer of ``footprint.answer``, from a process as the artifact's runtime is deployed.
-
-    Raises:
-        UserError: that process failed.
-    """
+    """The answer of ``footprint.answer``, from a process as the artifact's runtime is deployed."""
     with worker.start("qmodels.measure.footprint", environment=footprint.ONE_ALLOCATOR) as process:
         return process.ask(Memory, request(artifact, threads))
 

@@ -24,8 +24,6 @@ class Metric:
     """A measured number.
 
     Attributes:
-        value: in ``unit``.
-        better: which direction is an improvement.
         tolerance: how much worse than the baseline passes. In percentage points where the unit is
             a percentage or points, in decibels where it is those, else a fraction of the baseline.
             None is not gated.
@@ -72,11 +70,7 @@ class Metric:
         return readable(self.value, self.unit)
 
     def check(self) -> None:
-        """Refuse a decoded metric that is not what its samples say.
-
-        Raises:
-            ValueError: it is refused.
-        """
+        """Refuse a decoded metric that is not what its samples say."""
         of_processes = (*self.samples, *self.confirmation)
         if of_processes:
             low, high = min(of_processes) - 0.001, max(of_processes) + 0.001  # digits are rounded
@@ -89,7 +83,6 @@ class Definition:
     """What is known of a metric.
 
     Attributes:
-        better: which direction is an improvement.
         meaning: the quantity, in a few words.
         label: heading of its column; empty if it is in no table.
         divisor: the column shows the value divided by it.

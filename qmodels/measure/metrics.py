@@ -8,7 +8,7 @@ from qmodels.measure.metric import Definition, Dependence
 
 # Machine code is compiled for the very processor, of which a class has many, and padded to pages.
 # A page more was measured, which is 0.5 % at width 8.
-MACHINE_CODE = {"other_host": 0.01}
+_MACHINE_CODE = {"other_host": 0.01}
 SIZE = Definition(
     "size_bytes",
     "bytes",
@@ -22,10 +22,10 @@ SIZE = Definition(
         "tolerance": 0.001,
         "other_class": 0.001,
         "variants": {
-            "fp32-compiled": MACHINE_CODE,
-            "bf16": MACHINE_CODE,
-            "pt2e-int8": MACHINE_CODE,
-            "pt2e-qat-int8": MACHINE_CODE,
+            "fp32-compiled": _MACHINE_CODE,
+            "bf16": _MACHINE_CODE,
+            "pt2e-int8": _MACHINE_CODE,
+            "pt2e-qat-int8": _MACHINE_CODE,
         },
     },
 )

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-TOP_ROWS = 10
+_TOP_ROWS = 10
 RECORDED_ROWS = 25
 
 
@@ -27,14 +27,14 @@ def table(rows: Sequence[Row]) -> str:
     lines = [f"{'Name':<36}{'CPU Mem':>12}{'Self CPU Mem':>14}{'# of Calls':>12}"]
     lines += [
         f"{row.name:<36}{readable(row.cpu_bytes):>12}{readable(row.self_cpu_bytes):>14}{row.calls:>12}"
-        for row in rows[:TOP_ROWS]
+        for row in rows[:_TOP_ROWS]
     ]
     return "\n".join(lines)
 
 
 def readable(size: int) -> str:
     """Bytes in the units that the profiler prints: Kb for 1,024 bytes, Mb for 1,048,576."""
-    for limit, unit in ((2**20, "Mb"), (2**10, "Kb")):
-        if abs(size) >= limit:
-            return f"{size / limit:.2f} {unit}"
+    for scale, unit in ((2**20, "Mb"), (2**10, "Kb")):
+        if abs(size) >= scale:
+            return f"{size / scale:.2f} {unit}"
     return f"{size} b"

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-LEVEL, Z95 = 0.95, 1.959964
+LEVEL, _Z95 = 0.95, 1.959964
 
 
 def mean_interval(losses: NDArray[np.float64]) -> tuple[float, float]:
@@ -23,5 +23,5 @@ def mean_interval(losses: NDArray[np.float64]) -> tuple[float, float]:
         variance = (float(np.abs(losses).sum()) + 1) / count - center**2
     else:
         center, variance = float(losses.mean()), float(losses.var())
-    margin = Z95 * math.sqrt(variance / count)
+    margin = _Z95 * math.sqrt(variance / count)
     return center - margin, center + margin

@@ -21,7 +21,7 @@ def probe() -> ForwardFn:
 
     It takes images, as models do, and ignores them.
     """
-    kernels = [kernel for shape in SHAPES for kernel in convolutions(*shape)]
+    kernels = [kernel for shape in SHAPES for kernel in _convolutions(*shape)]
 
     def run(images: Tensor) -> Tensor:
         for kernel in kernels:
@@ -31,7 +31,7 @@ def probe() -> ForwardFn:
     return run
 
 
-def convolutions(channels: int, size: int) -> list[ForwardFn]:
+def _convolutions(channels: int, size: int) -> list[ForwardFn]:
     """A convolution in float32, and in int8 where this torch has an engine for it."""
     generator = torch.Generator().manual_seed(channels)
     image = torch.randn(1, channels, size, size, generator=generator)

@@ -13,11 +13,7 @@ from qmodels.system.errors import UserError
 
 @contextmanager
 def timing_environment(threads: int) -> Iterator[None]:
-    """Run torch with a number of threads, without gradients and without garbage collection.
-
-    Raises:
-        UserError: the number is less than 1.
-    """
+    """Run torch with a number of threads, without gradients and without garbage collection."""
     if threads < 1:
         raise UserError(f"{threads} threads can't run a model: choose 1 or more")
     previous = torch.get_num_threads()

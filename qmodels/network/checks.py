@@ -8,7 +8,7 @@ from qmodels.network.evaluation import not_finite, score
 from qmodels.network.trained import Network
 from qmodels.system.errors import UserError, describe_error
 
-TRIED = 2  # images of the forward that is tried
+_TRIED = 2  # images of the forward that is tried
 
 
 def check(network: Network) -> None:
@@ -17,120 +17,115 @@ def check(network: Network) -> None:
     Reads the images for calibration, and runs a forward of two test images.
     """
     try:
-        check_parts(network)
+        _check_parts(network)
     except UserError:
         raise
     except Exception as error:  # whatever a user's functions and data sets raise
-        raise fault(
+        raise _fault(
             network,
             f"its module or its images can't be read ({describe_error(error)})",
             "give a module, images, and test images with their labels",
         ) from None
-    check_again(network)
+    _check_again(network)
 
 
-def check_parts(network: Network) -> None:
-    """Refuse a module, images or labels that don't fit together."""
+def _check_parts(network: Network) -> None:
     module = network.load()
     if not isinstance(module, nn.Module):
-        raise fault(network, f"its module is a {type(module).__name__}", "give an nn.Module")
+        raise _fault(network, f"its module is a {type(module).__name__}", "give an nn.Module")
     if module.training:
-        raise fault(network, "its module is in training mode", "call eval() on it")
-    check_images(network)
-    pixels = images.read(network.test_images, range(min(TRIED, len(network.test_images))))
+        raise _fault(network, "its module is in training mode", "call eval() on it")
+    _check_images(network)
+    pixels = images.read(network.test_images, range(min(_TRIED, len(network.test_images))))
     try:
         with torch.inference_mode():
             outputs = module(pixels)
     except Exception as error:  # whatever a user's module raises
         given = ", ".join(map(str, pixels.shape))
-        raise fault(
+        raise _fault(
             network,
             f"its module fails on images ({given}) float32 ({describe_error(error)})",
             "give images as the module takes them",
         ) from None
     if not isinstance(outputs, Tensor):
-        raise fault(network, f"its module returns a {type(outputs).__name__}", "return one tensor")
+        raise _fault(network, f"its module returns a {type(outputs).__name__}", "return one tensor")
     is_right = outputs.dim() == 2 if network.score is None else outputs.dim() > 0
     if not is_right or len(outputs) != len(pixels):
         given = ", ".join(map(str, outputs.shape))
-        raise fault(
+        raise _fault(
             network,
             f"its module returns ({given}) for {len(pixels)} images",
             "return logits (N, classes), or give a score",
         )
     broken = not_finite(outputs)
     if broken:
-        raise fault(network, broken, "look for NaN in its weights and images")
+        raise _fault(network, broken, "look for NaN in its weights and images")
     if network.score is None:
-        check_labels(network, outputs.shape[1])
+        _check_labels(network, outputs.shape[1])
     else:
-        check_targets(network, outputs)
+        _check_targets(network, outputs)
 
 
-def check_images(network: Network) -> None:
-    """Refuse images that no module takes, or that differ between calibration and test."""
+def _check_images(network: Network) -> None:
     split = network.test_split
     if not isinstance(split, tuple) or len(split) != 2:
-        raise fault(network, f"its test split is a {type(split).__name__}", "give (images, labels)")
+        raise _fault(
+            network, f"its test split is a {type(split).__name__}", "give (images, labels)"
+        )
     for name, pixels in (
         ("calibration", network.calibration_images),
         ("test", images.read(network.test_images, range(min(1, len(network.test_images))))),
     ):
         if not len(pixels):
-            raise fault(network, f"it has no {name} images", "give at least one")
+            raise _fault(network, f"it has no {name} images", "give at least one")
         if pixels.dtype != torch.float32:
-            raise fault(
+            raise _fault(
                 network,
                 f"its {name} images are {str(pixels.dtype).removeprefix('torch.')}",
                 "give float32, as the module takes them",
             )
     calibrated, tested = network.calibration_images.shape[1:], network.input_shape
     if calibrated != tested:
-        raise fault(
+        raise _fault(
             network,
             f"its test images are {tuple(tested)} and those for calibration {tuple(calibrated)}",
             "give both the same shape",
         )
 
 
-def check_labels(network: Network, classes: int) -> None:
-    """Refuse labels of another number than images, or of no class."""
+def _check_labels(network: Network, classes: int) -> None:
     labels, count = network.labels, len(network.test_images)
     if labels.dim() != 1 or len(labels) != count:
         given = " x ".join(map(str, labels.shape))
-        raise fault(network, f"it has {given} labels for {count} test images", "give one an image")
+        raise _fault(network, f"it has {given} labels for {count} test images", "give one an image")
     lowest, highest = int(labels.min()), int(labels.max())
     if lowest < 0 or highest >= classes:
-        raise fault(
+        raise _fault(
             network,
             f"its labels go from {lowest} to {highest}, and its module knows {classes} classes",
             f"give labels from 0 to {classes - 1}",
         )
 
 
-def check_targets(network: Network, outputs: Tensor) -> None:
-    """Refuse targets of another number than images, or a score that is not a number an image.
-
-    Args:
-        outputs: of the first images, (N, ...).
-    """
+def _check_targets(network: Network, outputs: Tensor) -> None:
     given, count = len(network.targets), len(network.test_images)
     if given != count:
-        raise fault(network, f"it has {given} targets for {count} test images", "give one an image")
+        raise _fault(
+            network, f"it has {given} targets for {count} test images", "give one an image"
+        )
     score(network, outputs, images.read(network.targets, range(len(outputs))))
 
 
-def check_again(network: Network) -> None:
+def _check_again(network: Network) -> None:
     """Refuse a function that gives another network at each call, as untrained weights are."""
     again: Network = network.call()
     if (again.name, again.sha256) != (network.name, network.sha256):
-        raise fault(
+        raise _fault(
             network,
             f"{network.call.function} gives another network at each call",
             "load weights from a file, or set a seed",
         )
 
 
-def fault(network: Network, reason: str, remedy: str) -> UserError:
-    """The line that refuses a network."""
+def _fault(network: Network, reason: str, remedy: str) -> UserError:
     return UserError(f"network {network.name}: {reason}: {remedy}")

@@ -62,11 +62,7 @@ Forward = Callable[[Tensor], Tensor]
 
 
 def evaluate(network: Network, forward: Forward, positions: Sequence[int]) -> Evaluation:
-    """Run a model of a network over its test images at some positions, in batches.
-
-    Raises:
-        UserError: the network's score is not one number an image.
-    """
+    """Run a model of a network over its test images at some positions, in batches."""
     size = images.batch_size(network.input_shape)
     if network.score is None:
         chosen = images.Subset(network.test_images, positions)
@@ -77,10 +73,10 @@ def evaluate(network: Network, forward: Forward, positions: Sequence[int]) -> Ev
         for start in range(0, len(positions), size):
             some = positions[start : start + size]
             outputs = forward(images.read(network.test_images, some))
-            broken += count_not_finite(outputs)
+            broken += _count_not_finite(outputs)
             scores.append(score(network, outputs, images.read(network.targets, some)))
         reference = forward(network.reference_images)
-    return Scored(torch.cat(scores), reference, not_finite_line(broken, len(positions)))
+    return Scored(torch.cat(scores), reference, _not_finite_line(broken, len(positions)))
 
 
 def score(network: Network, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -112,18 +108,16 @@ def score(network: Network, outputs: Tensor, targets: Tensor) -> Tensor:
     return scores
 
 
-def count_not_finite(outputs: Tensor) -> int:
-    """How many images of outputs (N, ...) have a NaN or an infinity."""
+def _count_not_finite(outputs: Tensor) -> int:
     return int((~outputs.flatten(1).isfinite()).any(dim=1).sum())
 
 
 def not_finite(outputs: Tensor) -> str | None:
     """How many images of outputs (N, ...) have a NaN or an infinity, in a line; None without."""
-    return not_finite_line(count_not_finite(outputs), len(outputs))
+    return _not_finite_line(_count_not_finite(outputs), len(outputs))
 
 
-def not_finite_line(broken: int, count: int) -> str | None:
-    """That so many images of some have outputs that are not finite; None for 0."""
+def _not_finite_line(broken: int, count: int) -> str | None:
     return f"{broken} of {count} images have outputs that are not finite" if broken else None
 
 

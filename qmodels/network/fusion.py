@@ -15,7 +15,7 @@ from torch import nn
 from qmodels.network import eager_quantization
 from qmodels.system.errors import UserError
 
-FUSIBLE = (nn.Conv2d, nn.BatchNorm2d, nn.ReLU)
+_FUSIBLE = (nn.Conv2d, nn.BatchNorm2d, nn.ReLU)
 Module = TypeVar("Module", bound=nn.Module)
 
 
@@ -58,6 +58,6 @@ def join_groups(model: Module, fuse_modules: Callable[..., Any]) -> Module:
         for module in list(model.modules()):
             for group in getattr(module, "fusion_groups", ()):
                 # Exact types: subclasses, fused modules and Identity are left alone.
-                if all(type(module.get_submodule(name)) in FUSIBLE for name in group):
+                if all(type(module.get_submodule(name)) in _FUSIBLE for name in group):
                     fuse_modules(module, list(group), inplace=True)
     return model

@@ -27,11 +27,10 @@ def read(images: Images, positions: Sequence[int]) -> Tensor:
     # torch's protocol for data sets that fetch several items at once.
     fetch = getattr(images, "__getitems__", None)
     items = fetch(list(positions)) if fetch else [images[position] for position in positions]
-    return items if isinstance(items, Tensor) else torch.stack([as_tensor(item) for item in items])
+    return items if isinstance(items, Tensor) else torch.stack([_as_tensor(item) for item in items])
 
 
-def as_tensor(item: Any) -> Tensor:
-    """One item as a tensor."""
+def _as_tensor(item: Any) -> Tensor:
     value = item[0] if isinstance(item, tuple | list) else item
     # An array may be a view of a file that can't be written to.
     return value if isinstance(value, Tensor) else torch.from_numpy(np.array(value))

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 INPUT, OUTPUT = "images", "logits"
-MULTIPLYING = ("Conv", "Gemm", "MatMul")
-FUSED = ("Add", "Relu", "Clip", "Sigmoid", "Tanh", "LeakyRelu", "HardSigmoid")
+_MULTIPLYING = ("Conv", "Gemm", "MatMul")
+_FUSED = ("Add", "Relu", "Clip", "Sigmoid", "Tanh", "LeakyRelu", "HardSigmoid")
 
 
 def export(model: nn.Module, example: Tensor) -> "ModelProto":
@@ -44,7 +44,7 @@ def export(model: nn.Module, example: Tensor) -> "ModelProto":
     names: Counter[str] = Counter()
     for node in graph.graph.node:
         scopes = {prop.key: prop.value for prop in node.metadata_props}
-        layer = layer_of(scopes.get("namespace", "")) or "model"
+        layer = _layer_of(scopes.get("namespace", "")) or "model"
         base = f"{layer}.{node.op_type}"
         names[base] += 1
         # A layer that makes several nodes of a kind numbers those after the first.
@@ -55,7 +55,7 @@ def export(model: nn.Module, example: Tensor) -> "ModelProto":
     return graph
 
 
-def layer_of(namespace: str) -> str:
+def _layer_of(namespace: str) -> str:
     """The name of the innermost module of a node's namespace.
 
     A namespace is a path of ``name: class`` parts, the network itself first, the operator last.
@@ -76,9 +76,9 @@ def layers(graph: "ModelProto") -> dict[str, Layer]:
         layer = None
         if node.op_type in ("DequantizeLinear", "Transpose") and node.input[0] in shapes:
             shapes[node.output[0]] = shapes[node.input[0]]  # a weight, before it is multiplied by
-        elif node.op_type in MULTIPLYING and node.input[1] in shapes:
+        elif node.op_type in _MULTIPLYING and node.input[1] in shapes:
             layer = Layer(node.name, shapes[node.input[1]])
-        elif node.op_type in FUSED:
+        elif node.op_type in _FUSED:
             layer = next((by_name[name] for name in node.input if name in by_name), None)
         if layer is not None:
             by_name[node.name] = by_name[node.output[0]] = layer
@@ -93,7 +93,7 @@ def quantized_outputs(graph: "ModelProto", layers: Sequence[Layer]) -> dict[str,
             users.setdefault(name, []).append(node)
     outputs: dict[str, str] = {}
     for node in graph.graph.node:
-        layer = owner(node.name, layers) if node.op_type in MULTIPLYING else None
+        layer = owner(node.name, layers) if node.op_type in _MULTIPLYING else None
         if layer is None:
             continue
         tensor = node.output[0]

@@ -19,8 +19,8 @@ from qmodels.network.eager_quantization import DeQuantStub, FloatFunctional, Qua
 from qmodels.system.defaults import ARCHITECTURES
 from qmodels.system.errors import UserError
 
-BLOCKS_PER_STAGE = (3, 4, 6, 3)
-IMAGE_SIZE = 32
+_BLOCKS_PER_STAGE = (3, 4, 6, 3)
+_IMAGE_SIZE = 32
 
 # Names of modules, within the module that declares them, that fuse into one: see fusion.fuse.
 FusionGroups = tuple[tuple[str, ...], ...]
@@ -104,7 +104,7 @@ class Resnet34(nn.Module):
     def __init__(self, width: int, classes: int, *, preactivation: bool) -> None:
         super().__init__()
         stem = OrderedDict[str, nn.Module](conv=conv(3, width, 3))
-        stages, features = stack(PreactBlock if preactivation else BasicBlock, width)
+        stages, features = _stack(PreactBlock if preactivation else BasicBlock, width)
         head = OrderedDict[str, nn.Module]()
         activated = head if preactivation else stem
         activated["bn"] = nn.BatchNorm2d(features if preactivation else width)
@@ -140,9 +140,6 @@ def build(architecture: str, width: int, classes: int) -> Resnet34:
         architecture: one of ``ARCHITECTURES``.
         width: channels of the stem; the four stages have 1, 2, 4 and 8 times as many.
         classes: number of logits.
-
-    Raises:
-        UserError: unknown architecture, or a width or number of classes that makes no network.
     """
     check(architecture, width, classes)
     return Resnet34(width, classes, preactivation=architecture == "preact_resnet34")
@@ -159,11 +156,7 @@ def like(model: Resnet34) -> Resnet34:
 
 
 def check(architecture: str, width: int, classes: int = 1) -> None:
-    """Refuse what ``build`` can't.
-
-    Raises:
-        UserError: naming what is wrong and what would do.
-    """
+    """Refuse what ``build`` can't."""
     if architecture not in ARCHITECTURES:
         known = ", ".join(ARCHITECTURES)
         raise UserError(f"unknown architecture {architecture!r}: choose one of {known}")
@@ -173,11 +166,10 @@ def check(architecture: str, width: int, classes: int = 1) -> None:
         raise UserError(f"{classes} classes make no classifier: choose 1 or more")
 
 
-def stack(block: type[nn.Module], width: int) -> tuple[nn.Sequential, int]:
-    """The four stages of 3, 4, 6 and 3 blocks, and the channels that leave them."""
+def _stack(block: type[nn.Module], width: int) -> tuple[nn.Sequential, int]:
     stages = []
     channels = width
-    for index, blocks in enumerate(BLOCKS_PER_STAGE):
+    for index, blocks in enumerate(_BLOCKS_PER_STAGE):
         out_channels = width * 2**index
         strides = [1 if index == 0 else 2] + [1] * (blocks - 1)
         stage = []
@@ -191,4 +183,4 @@ def stack(block: type[nn.Module], width: int) -> tuple[nn.Sequential, int]:
 def random_images(count: int, *, seed: int = 0) -> Tensor:
     """Standard normal images, (count, 3, 32, 32) float32, the same for the same seed."""
     generator = torch.Generator().manual_seed(seed)
-    return torch.randn(count, 3, IMAGE_SIZE, IMAGE_SIZE, generator=generator)
+    return torch.randn(count, 3, _IMAGE_SIZE, _IMAGE_SIZE, generator=generator)

@@ -20,9 +20,9 @@ from qmodels.network.eager_quantization import DeQuantStub, FloatFunctional, Qua
 from qmodels.system.errors import Unavailable, describe_error
 
 # Modules with a quantized counterpart: their inputs have to be quantized.
-REPLACED = (nn.Conv2d, nn.Linear, nn.BatchNorm2d, nn.Hardswish, nn.Sigmoid, nn.LeakyReLU, nn.ELU)
+_REPLACED = (nn.Conv2d, nn.Linear, nn.BatchNorm2d, nn.Hardswish, nn.Sigmoid, nn.LeakyReLU, nn.ELU)
 # What computes with quantized tensors as with others: modules, functions, names of methods.
-KEPT: frozenset[Any] = frozenset(
+_KEPT: frozenset[Any] = frozenset(
     {
         *(nn.ReLU, nn.ReLU6, nn.Hardsigmoid, nn.Identity, nn.Flatten, nn.Dropout),
         *(nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.Upsample),
@@ -34,22 +34,18 @@ KEPT: frozenset[Any] = frozenset(
         *("chunk", "split", "squeeze", "unsqueeze"),
     }
 )
-RELUS: frozenset[Any] = frozenset({nn.ReLU, functional.relu, torch.relu, "relu", "relu_"})
-OPERATIONS: dict[Any, str] = {
+_RELUS: frozenset[Any] = frozenset({nn.ReLU, functional.relu, torch.relu, "relu", "relu_"})
+_OPERATIONS: dict[Any, str] = {
     **dict.fromkeys((operator.add, operator.iadd, torch.add, "add", "add_"), "add"),
     **dict.fromkeys((operator.mul, operator.imul, torch.mul, "mul", "mul_"), "mul"),
     **dict.fromkeys((torch.cat, torch.concat), "cat"),
 }
 # What gives numbers of a tensor, and no tensor.
-NUMBERS: frozenset[Any] = frozenset({getattr, len, "size", "dim", "numel"})
+_NUMBERS: frozenset[Any] = frozenset({getattr, len, "size", "dim", "numel"})
 
 
 class Operation(nn.Module):
-    """An operation of ``FloatFunctional`` as a module.
-
-    Args:
-        name: of its method.
-    """
+    """An operation of ``FloatFunctional`` as a module."""
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -77,81 +73,78 @@ def with_stubs(model: nn.Module) -> fx.GraphModule:
             f"torch.fx can't trace {type(model).__name__} ({describe_error(error)}): choose a "
             "variant that exports the network"
         ) from None
-    place_operations(traced)
-    place_stubs(traced)
+    _place_operations(traced)
+    _place_stubs(traced)
     traced.recompile()
     traced.eval()  # the new modules too
-    traced.fusion_groups = fusion_groups(traced)  # type: ignore[assignment]
+    traced.fusion_groups = _fusion_groups(traced)  # type: ignore[assignment]
     return fusion.join_groups(traced, eager_quantization.fuse_modules)
 
 
-def target(traced: fx.GraphModule, node: fx.Node) -> Any:
-    """What a node calls: a class of modules, a function, or the name of a method."""
+def _target(traced: fx.GraphModule, node: fx.Node) -> Any:
     if node.op == "call_module":
         return type(traced.get_submodule(str(node.target)))
     return node.target
 
 
-def tensors(traced: fx.GraphModule) -> set[fx.Node]:
-    """The nodes that give tensors."""
+def _tensors(traced: fx.GraphModule) -> set[fx.Node]:
     giving: set[fx.Node] = set()
     for node in traced.graph.nodes:
         known = node.op in ("placeholder", "call_module", "get_attr")
         of_tensors = not giving.isdisjoint(node.all_input_nodes)
-        if known or (of_tensors and target(traced, node) not in NUMBERS):
+        if known or (of_tensors and _target(traced, node) not in _NUMBERS):
             giving.add(node)
     return giving
 
 
-def place_operations(traced: fx.GraphModule) -> None:
+def _place_operations(traced: fx.GraphModule) -> None:
     """Turn ReLUs, sums, products and concatenations into modules; a sum takes the ReLU behind it.
 
     Sums and products of a tensor and a number are left, and so compute in float.
     """
-    giving = tensors(traced)
+    giving = _tensors(traced)
     for node in list(traced.graph.nodes):
-        called = target(traced, node)
+        called = _target(traced, node)
         if node.op not in ("call_function", "call_method") or node not in giving:
             continue
-        if called in RELUS:
-            giving.add(replace(traced, node, nn.ReLU(), node.args[:1]))
-        elif called in OPERATIONS and not node.kwargs.keys() - {"dim"}:
-            name, operands = OPERATIONS[called], node.args
+        if called in _RELUS:
+            giving.add(_replace(traced, node, nn.ReLU(), node.args[:1]))
+        elif called in _OPERATIONS and not node.kwargs.keys() - {"dim"}:
+            name, operands = _OPERATIONS[called], node.args
             if name != "cat" and (len(operands) != 2 or not giving.issuperset(operands)):
                 continue
             if "dim" in node.kwargs:
                 operands = (*operands, node.kwargs["dim"])
             behind = next(iter(node.users)) if len(node.users) == 1 else None
-            if name == "add" and behind and target(traced, behind) in RELUS:
+            if name == "add" and behind and _target(traced, behind) in _RELUS:
                 behind.replace_all_uses_with(node)
                 traced.graph.erase_node(behind)
                 giving.discard(behind)
                 name = "add_relu"
-            giving.add(replace(traced, node, Operation(name), operands))
+            giving.add(_replace(traced, node, Operation(name), operands))
 
 
-def replace(
+def _replace(
     traced: fx.GraphModule, node: fx.Node, module: nn.Module, arguments: tuple[Any, ...]
 ) -> fx.Node:
     """Call a module in the place of a node; returns the call."""
     with traced.graph.inserting_before(node):
-        called = call(traced, f"{type(module).__name__.lower()}_{node.name}", module, arguments)
+        called = _call(traced, f"{type(module).__name__.lower()}_{node.name}", module, arguments)
     node.replace_all_uses_with(called)
     traced.graph.erase_node(node)
     return called
 
 
-def call(
+def _call(
     traced: fx.GraphModule, name: str, module: nn.Module, arguments: tuple[Any, ...]
 ) -> fx.Node:
-    """A node that calls a new module, of that name, where the graph inserts."""
     traced.add_submodule(name, module)
     return traced.graph.call_module(name, arguments)
 
 
-def place_stubs(traced: fx.GraphModule) -> None:
+def _place_stubs(traced: fx.GraphModule) -> None:
     """Quantize what modules with a quantized counterpart take, and dequantize what others do."""
-    giving = tensors(traced)
+    giving = _tensors(traced)
     quantized: set[fx.Node] = set()
     stubs: dict[fx.Node, fx.Node] = {}
 
@@ -161,22 +154,22 @@ def place_stubs(traced: fx.GraphModule) -> None:
             with traced.graph.inserting_after(given):
                 module = stub()
                 name = f"{type(module).__name__.lower()}_{given.name}"
-                stubs[given] = call(traced, name, module, (given,))
+                stubs[given] = _call(traced, name, module, (given,))
         node.replace_input_with(given, stubs[given])
 
     for node in list(traced.graph.nodes):
         if node not in giving and node.op != "output":
             continue
-        called = target(traced, node)
+        called = _target(traced, node)
         inputs = [given for given in node.all_input_nodes if given in giving]
         is_module = node.op == "call_module"
         # Exact types: torch replaces no others.
-        is_replaced = is_module and called in (*REPLACED, Operation)
-        keeps = called in KEPT and not quantized.isdisjoint(inputs)
+        is_replaced = is_module and called in (*_REPLACED, Operation)
+        keeps = called in _KEPT and not quantized.isdisjoint(inputs)
         for given in inputs:
             if (is_replaced or keeps) and given not in quantized:
                 give(node, given, QuantStub)
-            elif not (is_replaced or called in KEPT) and given in quantized:
+            elif not (is_replaced or called in _KEPT) and given in quantized:
                 give(node, given, DeQuantStub)
         if is_replaced or keeps:
             quantized.add(node)
@@ -187,12 +180,12 @@ def place_stubs(traced: fx.GraphModule) -> None:
 def chains(model: nn.Module) -> tuple[tuple[str, ...], ...]:
     """Names of modules that can be fused and are not yet; none where torch.fx can't trace."""
     try:
-        return fusion_groups(fx.symbolic_trace(model))
+        return _fusion_groups(fx.symbolic_trace(model))
     except Exception:  # whatever the model's code does with a tensor that has no values
         return ()
 
 
-def fusion_groups(traced: fx.GraphModule) -> tuple[tuple[str, ...], ...]:
+def _fusion_groups(traced: fx.GraphModule) -> tuple[tuple[str, ...], ...]:
     """Convolutions, batch norms and ReLUs that follow one another, each called once, by name."""
     called = [node for node in traced.graph.nodes if node.op == "call_module"]
     count = Counter(node.target for node in called)
@@ -200,11 +193,11 @@ def fusion_groups(traced: fx.GraphModule) -> tuple[tuple[str, ...], ...]:
     grouped: set[fx.Node] = set()
     for node in called:
         chain = [node]
-        kinds = [target(traced, node)]
+        kinds = [_target(traced, node)]
         while len(chain[-1].users) == 1:
             user = next(iter(chain[-1].users))
-            kind = target(traced, user) if user.op == "call_module" else None
-            if (*kinds, kind) not in PREFIXES:
+            kind = _target(traced, user) if user.op == "call_module" else None
+            if (*kinds, kind) not in _PREFIXES:
                 break
             chain.append(user)
             kinds.append(kind)
@@ -216,7 +209,7 @@ def fusion_groups(traced: fx.GraphModule) -> tuple[tuple[str, ...], ...]:
 
 
 # Of the chains that torch fuses.
-PREFIXES = {
+_PREFIXES = {
     (nn.Conv2d, nn.BatchNorm2d),
     (nn.Conv2d, nn.BatchNorm2d, nn.ReLU),
     (nn.Conv2d, nn.ReLU),

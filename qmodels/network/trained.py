@@ -19,7 +19,7 @@ from qmodels.system import store
 from qmodels.system.errors import UserError, describe_error, first_line
 
 # Images that runtimes are compared with reference arithmetic on: of 3x224x224, 27.
-REFERENCE_IMAGES = 100
+_REFERENCE_IMAGES = 100
 
 
 @dataclass(frozen=True)
@@ -61,11 +61,7 @@ class Call:
         return {"function": self.function, **self.arguments}
 
     def resolve(self) -> Callable[..., Any]:
-        """The function.
-
-        Raises:
-            UserError: it can't be imported.
-        """
+        """The function."""
         module, _, name = self.function.partition(":")
         try:
             function: Callable[..., Any] = getattr(import_module(module), name)
@@ -154,7 +150,7 @@ class Network:
     def targets_digest(self) -> str:
         """Digest of how many targets there are, and of the first of them."""
         count = len(self.targets)
-        first = images.read(self.targets, range(min(count, REFERENCE_IMAGES)))
+        first = images.read(self.targets, range(min(count, _REFERENCE_IMAGES)))
         values = first.contiguous().numpy().tobytes()
         return store.digest_value({"count": count, "first": store.digest_bytes(values)})[:16]
 
@@ -166,7 +162,7 @@ class Network:
     @cached_property
     def reference_images(self) -> Tensor:
         """The first test images, (N, C, H, W) float32, which show what runtimes add to rounding."""
-        count = min(REFERENCE_IMAGES, len(self.test_images), images.batch_size(self.input_shape))
+        count = min(_REFERENCE_IMAGES, len(self.test_images), images.batch_size(self.input_shape))
         return images.read(self.test_images, range(count))
 
     @cached_property
@@ -193,16 +189,15 @@ class Network:
     @cached_property
     def calibration_digest(self) -> str:
         """SHA-256 of the images for calibration."""
-        return images_digest(self.calibration_images)
+        return _images_digest(self.calibration_images)
 
     @cached_property
     def reference_digest(self) -> str:
         """SHA-256 of the images for comparisons with reference arithmetic."""
-        return images_digest(self.reference_images)
+        return _images_digest(self.reference_images)
 
 
-def images_digest(pixels: Tensor) -> str:
-    """SHA-256 of images (N, C, H, W)."""
+def _images_digest(pixels: Tensor) -> str:
     return store.digest_bytes(pixels.contiguous().numpy().tobytes())
 
 

@@ -19,23 +19,18 @@ from qmodels.nvidia.graphs import DEVICE
 from qmodels.system.errors import Obstacle
 
 
-class Cuda(Backend):
-    """Networks in one precision, compiled for each shape of images."""
-
+class _Cuda(Backend):
     name = "cuda"
     processor = "gpu"
     isolated = False
 
     def obstacle(self) -> Obstacle | None:
-        """Why nothing can be compiled for a GPU here."""
         return graphs.no_compiler()
 
     def save(self, model: InPrecision, folder: Path) -> None:
-        """Write the weights."""
         eager.save_state(model, folder)
 
     def load(self, artifact: Stored) -> ForwardFn:
-        """Read the weights and compile for the GPU when the first images come."""
         network = eager.load_modules(artifact)
         assert isinstance(network, InPrecision)
         network.to(DEVICE)
@@ -50,15 +45,13 @@ class Cuda(Backend):
         return dispatch.kernels(eager.load_modules(artifact).to(DEVICE), images.to(DEVICE))
 
     def reference(self, model: Any) -> ForwardFn:
-        """The network itself, which has no integers."""
         return dispatch.reference(model)
 
     def saturates(self) -> bool | None:
-        """None: there are no int8 kernels."""
         return None
 
 
-BACKEND = Cuda()
+BACKEND = _Cuda()
 
 
 @cache

@@ -18,10 +18,10 @@ from qmodels.system.errors import Obstacle
 
 DEVICE = torch.device("cuda")
 # Below it there is neither bfloat16 nor what Triton needs to multiply int8.
-LEAST_CAPABILITY = (8, 0)
+_LEAST_CAPABILITY = (8, 0)
 # Captured batch sizes that are kept; each has memory of its own.
 MOST_GRAPHS = 8
-WARM_UP_FORWARDS = 3
+_WARM_UP_FORWARDS = 3
 
 
 def no_gpu() -> Obstacle | None:
@@ -31,8 +31,8 @@ def no_gpu() -> Obstacle | None:
         return Obstacle("this torch is built without CUDA: install one with it", fixable=True)
     if torch.version.cuda is None or machine.gpu_class() is None:
         return Obstacle("no NVIDIA GPU: run it on a machine with one", fixable=False)
-    if torch.cuda.get_device_capability() < LEAST_CAPABILITY:
-        least = ".".join(map(str, LEAST_CAPABILITY))
+    if torch.cuda.get_device_capability() < _LEAST_CAPABILITY:
+        least = ".".join(map(str, _LEAST_CAPABILITY))
         return Obstacle(
             f"{machine.gpu_class()} is too old: run it on compute capability {least} or higher",
             fixable=False,
@@ -85,7 +85,7 @@ def capture(forward: ForwardFn, shape: tuple[int, ...]) -> Graph:
     # float32 means float32: by default convolutions round their inputs to TF32.
     with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False):
         with torch.cuda.stream(aside):
-            for _ in range(WARM_UP_FORWARDS):
+            for _ in range(_WARM_UP_FORWARDS):
                 forward(images)
         torch.cuda.current_stream().wait_stream(aside)
         graph = torch.cuda.CUDAGraph()

@@ -20,13 +20,13 @@ from torch import Tensor, nn
 from qmodels.nvidia.calibration import Scale
 from qmodels.system.errors import UserError
 
-LOWEST, HIGHEST = -128, 127
-WEIGHT_LEVELS = 127
+_LOWEST, _HIGHEST = -128, 127
+_WEIGHT_LEVELS = 127
 # Multipliers are int32, and sums of at most 31 bits times them int64: more of a shift gains
 # nothing, and offsets of thousands of steps still fit.
-MOST_SHIFT = 40
+_MOST_SHIFT = 40
 # Where the numbers of a layer stand in ``Convolution.numbers``.
-PADDING_VALUE, RESIDUAL_MULTIPLIER, SHIFT, LOWEST_RESULT = range(4)
+_PADDING_VALUE, _RESIDUAL_MULTIPLIER, _SHIFT, _LOWEST_RESULT = range(4)
 
 
 class Convolution(nn.Module):
@@ -81,12 +81,12 @@ def convolution(
     """
     outputs, channels, kernel, _ = weight.shape
     rows = weight.detach().double()
-    steps = rows.abs().amax((1, 2, 3)).clamp_min(1e-12) / WEIGHT_LEVELS
+    steps = rows.abs().amax((1, 2, 3)).clamp_min(1e-12) / _WEIGHT_LEVELS
     levels = (rows / steps.view(-1, 1, 1, 1)).round()
     factors = steps * images.scale / results.scale
     residual_factor = residual.scale / results.scale if residual else 0.0
     largest = max(float(factors.max()), residual_factor)
-    shift = max(1, min(MOST_SHIFT, math.floor(math.log2((2**31 - 1) / largest))))
+    shift = max(1, min(_MOST_SHIFT, math.floor(math.log2((2**31 - 1) / largest))))
     multiplier = (factors * 2**shift).round().to(torch.int64)
     residual_multiplier = round(residual_factor * 2**shift)
     offset = (bias.detach().double() / results.scale * 2**shift).round().to(torch.int64)
@@ -98,7 +98,7 @@ def convolution(
     layer.weight.copy_(levels.permute(0, 2, 3, 1))
     layer.multiplier.copy_(multiplier)
     layer.offset.copy_(offset)
-    lowest = results.zero_point if relu else LOWEST
+    lowest = results.zero_point if relu else _LOWEST
     layer.numbers.copy_(
         torch.tensor([images.zero_point, residual_multiplier, shift, lowest], dtype=torch.int64)
     )
@@ -149,7 +149,7 @@ def convolve(x: Tensor, layer: Convolution, residual: Tensor | None = None) -> T
     total = sums.permute(0, 2, 3, 1).to(torch.int64) * layer.multiplier + layer.offset
     if residual is not None:
         total += residual.to(torch.int64) * residual_multiplier
-    result: Tensor = (total >> shift).clamp(lowest, HIGHEST).to(torch.int8)
+    result: Tensor = (total >> shift).clamp(lowest, _HIGHEST).to(torch.int8)
     return result.contiguous()
 
 
@@ -160,16 +160,16 @@ def quantize(images: Tensor, steps: Tensor) -> Tensor:
         steps: (2,) float32, the reciprocal of the scale, and the zero point and a half. Product
             and sum are rounded one after the other.
     """
-    scaled = torch.floor(images * steps[0] + steps[1]).clamp(LOWEST, HIGHEST)
+    scaled = torch.floor(images * steps[0] + steps[1]).clamp(_LOWEST, _HIGHEST)
     return scaled.to(torch.int8).permute(0, 2, 3, 1).contiguous()
 
 
 @dataclass(frozen=True)
-class Arithmetic:
+class IntegerArithmetic:
     """What computes a network: images to int8, and convolutions."""
 
     quantize: Callable[[Tensor, Tensor], Tensor]
     convolve: Callable[[Tensor, Convolution, Tensor | None], Tensor]
 
 
-EXACT = Arithmetic(quantize, convolve)
+EXACT = IntegerArithmetic(quantize, convolve)

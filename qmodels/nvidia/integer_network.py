@@ -5,10 +5,10 @@ from torch import Tensor, nn
 
 from qmodels.nvidia import calibration, integer
 from qmodels.nvidia.calibration import IMAGE, STEM, Scale
-from qmodels.nvidia.integer import Arithmetic, Convolution
+from qmodels.nvidia.integer import Convolution, IntegerArithmetic
 from qmodels.nvidia.residual import Block, ResidualNetwork
 
-UNSET = Scale(1.0, 0)
+_UNSET = Scale(1.0, 0)
 
 
 class IntegerBlock(nn.Module):
@@ -43,7 +43,7 @@ class IntegerNetwork(nn.Module):
         self.stem = stem
         self.blocks = nn.ModuleList(blocks)
         self.head = head
-        self.arithmetic: Arithmetic = integer.EXACT
+        self.arithmetic: IntegerArithmetic = integer.EXACT
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, classes) float32 of normalized images (N, 3, 32, 32) float32."""
@@ -64,21 +64,20 @@ def quantize(network: ResidualNetwork, images: Tensor) -> IntegerNetwork:
         network: in eval mode.
         images: (N, C, H, W) float32, normalized.
     """
-    return with_scales(network, calibration.scales(network, images, symmetric=False))
+    return _with_scales(network, calibration.scales(network, images, symmetric=False))
 
 
 def structure(network: ResidualNetwork) -> IntegerNetwork:
     """The network of integers that a fused float network gives, its scales unset."""
-    return with_scales(network, dict.fromkeys(calibration.observed_modules(network), UNSET))
+    return _with_scales(network, dict.fromkeys(calibration.observed_modules(network), _UNSET))
 
 
-def with_scales(network: ResidualNetwork, scales: dict[str, Scale]) -> IntegerNetwork:
-    """A fused float network in int8, by the scales of all that is observed in it."""
-    stem = layer(network.conv, scales[IMAGE], scales[STEM], relu=True)
+def _with_scales(network: ResidualNetwork, scales: dict[str, Scale]) -> IntegerNetwork:
+    stem = _layer(network.conv, scales[IMAGE], scales[STEM], relu=True)
     blocks = []
     x = scales[STEM]
     for block in network.blocks:
-        blocks.append(quantized_block(block, x, scales))
+        blocks.append(_quantized_block(block, x, scales))
         x = scales[block.name]
     quantized = IntegerNetwork(stem, blocks, head(network.linear, x))
     image = scales[IMAGE]
@@ -86,24 +85,23 @@ def with_scales(network: ResidualNetwork, scales: dict[str, Scale]) -> IntegerNe
     return quantized.eval()
 
 
-def quantized_block(block: Block, x: Scale, scales: dict[str, Scale]) -> IntegerBlock:
+def _quantized_block(block: Block, x: Scale, scales: dict[str, Scale]) -> IntegerBlock:
     """A fused block whose input has the scale of ``x``; the others are by name."""
     shortcut, residual = None, x
     if block.shortcut is not None:
         residual = scales[f"{block.name}.shortcut"]
-        shortcut = layer(block.shortcut, x, residual, relu=False)
+        shortcut = _layer(block.shortcut, x, residual, relu=False)
     between = scales[f"{block.name}.conv1"]
     return IntegerBlock(
-        layer(block.conv1, x, between, relu=True),
-        layer(block.conv2, between, scales[block.name], relu=True, residual=residual),
+        _layer(block.conv1, x, between, relu=True),
+        _layer(block.conv2, between, scales[block.name], relu=True, residual=residual),
         shortcut,
     )
 
 
-def layer(
+def _layer(
     conv: nn.Conv2d, images: Scale, results: Scale, *, relu: bool, residual: Scale | None = None
 ) -> Convolution:
-    """A fused convolution in int8."""
     assert conv.bias is not None
     return integer.convolution(
         conv.weight, conv.bias, conv.stride[0], images, results, relu=relu, residual=residual

@@ -21,33 +21,30 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 # The oldest operators that onnx can also evaluate, for the oldest TensorRT that is allowed.
-OPSET, IR_VERSION = 19, 9
-WEIGHT_LEVELS = 127
+_OPSET, _IR_VERSION = 19, 9
+_WEIGHT_LEVELS = 127
 
 
 @dataclass
-class Nodes:
+class _Nodes:
     """Nodes and constants of a graph as it grows; each method adds some and names their output."""
 
     nodes: list[Any] = field(default_factory=list)
     constants: list[Any] = field(default_factory=list)
 
     def node(self, operator: str, inputs: list[str], name: str, **attributes: Any) -> str:
-        """Add a node; its output has its name."""
         from onnx import helper
 
         self.nodes.append(helper.make_node(operator, inputs, [name], name, **attributes))
         return name
 
     def constant(self, name: str, value: Tensor) -> str:
-        """Add a constant."""
         from onnx import numpy_helper
 
         self.constants.append(numpy_helper.from_array(value.contiguous().numpy(), name))
         return name
 
     def rounded(self, x: str, name: str, scale: Scale) -> str:
-        """Quantize a tensor and dequantize it."""
         assert scale.zero_point == 0
         step = self.constant(f"{name}.scale", torch.tensor(scale.scale))
         zero = self.constant(f"{name}.zero", torch.tensor(0, dtype=torch.int8))
@@ -58,7 +55,7 @@ class Nodes:
         """Convolve by int8 weights, a scale for each output channel, and a bias in float32."""
         assert conv.bias is not None
         weight = conv.weight.detach()
-        steps = weight.abs().amax((1, 2, 3)).clamp_min(1e-12) / WEIGHT_LEVELS
+        steps = weight.abs().amax((1, 2, 3)).clamp_min(1e-12) / _WEIGHT_LEVELS
         levels = (weight / steps.view(-1, 1, 1, 1)).round().to(torch.int8)
         inputs = [
             self.constant(f"{name}.levels", levels),
@@ -86,18 +83,17 @@ def graph(
     The linear layer and the pooling before it stay in float.
 
     Args:
-        network: in eval mode.
         scales: symmetric ones, of ``calibration.scales``.
         input_shape: channels, height and width of the images.
     """
     from onnx import TensorProto, helper
 
-    to = Nodes()
+    to = _Nodes()
     x = to.rounded(INPUT, IMAGE, scales[IMAGE])
     x = to.node("Relu", [to.convolution(x, "stem.conv", network.conv)], "stem.Relu")
     x = to.rounded(x, STEM, scales[STEM])
     for block in network.blocks:
-        x = add_block(to, x, block, scales)
+        x = _add_block(to, x, block, scales)
     fc = network.linear
     pooled = to.node("Flatten", [to.node("GlobalAveragePool", [x], "head.pool")], "head.flatten")
     weight = to.constant("head.fc.weight", fc.weight.detach())
@@ -114,15 +110,14 @@ def graph(
     )
     model: ModelProto = helper.make_model(
         graph,
-        opset_imports=[helper.make_opsetid("", OPSET)],
-        ir_version=IR_VERSION,
+        opset_imports=[helper.make_opsetid("", _OPSET)],
+        ir_version=_IR_VERSION,
         producer_name="qmodels",
     )
     return model
 
 
-def add_block(to: Nodes, x: str, block: Block, scales: dict[str, Scale]) -> str:
-    """Add a residual block, from a rounded tensor to a rounded one."""
+def _add_block(to: _Nodes, x: str, block: Block, scales: dict[str, Scale]) -> str:
     name, shortcut = block.name, x
     if block.shortcut is not None:
         projected = to.convolution(x, f"{name}.shortcut.conv", block.shortcut)

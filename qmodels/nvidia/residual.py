@@ -60,7 +60,7 @@ def residual_network(fused: nn.Module) -> ResidualNetwork:
             f"{type(fused).__name__} does not have: leave this variant out"
         )
     blocks = [
-        block(name, module)
+        _block(name, module)
         for name, module in fused.named_modules()
         if isinstance(module, BasicBlock)
     ]
@@ -70,7 +70,6 @@ def residual_network(fused: nn.Module) -> ResidualNetwork:
     return ResidualNetwork(fused, fused.quant, stem, stem.conv[0], tuple(blocks), head.fc)
 
 
-def block(name: str, module: Any) -> Block:
-    """A fused block."""
+def _block(name: str, module: Any) -> Block:
     shortcut = None if isinstance(module.shortcut, nn.Identity) else module.shortcut.conv
     return Block(name, module, module.conv1, module.conv1[0], module.conv2, shortcut)

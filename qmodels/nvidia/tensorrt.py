@@ -19,15 +19,13 @@ from qmodels.system.errors import Obstacle, UserError
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-FILE = "model.plan"
+_FILE = "model.plan"
 # Kernels are chosen for each of these batch sizes, and serve all down to the next smaller one.
-BATCH_SIZES = (1, 8, 256)
-REFERENCE_BATCH = 10
+_BATCH_SIZES = (1, 8, 256)
+_REFERENCE_BATCH = 10
 
 
-class TensorRt(Backend):
-    """Engines, replayed as CUDA graphs."""
-
+class _TensorRt(Backend):
     name = "tensorrt"
     processor = "gpu"
     requires = ("tensorrt", "onnx")
@@ -35,37 +33,26 @@ class TensorRt(Backend):
     portable = False
 
     def obstacle(self) -> Obstacle | None:
-        """Why no NVIDIA GPU can be used here."""
         return graphs.no_gpu()
 
     def save(self, model: "ModelProto", folder: Path) -> None:
-        """Build an engine for this machine's GPU, which takes minutes, and write it.
-
-        Raises:
-            UserError: TensorRT refused the graph, or found no kernels.
-        """
-        (folder / FILE).write_bytes(build(model.SerializeToString()))
+        """Build an engine for this machine's GPU, which takes minutes, and write it."""
+        (folder / _FILE).write_bytes(build(model.SerializeToString()))
 
     def load(self, artifact: Stored) -> ForwardFn:
-        """Read an engine, and capture each batch size when it first comes.
-
-        Raises:
-            UserError: it is for another GPU or another version of TensorRT.
-        """
-        engine = deserialize(artifact.folder / FILE)
+        engine = deserialize(artifact.folder / _FILE)
         replayed = graphs.as_graphs(lambda: as_forward(engine))
 
         def forward(images: Tensor) -> Tensor:
             # More images than the engine takes at a time go through it in several batches.
-            return torch.cat([replayed(some) for some in images.split(BATCH_SIZES[-1])])
+            return torch.cat([replayed(some) for some in images.split(_BATCH_SIZES[-1])])
 
         return forward
 
     def kernels(self, forward: ForwardFn, artifact: Stored, images: Tensor) -> list[Kernel]:
-        """What the engine's inspector says of the layers that it runs for a batch size."""
         import tensorrt
 
-        engine = deserialize(artifact.folder / FILE)
+        engine = deserialize(artifact.folder / _FILE)
         context = engine.create_execution_context()
         stream = torch.cuda.current_stream().cuda_stream
         context.set_optimization_profile_async(profile_of(len(images)), stream)
@@ -84,18 +71,17 @@ class TensorRt(Backend):
         def forward(images: Tensor) -> Tensor:
             parts = [
                 torch.from_numpy(evaluator.run(None, {INPUT: some.numpy()})[0])
-                for some in images.split(REFERENCE_BATCH)
+                for some in images.split(_REFERENCE_BATCH)
             ]
             return torch.cat(parts)
 
         return forward
 
     def saturates(self) -> bool | None:
-        """Whether int8 sums overflow: tensor cores add in int32."""
         return False
 
 
-BACKEND = TensorRt()
+BACKEND = _TensorRt()
 
 
 def build(graph: bytes) -> bytes:
@@ -128,13 +114,13 @@ def build(graph: bytes) -> bytes:
 
 
 def batch_ranges() -> list[tuple[int, int]]:
-    """The smallest and the largest batch of each of ``BATCH_SIZES``."""
-    starts = (1, *(size + 1 for size in BATCH_SIZES))
-    return list(zip(starts, BATCH_SIZES, strict=False))
+    """The smallest and the largest batch of each of ``_BATCH_SIZES``."""
+    starts = (1, *(size + 1 for size in _BATCH_SIZES))
+    return list(zip(starts, _BATCH_SIZES, strict=False))
 
 
 def profile_of(batch: int) -> int:
-    """The place among ``BATCH_SIZES`` of the one that serves a batch.
+    """The place among ``_BATCH_SIZES`` of the one that serves a batch.
 
     Raises:
         UserError: it is larger than all of them, or empty.
@@ -142,7 +128,7 @@ def profile_of(batch: int) -> int:
     for place, (least, most) in enumerate(batch_ranges()):
         if least <= batch <= most:
             return place
-    raise UserError(f"a batch of {batch} images: the engine takes 1 to {BATCH_SIZES[-1]}")
+    raise UserError(f"a batch of {batch} images: the engine takes 1 to {_BATCH_SIZES[-1]}")
 
 
 def deserialize(path: Path) -> Any:
@@ -150,7 +136,7 @@ def deserialize(path: Path) -> Any:
     import tensorrt
 
     runtime = tensorrt.Runtime(tensorrt.Logger(tensorrt.Logger.ERROR))
-    runtime.gpu_allocator = torch_allocator()
+    runtime.gpu_allocator = _torch_allocator()
     engine = runtime.deserialize_cuda_engine(path.read_bytes())
     if engine is None:
         raise UserError(
@@ -160,7 +146,7 @@ def deserialize(path: Path) -> Any:
     return engine
 
 
-def torch_allocator() -> Any:
+def _torch_allocator() -> Any:
     """What gives engines and contexts their memory on the GPU: torch's allocator, which counts it.
 
     TensorRT's documentation wants all five methods; their arguments differ between versions.

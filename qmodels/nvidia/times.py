@@ -22,11 +22,11 @@ from qmodels.measure.metrics import GPU_PEAK, GPU_RATIO, IMAGES_PER_SECOND, LATE
 from qmodels.system import machine
 
 BATCH_SIZES = (1, 8, 256)
-ROUNDS = 50
+_ROUNDS = 50
 UNTIMED_FORWARDS, TIMED_FORWARDS = 5, 20
 
 # What all others are compared with: the precision that a GPU runs without quantization.
-REFERENCE = "cuda-fp16"
+GPU_REFERENCE = "cuda-fp16"
 
 Multiplied = Literal["float32", "float16", "int8"]
 # By the arithmetic of a variant: tensor cores are as fast in both halves.
@@ -40,7 +40,7 @@ MULTIPLIED: dict[str, Multiplied] = {
 # float32 outside of tensor cores, else dense in them. From NVIDIA's architecture whitepapers
 # (A100, 2020; Ada, 2022; H100, 2022). bfloat16 is as fast as float16; GeForce cards of Ada do
 # half of it where they add in float32.
-OPERATIONS_PER_CLOCK: dict[str, dict[Multiplied, int]] = {
+_OPERATIONS_PER_CLOCK: dict[str, dict[Multiplied, int]] = {
     "cuda-sm80": {"float32": 128, "float16": 2048, "int8": 4096},
     "cuda-sm89": {"float32": 256, "float16": 1024, "int8": 2048},
     "cuda-sm90": {"float32": 256, "float16": 4096, "int8": 8192},
@@ -62,7 +62,6 @@ class GpuTimes:
 
     Attributes:
         seconds: of a forward in each round, (rounds,).
-        batch_size: images of a forward.
         macs: multiply-accumulates for an image.
         peak: the card's operations a second in this arithmetic; None where it is not known.
     """
@@ -92,8 +91,7 @@ def metrics(times: GpuTimes, reference: NDArray[np.float64], peak_bytes: int) ->
     """What a run record keeps of a model at a batch size.
 
     Args:
-        reference: seconds of ``REFERENCE`` in the same rounds, (rounds,).
-        peak_bytes: what the function of this name gives.
+        reference: seconds of ``GPU_REFERENCE`` in the same rounds, (rounds,).
     """
     metrics = {
         LATENCY.name: LATENCY.of(times.latency_ms),
@@ -121,7 +119,7 @@ def peak(gpu: Card, multiplied: Multiplied) -> float | None:
 
     Data sheets count a lower, typical clock: what is reached is a smaller share of this peak.
     """
-    rates = OPERATIONS_PER_CLOCK.get(gpu.gpu_class)
+    rates = _OPERATIONS_PER_CLOCK.get(gpu.gpu_class)
     if rates is None or gpu.clock_hz is None:
         return None
     return rates[multiplied] * gpu.multiprocessors * gpu.clock_hz
@@ -131,7 +129,7 @@ def seconds_in_turn(
     models: Mapping[str, ForwardFn],
     images: Tensor,
     *,
-    rounds: int = ROUNDS,
+    rounds: int = _ROUNDS,
     visit: Callable[[ForwardFn, Tensor], float] | None = None,
 ) -> dict[str, NDArray[np.float64]]:
     """Seconds of a forward, (rounds,) of each model, all in turn.

@@ -9,14 +9,12 @@ from qmodels.backends import eager
 from qmodels.backends.base import Backend, ForwardFn, Kernel, Stored
 from qmodels.nvidia import graphs
 from qmodels.nvidia.graphs import DEVICE
-from qmodels.nvidia.integer import Arithmetic, Convolution
+from qmodels.nvidia.integer import Convolution, IntegerArithmetic
 from qmodels.nvidia.integer_network import IntegerNetwork
 from qmodels.system.errors import Obstacle
 
 
-class Triton(Backend):
-    """Networks whose arithmetic is replaced by kernels for the GPU."""
-
+class _Triton(Backend):
     name = "triton"
     processor = "gpu"
     requires = ("triton",)
@@ -24,15 +22,12 @@ class Triton(Backend):
     isolated = False
 
     def obstacle(self) -> Obstacle | None:
-        """Why Triton can't launch kernels here."""
         return graphs.no_compiler()
 
     def save(self, model: IntegerNetwork, folder: Path) -> None:
-        """Write the integers."""
         eager.save_state(model, folder)
 
     def load(self, artifact: Stored) -> ForwardFn:
-        """Read the integers, for the kernels."""
         from qmodels.nvidia import triton_int8
 
         network = restore(artifact).to(DEVICE)
@@ -50,11 +45,10 @@ class Triton(Backend):
         return model
 
     def saturates(self) -> bool | None:
-        """Whether int8 sums overflow: tensor cores add in int32."""
         return False
 
 
-BACKEND = Triton()
+BACKEND = _Triton()
 
 
 def restore(artifact: Stored) -> IntegerNetwork:
@@ -64,7 +58,9 @@ def restore(artifact: Stored) -> IntegerNetwork:
     return network
 
 
-def list_launches(network: IntegerNetwork, arithmetic: Arithmetic, images: Tensor) -> list[Kernel]:
+def list_launches(
+    network: IntegerNetwork, arithmetic: IntegerArithmetic, images: Tensor
+) -> list[Kernel]:
     """Convolutions that a forward asks an arithmetic for, and the linear layer after them."""
     names = {module: name for name, module in network.named_modules()}
     kernels: list[Kernel] = []
@@ -75,7 +71,7 @@ def list_launches(network: IntegerNetwork, arithmetic: Arithmetic, images: Tenso
         kernels.append(Kernel(names[layer], arithmetic.convolve.__module__, macs, int8=True))
         return y
 
-    network.arithmetic = Arithmetic(arithmetic.quantize, convolve)
+    network.arithmetic = IntegerArithmetic(arithmetic.quantize, convolve)
     with torch.inference_mode():
         logits = network(images)
     macs = logits.numel() * network.head.in_features

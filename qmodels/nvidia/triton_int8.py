@@ -17,10 +17,10 @@ import triton.language as tl
 from torch import Tensor
 
 from qmodels.nvidia import integer
-from qmodels.nvidia.integer import Arithmetic, Convolution
+from qmodels.nvidia.integer import Convolution, IntegerArithmetic
 from qmodels.system.errors import UserError
 
-QUANTIZE_BLOCK = 1024
+_QUANTIZE_BLOCK = 1024
 # Rows, output channels and input channels of a tile, warps, and loads in flight. An image alone
 # has few rows in the last stages, where narrow tiles leave more of them to run at once.
 TILES = (
@@ -118,7 +118,7 @@ def convolve_kernel(  # type: ignore[no-untyped-def]
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def quantize_kernel(  # type: ignore[no-untyped-def]
+def _quantize_kernel(  # type: ignore[no-untyped-def]
     images, steps, y, count, height, width, block: tl.constexpr
 ):
     """Some of the values of ``integer.quantize``, in the order in which they are written."""
@@ -133,7 +133,7 @@ def quantize_kernel(  # type: ignore[no-untyped-def]
     tl.store(y + place, limited.to(tl.int8), mask=place < count)
 
 
-def autotuned_kernel() -> Any:
+def _autotuned_kernel() -> Any:
     """The kernel with the tile that is fastest here, found for each shape when it is first met."""
     configurations = [
         triton.Config(
@@ -147,7 +147,7 @@ def autotuned_kernel() -> Any:
     return triton.autotune(configurations, key)(convolve_kernel)
 
 
-TUNED = autotuned_kernel()
+_TUNED = _autotuned_kernel()
 
 
 def convolve(x: Tensor, layer: Convolution, residual: Tensor | None = None) -> Tensor:
@@ -189,7 +189,7 @@ def convolve(x: Tensor, layer: Convolution, residual: Tensor | None = None) -> T
         "kernel": layer.weight.shape[1],
         "has_residual": residual is not None,
     }
-    launched, tile = (TUNED, {}) if x.is_cuda else (convolve_kernel, INTERPRETED_TILE)
+    launched, tile = (_TUNED, {}) if x.is_cuda else (convolve_kernel, INTERPRETED_TILE)
     launched[grid(rows, outputs)](*arguments, **facts, **tile, **UNFUSED)
     return y
 
@@ -221,9 +221,9 @@ def quantize(images: Tensor, steps: Tensor) -> Tensor:
     y = torch.empty(batch, height, width, 3, dtype=torch.int8, device=images.device)
     count = y.numel()
     arguments = (images.contiguous(), steps, y, count, height, width)
-    programs = (triton.cdiv(count, QUANTIZE_BLOCK),)
-    quantize_kernel[programs](*arguments, block=QUANTIZE_BLOCK, **UNFUSED)
+    programs = (triton.cdiv(count, _QUANTIZE_BLOCK),)
+    _quantize_kernel[programs](*arguments, block=_QUANTIZE_BLOCK, **UNFUSED)
     return y
 
 
-TRITON = Arithmetic(quantize, convolve)
+TRITON = IntegerArithmetic(quantize, convolve)

@@ -17,10 +17,10 @@ from qmodels.network.resnet import Resnet34
 # Seven bits, so that what was trained runs on every machine class: full-range products saturate
 # where there is no VNNI. Training makes up for the bit.
 WEIGHT_RANGE = (-64, 63)
-BATCH_NORM_EPS = nn.BatchNorm2d(1).eps
+_BATCH_NORM_EPS = nn.BatchNorm2d(1).eps
 
 
-class FakeQuantize(eager_quantization.FusedMovingAvgObsFakeQuantize):
+class _FakeQuantize(eager_quantization.FusedMovingAvgObsFakeQuantize):
     """torch's module, converted with the very scales that it trained with.
 
     Its kernel divides a symmetric range by 64 steps below zero or 63 above, its observer by 63.5
@@ -42,10 +42,10 @@ def prepare(model: nn.Module) -> nn.Module:
         prepared = fuse_for_training(model)
         lowest, highest = WEIGHT_RANGE
         prepared.qconfig = eager_quantization.QConfig(  # type: ignore[assignment]
-            activation=FakeQuantize.with_args(  # type: ignore[no-untyped-call]
+            activation=_FakeQuantize.with_args(  # type: ignore[no-untyped-call]
                 observer=eager_quantization.MovingAverageMinMaxObserver, quant_min=0, quant_max=255
             ),
-            weight=FakeQuantize.with_args(  # type: ignore[no-untyped-call]
+            weight=_FakeQuantize.with_args(  # type: ignore[no-untyped-call]
                 observer=eager_quantization.MovingAveragePerChannelMinMaxObserver,
                 quant_min=lowest,
                 quant_max=highest,
@@ -64,61 +64,59 @@ def observe(model: nn.Module, enabled: bool) -> None:
             module.enable_observer(enabled)
 
 
-State = dict[str, Tensor]
-ROUNDING = ".weight_fake_quant"
+StateDict = dict[str, Tensor]
+_ROUNDING = ".weight_fake_quant"
 
 
-def to_levels(state: State) -> State:
+def to_levels(state: StateDict) -> StateDict:
     """A fake-quantized model's state dictionary with weights as the levels they are rounded to.
 
     Levels are int8, of the weights' shapes. Nothing else changes, and rounding what ``from_levels``
     gives back yields the same levels.
     """
-    return {name: levels(state, name) for name in state}
+    return {name: _levels(state, name) for name in state}
 
 
-def from_levels(state: State) -> State:
+def from_levels(state: StateDict) -> StateDict:
     """The inverse of ``to_levels``: float32 weights."""
-    return {name: level_values(state, name) for name in state}
+    return {name: _level_values(state, name) for name in state}
 
 
-def levels(state: State, name: str) -> Tensor:
+def _levels(state: StateDict, name: str) -> Tensor:
     """What a tensor is stored as: levels int8 of a weight that is rounded, else the tensor."""
-    if not is_rounded(state, name) or state[name].dtype == torch.int8:
+    if not _is_rounded(state, name) or state[name].dtype == torch.int8:
         return state[name]
-    step, zero_point = grid(state, name)
+    step, zero_point = _grid(state, name)
     rounded = (state[name].float() / step).round() + zero_point
     # Any level serves a channel that batch norm multiplies by zero.
     return rounded.nan_to_num(0.0).clamp(*WEIGHT_RANGE).to(torch.int8)
 
 
-def level_values(state: State, name: str) -> Tensor:
-    """What ``levels`` stands for."""
-    if not is_rounded(state, name) or state[name].dtype != torch.int8:
+def _level_values(state: StateDict, name: str) -> Tensor:
+    if not _is_rounded(state, name) or state[name].dtype != torch.int8:
         return state[name]
-    step, zero_point = grid(state, name)
+    step, zero_point = _grid(state, name)
     return (state[name] - zero_point) * step.nan_to_num(posinf=0.0, neginf=0.0)
 
 
-def is_rounded(state: State, name: str) -> bool:
-    """Whether a tensor is a weight that is fake-quantized."""
+def _is_rounded(state: StateDict, name: str) -> bool:
     module, _, last = name.rpartition(".")
-    return last == "weight" and f"{module}{ROUNDING}.scale" in state
+    return last == "weight" and f"{module}{_ROUNDING}.scale" in state
 
 
-def grid(state: State, name: str) -> tuple[Tensor, Tensor]:
+def _grid(state: StateDict, name: str) -> tuple[Tensor, Tensor]:
     """The distance of two levels of a weight, and its zero point; both (channels, 1, ...).
 
     A weight is rounded after batch norm's factor was multiplied into it. A channel whose weights
     have one sign has a zero point that is not 0.
     """
     module = name.removesuffix(".weight")
-    step = state[f"{module}{ROUNDING}.scale"]
+    step = state[f"{module}{_ROUNDING}.scale"]
     if f"{module}.bn.weight" in state:
-        deviation = (state[f"{module}.bn.running_var"] + BATCH_NORM_EPS).sqrt()
+        deviation = (state[f"{module}.bn.running_var"] + _BATCH_NORM_EPS).sqrt()
         step = step / (state[f"{module}.bn.weight"] / deviation)
     shape = (-1, *[1] * (state[name].dim() - 1))
-    return step.view(shape), state[f"{module}{ROUNDING}.zero_point"].view(shape)
+    return step.view(shape), state[f"{module}{_ROUNDING}.zero_point"].view(shape)
 
 
 # Scales and zero points by the module that gives the tensor, and by module and ".weight" for
@@ -137,7 +135,7 @@ def ranges(model: nn.Module) -> Ranges:
             (name, getattr(module, "activation_post_process", None)),
             (f"{name}.weight", getattr(module, "weight_fake_quant", None)),
         ):
-            if isinstance(part, FakeQuantize):
+            if isinstance(part, _FakeQuantize):
                 by_name[key] = part.calculate_qparams()
     return by_name
 

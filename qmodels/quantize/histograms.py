@@ -28,7 +28,7 @@ def observe(
     batches = images.split(batch_size(images.shape[1:], most=len(images)))
     with torch.no_grad():
         if len(batches) > 1:
-            with ranges_alone(observers):
+            with _ranges_alone(observers):
                 for batch in batches:
                     forward(batch)
         for batch in batches:
@@ -41,10 +41,10 @@ def observers_of(model: nn.Module) -> list[nn.Module]:
 
 
 @contextmanager
-def ranges_alone(observers: Collection[nn.Module]) -> Iterator[None]:
+def _ranges_alone(observers: Collection[nn.Module]) -> Iterator[None]:
     """Have observers widen their ranges, and fill no histogram, while the block lasts."""
     for observer in observers:
-        observer.forward = partial(widen, observer)
+        observer.forward = partial(_widen, observer)
     try:
         yield
     finally:
@@ -52,8 +52,7 @@ def ranges_alone(observers: Collection[nn.Module]) -> Iterator[None]:
             del observer.forward
 
 
-def widen(observer: Any, values: Tensor) -> Tensor:
-    """Widen the range of an observer to some values, which are returned."""
+def _widen(observer: Any, values: Tensor) -> Tensor:
     lowest, highest = torch.aminmax(values)
     observer.min_val.copy_(torch.minimum(observer.min_val, lowest))
     observer.max_val.copy_(torch.maximum(observer.max_val, highest))

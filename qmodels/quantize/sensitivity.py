@@ -20,18 +20,17 @@ from qmodels.network.images import batch_size
 from qmodels.quantize import histograms
 from qmodels.system.errors import Unavailable
 
-ACTIVATION_LEVELS = (0, 255)
-WEIGHT_LEVELS = (-128, 127)
-BATCH = 250
-RANKING_IMAGES = 300
+_ACTIVATION_LEVELS = (0, 255)
+_WEIGHT_LEVELS = (-128, 127)
+_BATCH = 250
+_RANKING_IMAGES = 300
 
 
 @dataclass(frozen=True)
-class Layer:
+class LayerSensitivity:
     """What quantizing one layer alone does.
 
     Attributes:
-        name: of the layer in the float network.
         weights: how many it has.
         loss: mean divergence of the predictions, in nats.
         sqnr_db: signal to quantization noise of the logits, in decibels.
@@ -85,27 +84,27 @@ class Simulation:
         def round_input(name: str) -> Callable[[Tensor], Tensor]:
             scale, zero_point = (float(part) for part in self.ranges[name])
             return lambda x: torch.fake_quantize_per_tensor_affine(
-                x, scale, int(zero_point), *ACTIVATION_LEVELS
+                x, scale, int(zero_point), *_ACTIVATION_LEVELS
             )
 
         kept = {name: self.layers[name].weight.data for name in rounded}
         try:
             for name, weight in kept.items():
-                self.layers[name].weight.data = round_weight(weight)
+                self.layers[name].weight.data = _round_weight(weight)
             with (
                 self.hooked({name: round_input(name) for name in rounded}),
                 torch.inference_mode(),
             ):
-                size = batch_size(self.images.shape[1:], most=BATCH)
+                size = batch_size(self.images.shape[1:], most=_BATCH)
                 return torch.cat([self.network(some) for some in self.images.split(size)])
         finally:
             for name, weight in kept.items():
                 self.layers[name].weight.data = weight
 
-    def alone(self, name: str) -> Layer:
+    def alone(self, name: str) -> LayerSensitivity:
         """What quantizing one layer alone does."""
         logits = self.predict((name,))
-        return Layer(
+        return LayerSensitivity(
             name=name,
             weights=self.layers[name].weight.numel(),
             loss=divergence(logits, self.logits),
@@ -114,11 +113,11 @@ class Simulation:
         )
 
 
-def round_weight(weight: Tensor) -> Tensor:
+def _round_weight(weight: Tensor) -> Tensor:
     """A weight (out, ...) at the levels of symmetric int8, a scale for each output channel."""
-    scale = weight.abs().flatten(1).amax(1).clamp_min(1e-12) / WEIGHT_LEVELS[1]
+    scale = weight.abs().flatten(1).amax(1).clamp_min(1e-12) / _WEIGHT_LEVELS[1]
     zeros = torch.zeros_like(scale, dtype=torch.int32)
-    return torch.fake_quantize_per_channel_affine(weight, scale, zeros, 0, *WEIGHT_LEVELS)
+    return torch.fake_quantize_per_channel_affine(weight, scale, zeros, 0, *_WEIGHT_LEVELS)
 
 
 def divergence(logits: Tensor, reference: Tensor) -> float:
@@ -140,7 +139,7 @@ def expected_drop(logits: Tensor, reference: Tensor) -> float:
 
 def rank(
     model: nn.Module, images: Tensor, *, progress: Callable[[str], None] = lambda name: None
-) -> list[Layer]:
+) -> list[LayerSensitivity]:
     """Every layer of a float model in eval mode, the most sensitive one first.
 
     Args:
@@ -159,7 +158,7 @@ def left_in_float(model: nn.Module, images: Tensor, most_points: float) -> Seque
     """The fewest of the most sensitive layers that, left in float, keep the expected drop small.
 
     Args:
-        images: (N, C, H, W) float32, normalized. The first ``RANKING_IMAGES`` rank the layers, or
+        images: (N, C, H, W) float32, normalized. The first ``_RANKING_IMAGES`` rank the layers, or
             as many as fit in a batch. The expected drop is measured on all of them.
         most_points: of top-1 that quantizing all the others may be expected to lose.
 
@@ -176,7 +175,7 @@ def left_in_float(model: nn.Module, images: Tensor, most_points: float) -> Seque
             f"layers are ranked by changes of the likeliest class, and the network gives ({given}) "
             "for an image: choose a variant that quantizes all layers"
         )
-    count = batch_size(images.shape[1:], most=RANKING_IMAGES)
+    count = batch_size(images.shape[1:], most=_RANKING_IMAGES)
     names = [layer.name for layer in rank(model, images[:count])]
     simulation = Simulation(model, images)
     too_few, enough = -1, len(names)

@@ -26,14 +26,14 @@ class Accuracy:
     margin: str
 
 
-TOP1 = Accuracy(
+BY_TOP1 = Accuracy(
     metric=metrics.TOP1,
     drop=metrics.TOP1_DROP,
     label="top-1",
     heading="top-1 %",
     margin="points of top-1",
 )
-SCORE = Accuracy(
+_SCORE = Accuracy(
     metric=metrics.SCORE,
     drop=metrics.SCORE_DROP,
     label=metrics.SCORE.name,
@@ -44,5 +44,5 @@ SCORE = Accuracy(
 
 def accuracy_of(run: Run) -> Accuracy:
     """What a run measures accuracy by: the score of its network where it has one, else top-1."""
-    is_scored = any(SCORE.metric.name in entry.metrics for entry in run.entries.values())
-    return SCORE if is_scored else TOP1
+    is_scored = any(_SCORE.metric.name in entry.metrics for entry in run.entries.values())
+    return _SCORE if is_scored else BY_TOP1

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from qmodels.gate import Run
-from qmodels.gate.latency import REFERENCE
 from qmodels.report.accuracy import Accuracy
 from qmodels.report.choice import (
     PREFERENCES,
@@ -18,6 +17,7 @@ from qmodels.report.choice import (
     speed_up,
 )
 from qmodels.report.overview import WIDTH
+from qmodels.system.defaults import REFERENCE
 from qmodels.system.errors import NothingMeasured
 
 
@@ -49,21 +49,21 @@ def recommend(run: Run, max_drop: float) -> str:
     try:
         return choice_text(choose(run, max_drop))
     except NothingMeasured as error:
-        return wrap([str(error), *(paragraph.heading for paragraph in missing(run.skipped))])
+        return wrap([str(error), *(paragraph.heading for paragraph in _missing(run.skipped))])
 
 
 def advice(choice: Choice) -> list[Advice]:
     """The variant to take and what speaks for it, or why there is none; what was not compared."""
     margin, prefer = f"at most {choice.max_drop:g} {choice.accuracy.margin}", choice.prefer
     if not choice.best:
-        return [*no_recommendation(choice, margin), *missing(choice.unmeasured)]
+        return [*_no_recommendation(choice, margin), *_missing(choice.unmeasured)]
     best, reference = choice.best[0], choice.reference
-    lines = gains(choice.best, choice)
+    lines = _gains(choice.best, choice)
     if reference and reference.value(prefer) <= best.value(prefer):
         lines.append(("but", f"its {prefer} is no less than that of {reference.variant}"))
     better = [c for c in choice.undecided if c.value(prefer) < best.value(prefer)]
     if better:
-        lines.append((f"better in {prefer}, but may lose more", names(better)))
+        lines.append((f"better in {prefer}, but may lose more", _names(better)))
     paragraphs = [
         Advice(
             f"recommended: {best.variant}, {PREFERENCES[prefer]} that loses {margin}",
@@ -72,12 +72,11 @@ def advice(choice: Choice) -> list[Advice]:
     ]
     if choice.with_torch:
         heading = f"with torch alone: {choice.with_torch[0].variant}"
-        paragraphs.append(Advice(heading, tuple(gains(choice.with_torch, choice))))
-    return [*paragraphs, *confidence(best, choice), *missing(choice.unmeasured)]
+        paragraphs.append(Advice(heading, tuple(_gains(choice.with_torch, choice))))
+    return [*paragraphs, *_confidence(best, choice), *_missing(choice.unmeasured)]
 
 
-def no_recommendation(choice: Choice, margin: str) -> list[Advice]:
-    """Why no variant is recommended, and what would be."""
+def _no_recommendation(choice: Choice, margin: str) -> list[Advice]:
     if choice.undecided:
         heading = f"undecided: no variant is shown to lose {margin}"
         nearest = min(choice.undecided, key=lambda candidate: candidate.interval[1])
@@ -99,30 +98,29 @@ def no_recommendation(choice: Choice, margin: str) -> list[Advice]:
         meets = []
     accuracy = choice.accuracy
     lines = (
-        ("nearest", f"{nearest.variant}, {accuracy.label} {change(nearest, accuracy)}"),
+        ("nearest", f"{nearest.variant}, {accuracy.label} {_change(nearest, accuracy)}"),
         *meets,
     )
-    return [Advice(heading, lines), *confidence(nearest, choice)]
+    return [Advice(heading, lines), *_confidence(nearest, choice)]
 
 
-def gains(equal: Sequence[Candidate], choice: Choice) -> list[tuple[str, str]]:
-    """What the first of equal candidates buys and costs, and the names of the others."""
+def _gains(equal: Sequence[Candidate], choice: Choice) -> list[tuple[str, str]]:
     candidate, *others = equal
-    differences = [*speed_differences(candidate, choice), *size_differences(candidate, choice)]
+    differences = [*_speed_differences(candidate, choice), *_size_differences(candidate, choice)]
     buys = [text for is_cost, text in differences if not is_cost]
     costs = [text for is_cost, text in differences if is_cost]
     if candidate.runtime != TORCH:
         costs.append(f"the package {candidate.runtime}")
     # A change of accuracy may be either, and its interval mostly contains both.
-    lines = [(choice.accuracy.label, change(candidate, choice.accuracy))]
+    lines = [(choice.accuracy.label, _change(candidate, choice.accuracy))]
     lines += [("" if index else "buys", text) for index, text in enumerate(buys)]
     lines += [("" if index else "costs", text) for index, text in enumerate(costs)]
     if others:
-        lines.append((f"not distinguishable in {choice.prefer}", names(others)))
+        lines.append((f"not distinguishable in {choice.prefer}", _names(others)))
     return lines
 
 
-def speed_differences(candidate: Candidate, choice: Choice) -> list[tuple[bool, str]]:
+def _speed_differences(candidate: Candidate, choice: Choice) -> list[tuple[bool, str]]:
     """Speed beside fp32's and the best float32's: whether the candidate is slower, and a text."""
     latency, best_float = candidate.metrics.get("latency"), choice.best_float
     if not latency:
@@ -130,19 +128,18 @@ def speed_differences(candidate: Candidate, choice: Choice) -> list[tuple[bool, 
     low, high = latency.ci or (latency.value, latency.value)
     times = 1 / latency.value
     images = "1 image" if choice.batch_size == 1 else f"{choice.batch_size} images"
-    interval = within(1 / high, 1 / low)
+    interval = _within(1 / high, 1 / low)
     texts = [(times < 1, f"{times:.2f} times the speed of fp32 with {images}{interval}")]
     if best_float and best_float.variant not in (REFERENCE, candidate.variant):
         gain = speed_up(candidate, best_float)
-        interval = within(gain.low, gain.high) if gain else ""
+        interval = _within(gain.low, gain.high) if gain else ""
         times *= best_float.value("latency")
         other = f"{best_float.variant}, the best float32"
         texts.append((times < 1, f"{times:.2f} times the speed of {other}{interval}"))
     return texts
 
 
-def size_differences(candidate: Candidate, choice: Choice) -> list[tuple[bool, str]]:
-    """Files and memory beside fp32's where they differ: whether they are larger, and a text."""
+def _size_differences(candidate: Candidate, choice: Choice) -> list[tuple[bool, str]]:
     reference = choice.reference
     smaller: list[str] = []
     larger: list[str] = []
@@ -156,8 +153,7 @@ def size_differences(candidate: Candidate, choice: Choice) -> list[tuple[bool, s
     return [(texts is larger, ", ".join(texts)) for texts in (smaller, larger) if texts]
 
 
-def change(candidate: Candidate, accuracy: Accuracy) -> str:
-    """The change of accuracy against fp32, negative where it is lost, and its interval."""
+def _change(candidate: Candidate, accuracy: Accuracy) -> str:
     low, high = candidate.interval
     lost, most, least = (f"{round(-end, 2) + 0:+.2f}" for end in (candidate.drop.value, high, low))
     interval = f"{most} to {least}" if candidate.drop.ci else "no interval"
@@ -165,13 +161,11 @@ def change(candidate: Candidate, accuracy: Accuracy) -> str:
     return f"{lost} {accuracy.drop.unit} ({interval}{images})"
 
 
-def within(low: float, high: float) -> str:
-    """An interval in parentheses; nothing where it has no width."""
+def _within(low: float, high: float) -> str:
     return f" ({low:.2f} to {high:.2f})" if low < high else ""
 
 
-def confidence(candidate: Candidate, choice: Choice) -> list[Advice]:
-    """The confidence of a candidate's intervals."""
+def _confidence(candidate: Candidate, choice: Choice) -> list[Advice]:
     levels = []
     drop, latency = candidate.drop, candidate.metrics.get("latency")
     if drop.ci_level:
@@ -184,15 +178,13 @@ def confidence(candidate: Candidate, choice: Choice) -> list[Advice]:
     return [Advice(f"confidence of the intervals: {', '.join(levels)}")] if levels else []
 
 
-def missing(reasons: Mapping[str, Sequence[str]]) -> list[Advice]:
-    """The variants that were not compared, by the reason."""
+def _missing(reasons: Mapping[str, Sequence[str]]) -> list[Advice]:
     return [
         Advice(f"not measured: {', '.join(variants)}: {why}") for why, variants in reasons.items()
     ]
 
 
-def names(candidates: Sequence[Candidate]) -> str:
-    """Their names."""
+def _names(candidates: Sequence[Candidate]) -> str:
     return ", ".join(candidate.variant for candidate in candidates)
 
 

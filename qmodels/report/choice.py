@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 from qmodels.gate import Entry, Run
 from qmodels.gate.intervals import Interval, rank_sum_interval
-from qmodels.gate.latency import ALPHA, REFERENCE
+from qmodels.gate.latency import ALPHA
 from qmodels.gate.run import by_reason, reasons_of
 from qmodels.measure.metric import Metric
 from qmodels.measure.metrics import LATENCY, LATENCY_RATIO, MEMORY, SIZE
 from qmodels.report.accuracy import Accuracy, accuracy_of
 from qmodels.report.speed import speeds
 from qmodels.report.table import metric
-from qmodels.system.defaults import MAX_DROP
+from qmodels.system.defaults import MAX_DROP, REFERENCE
 from qmodels.system.errors import NothingMeasured, UserError
 
 TORCH = "torch"
@@ -26,7 +26,7 @@ PREFERENCES: Mapping[str, str] = {
 }
 # Values that differ by less are equal: names and paddings in files, and for memory the largest
 # tolerance of the gate on one host.
-EQUAL = {"size": 0.01, "memory": 0.03}
+_EQUAL = {"size": 0.01, "memory": 0.03}
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def choose(
         NothingMeasured: no variant has both accuracy and what is preferred.
         UserError: the margin is no number, or no variant has that runtime or batch size.
     """
-    check_margin(max_drop)
+    _check_margin(max_drop)
     sizes = list(speeds(run)) or [1]
     if batch_size is None:
         batch_size = min(sizes)
@@ -142,10 +142,10 @@ def choose(
             )
     others.sort(key=lambda candidate: candidate.value(prefer))
     fitting = [c for c in others if c.interval[1] <= max_drop]
-    best = pick(fitting, prefer)
+    best = _pick(fitting, prefer)
     with_torch: tuple[Candidate, ...] = ()
     if best and best[0].runtime != TORCH:
-        with_torch = pick([c for c in fitting if c.runtime == TORCH], prefer)
+        with_torch = _pick([c for c in fitting if c.runtime == TORCH], prefer)
     timed = [candidate for candidate in measured.values() if "latency" in candidate.metrics]
     floats = [candidate for candidate in timed if candidate.arithmetic == "float32"]
     return Choice(
@@ -159,12 +159,11 @@ def choose(
         undecided=tuple(c for c in others if c.interval[0] <= max_drop < c.interval[1]),
         exceeding=tuple(c for c in others if c.interval[0] > max_drop),
         best_float=min(floats, key=lambda c: c.value("latency"), default=None),
-        unmeasured=unmeasured(run, measured, prefer),
+        unmeasured=_unmeasured(run, measured, prefer),
     )
 
 
-def check_margin(max_drop: float) -> None:
-    """Raise UserError unless a margin is a finite number of points."""
+def _check_margin(max_drop: float) -> None:
     if not math.isfinite(max_drop):
         raise UserError(f"margin {max_drop}: choose a number of points, such as {MAX_DROP}")
 
@@ -177,7 +176,7 @@ def candidates(run: Run, batch_size: int) -> dict[str, Candidate]:
     measured, drop = {}, accuracy_of(run).drop.name
     for name, entries in by_variant.items():
         evaluated = next((entry for entry in entries if drop in entry.metrics), None)
-        if evaluated is None or runs_on_gpu(evaluated):
+        if evaluated is None or _runs_on_gpu(evaluated):
             continue
         metrics = {
             "size": metric(run, name, SIZE),
@@ -190,33 +189,32 @@ def candidates(run: Run, batch_size: int) -> dict[str, Candidate]:
                 metrics["latency"] = entry.metrics.get(LATENCY_RATIO.name, ratio)
         measured[name] = Candidate(
             variant=name,
-            runtime=runtime_of(evaluated),
+            runtime=_runtime_of(evaluated),
             arithmetic=evaluated.arithmetic,
             drop=evaluated.metrics[drop],
             images=evaluated.images,
-            metrics={key: value for key, value in metrics.items() if value and is_positive(value)},
+            metrics={key: value for key, value in metrics.items() if value and _is_positive(value)},
         )
     return measured
 
 
-def is_positive(metric: Metric) -> bool:
+def _is_positive(metric: Metric) -> bool:
     """Whether a metric and its interval are above zero, as ratios are made of it."""
     return all(number > 0 for number in (metric.value, *(metric.ci or ())))
 
 
-def runs_on_gpu(entry: Entry) -> bool:
-    """Whether a GPU executes the variant: its latency is not one of the CPU."""
+def _runs_on_gpu(entry: Entry) -> bool:
     return bool(entry.gpu)
 
 
-def runtime_of(entry: Entry) -> str:
+def _runtime_of(entry: Entry) -> str:
     """What executes a variant: its engine where that is a package of its own, else torch."""
     packages = (entry.runtime or "").split(", ")
     names = [package.partition(" ")[0] for package in packages]
     return entry.engine if entry.engine in names else TORCH
 
 
-def pick(candidates: Sequence[Candidate], prefer: str) -> tuple[Candidate, ...]:
+def _pick(candidates: Sequence[Candidate], prefer: str) -> tuple[Candidate, ...]:
     """The best, then those that are not distinguishable from it; empty without candidates.
 
     Of variants with equal files or memory the fastest is the best, and of equally fast ones that
@@ -229,9 +227,9 @@ def pick(candidates: Sequence[Candidate], prefer: str) -> tuple[Candidate, ...]:
     equal = [c for c in candidates if c is least or not differ(least, c, prefer)]
     if prefer == "latency":
         equal.sort(key=lambda candidate: candidate.interval[1])
-        best = next(c for c in equal if c is least or not any(is_faster(d, c) for d in equal))
+        best = next(c for c in equal if c is least or not any(_is_faster(d, c) for d in equal))
     else:
-        best = pick([c for c in equal if "latency" in c.metrics] or equal, "latency")[0]
+        best = _pick([c for c in equal if "latency" in c.metrics] or equal, "latency")[0]
     others = (c for c in candidates if c is not best and not differ(best, c, prefer))
     return (best, *others)
 
@@ -241,15 +239,14 @@ def differ(first: Candidate, second: Candidate, prefer: str) -> bool:
 
     Latencies without an interval differ as their medians do.
     """
-    if prefer in EQUAL:
+    if prefer in _EQUAL:
         low, high = sorted((first.value(prefer), second.value(prefer)))
-        return high > (1 + EQUAL[prefer]) * low
+        return high > (1 + _EQUAL[prefer]) * low
     gain = speed_up(first, second)
     return gain is None or not gain.low <= 1 <= gain.high
 
 
-def is_faster(first: Candidate, second: Candidate) -> bool:
-    """Whether a candidate is surely faster than another."""
+def _is_faster(first: Candidate, second: Candidate) -> bool:
     gain = speed_up(first, second)
     return gain is not None and gain.low > 1
 
@@ -272,14 +269,13 @@ def speed_up(fast: Candidate, slow: Candidate) -> Interval | None:
     return Interval(math.exp(shift.low), math.exp(shift.high), shift.level)
 
 
-def unmeasured(
+def _unmeasured(
     run: Run, measured: Mapping[str, Candidate], prefer: str
 ) -> dict[str, tuple[str, ...]]:
-    """Variants that were not compared, by the reason."""
     reasons = reasons_of(run.skipped)
     reasons |= {failure.variant: "the bench failed" for failure in run.failures if failure.variant}
     for entry in run.entries.values():
-        if runs_on_gpu(entry):
+        if _runs_on_gpu(entry):
             reasons[entry.variant] = "a GPU runs it, and this compares variants on the CPU"
         elif entry.variant not in measured:
             reasons.setdefault(entry.variant, "its accuracy was not measured")

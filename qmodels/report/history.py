@@ -10,13 +10,13 @@ from qmodels.gate import Tolerances
 from qmodels.gate.history import UNCOMMITTED, Change, Commit, History, Series, elsewhere
 from qmodels.report.table import escape
 
-BARS, GAP = "▁▂▃▄▅▆▇█", "·"
+_BARS, _GAP = "▁▂▃▄▅▆▇█", "·"
 # What a line needs at least to reach its full height: a change of 10 %, or of 0.1 points or dB.
-LEAST_SPAN = 0.1
+_LEAST_SPAN = 0.1
 # Of the last commits; so wide a line fits beside the other columns.
-MOST_BARS = 40
+_MOST_BARS = 40
 # Of a commit's subject in a table.
-MOST_LETTERS = 60
+_MOST_LETTERS = 60
 
 
 def history_text(
@@ -28,41 +28,39 @@ def history_text(
         every_commit: also list each variant's values, commit by commit.
     """
     changes = {series.name: series.changes(metric, tolerances) for series in history.series}
-    gated = any(is_gated(series, metric, tolerances) for series in history.series)
-    spans = [max(scaled(series)) - min(scaled(series)) for series in history.series]
-    span = max(LEAST_SPAN, *spans)
+    gated = any(_is_gated(series, metric, tolerances) for series in history.series)
+    spans = [max(_scaled(series)) - min(_scaled(series)) for series in history.series]
+    span = max(_LEAST_SPAN, *spans)
     rows = [
-        row(series, history.commits, changes[series.name], span, gated=gated)
+        _row(series, history.commits, changes[series.name], span, gated=gated)
         for series in history.series
     ]
     last = "Last changed by" if gated else "Last stored by"
-    headers = ["Variant", "First", drawn_range(history, span), "Last", "Change", last]
+    headers = ["Variant", "First", _drawn_range(history, span), "Last", "Change", last]
     align = ("left", "right", "left", "right", "right", "left")
     parts = [
-        title(metric, history),
+        _title(metric, history),
         tabulate(rows, headers, tablefmt="pipe", disable_numparse=True, colalign=align),
-        *(listing(series, changes[series.name]) for series in history.series if every_commit),
-        *changes_by_commit(history, changes),
+        *(_listing(series, changes[series.name]) for series in history.series if every_commit),
+        *_changes_by_commit(history, changes),
     ]
     if not gated:
         parts[-1] = f"{metric} is shown only: it has no tolerance that a change could exceed"
     return "\n\n".join(parts)
 
 
-def drawn_range(history: History, span: float) -> str:
-    """What a bar of full height means, as the heading of the lines."""
+def _drawn_range(history: History, span: float) -> str:
     metric = history.series[0].values[0].metric
     height = f"{span:.2g} {metric.unit_of_change}" if metric.absolute else f"{100 * span:.3g} %"
-    return f"{BARS[0]} to {BARS[-1]}: {height}"
+    return f"{_BARS[0]} to {_BARS[-1]}: {height}"
 
 
-def is_gated(series: Series, metric: str, tolerances: Tolerances) -> bool:
-    """Whether the gate compares the metric of a variant."""
+def _is_gated(series: Series, metric: str, tolerances: Tolerances) -> bool:
     arithmetic = series.values[-1].arithmetic
     return tolerances.tolerance(metric, series.variant, arithmetic) is not None
 
 
-def scaled(series: Series) -> list[float]:
+def _scaled(series: Series) -> list[float]:
     """Values whose differences have one scale for all variants: as shares of the first value.
 
     Values of metrics whose tolerance is in their own unit are as they are.
@@ -72,19 +70,20 @@ def scaled(series: Series) -> list[float]:
     return [value.metric.value / divisor for value in series.values]
 
 
-def title(metric: str, history: History) -> str:
-    """What is shown, and of which commits."""
+def _title(metric: str, history: History) -> str:
     first, last = history.commits[0], history.commits[-1]
     if first == last:
-        shown = f"{metric}, {describe(first)} alone"
+        shown = f"{metric}, {_describe(first)} alone"
     else:
-        shown = f"{metric}, {describe(first)} to {describe(last)}, {len(history.commits)} versions"
+        shown = (
+            f"{metric}, {_describe(first)} to {_describe(last)}, {len(history.commits)} versions"
+        )
     if history.shallow:
         shown += "\nthis clone is shallow: `git fetch --unshallow` brings the commits before"
     return shown
 
 
-def row(
+def _row(
     series: Series,
     commits: Sequence[Commit],
     changes: Sequence[Change],
@@ -92,11 +91,6 @@ def row(
     *,
     gated: bool,
 ) -> list[str]:
-    """The first and last value of a variant, its line, and the commit that changed it last.
-
-    Args:
-        span: of the largest change in any line, as ``scaled`` has it.
-    """
     first, last = (series.values[place].metric for place in (0, -1))
     gone = series.values[-1].commit != commits[-1]
     return [
@@ -105,45 +99,39 @@ def row(
         line(series, commits, span),
         "gone" if gone else last.text,
         "" if gone else last.change_from(first.value),
-        changed_by(series, changes, within=", within tolerance" if gated else ""),
+        _changed_by(series, changes, within=", within tolerance" if gated else ""),
     ]
 
 
-def changed_by(series: Series, changes: Sequence[Change], *, within: str) -> str:
-    """The last commit that changed a variant beyond its tolerance, or else at all.
-
-    Args:
-        within: what is added where it is no change beyond a tolerance.
-    """
+def _changed_by(series: Series, changes: Sequence[Change], *, within: str) -> str:
+    """The last commit that changed a variant beyond its tolerance, or else at all."""
     if changes:
-        return describe(changes[-1].after.commit)
+        return _describe(changes[-1].after.commit)
     for before, after in reversed(list(pairwise(series.values))):
         if before.metric.value != after.metric.value:
-            return f"{describe(after.commit)}{within}"
+            return f"{_describe(after.commit)}{within}"
     return ""
 
 
 def line(series: Series, commits: Sequence[Commit], span: float) -> str:
     """A bar for each of the last commits, above the least of them; a gap without a value."""
     of_commits = {
-        value.commit: number for value, number in zip(series.values, scaled(series), strict=True)
+        value.commit: number for value, number in zip(series.values, _scaled(series), strict=True)
     }
-    shown = [of_commits.get(commit) for commit in commits[-MOST_BARS:]]
+    shown = [of_commits.get(commit) for commit in commits[-_MOST_BARS:]]
     least = min((value for value in shown if value is not None), default=0.0)
-    steps = (len(BARS) - 1) / span
+    steps = (len(_BARS) - 1) / span
     return "".join(
-        GAP if value is None else BARS[round((value - least) * steps)] for value in shown
+        _GAP if value is None else _BARS[round((value - least) * steps)] for value in shown
     )
 
 
-def describe(commit: Commit) -> str:
-    """A commit's digits and date."""
+def _describe(commit: Commit) -> str:
     return commit.subject if commit.sha == UNCOMMITTED else f"{commit.sha} of {commit.date}"
 
 
-def listing(series: Series, changes: Sequence[Change]) -> str:
-    """Every value of a variant, with its change against the one before."""
-    marks = {change.after.commit: mark(change) for change in changes}
+def _listing(series: Series, changes: Sequence[Change]) -> str:
+    marks = {change.after.commit: _mark(change) for change in changes}
     values = series.values
     moved = [
         "",
@@ -156,7 +144,7 @@ def listing(series: Series, changes: Sequence[Change]) -> str:
             value.metric.text,
             step,
             marks.get(value.commit, ""),
-            escape(textwrap.shorten(value.commit.subject, MOST_LETTERS, placeholder="...")),
+            escape(textwrap.shorten(value.commit.subject, _MOST_LETTERS, placeholder="...")),
         ]
         for value, step in zip(values, moved, strict=True)
     ]
@@ -165,13 +153,12 @@ def listing(series: Series, changes: Sequence[Change]) -> str:
     return tabulate(rows, headers, tablefmt="pipe", disable_numparse=True, colalign=align)
 
 
-def changes_by_commit(history: History, changes: dict[str, list[Change]]) -> list[str]:
-    """A paragraph for each commit that changed a variant beyond its tolerance."""
+def _changes_by_commit(history: History, changes: dict[str, list[Change]]) -> list[str]:
     paragraphs = []
     for commit in history.commits:
         lines = [
             f"  {name}: {change.before.metric.text} to "
-            f"{change.after.metric.text}, {mark(change)}"
+            f"{change.after.metric.text}, {_mark(change)}"
             + (", on another host" if elsewhere(change.before, change.after) else "")
             for name, of_variant in changes.items()
             for change in of_variant
@@ -179,12 +166,11 @@ def changes_by_commit(history: History, changes: dict[str, list[Change]]) -> lis
         ]
         if lines:
             subject = "" if commit.sha == UNCOMMITTED else f": {commit.subject}"
-            paragraphs.append("\n".join([f"{describe(commit)}{subject}", *lines]))
+            paragraphs.append("\n".join([f"{_describe(commit)}{subject}", *lines]))
     if not paragraphs:
         return ["no commit changed it beyond its tolerance"]
     return paragraphs
 
 
-def mark(change: Change) -> str:
-    """Whether a change is an improvement."""
+def _mark(change: Change) -> str:
     return "better" if change.better else "worse"

@@ -41,12 +41,10 @@ def speeds(run: Run) -> dict[int, dict[str, Speed]]:
     for key, entry in run.entries.items():
         if LATENCY.name in entry.metrics and key.bench == "bench_latency":
             timed.setdefault(key.batch_size, {})[entry.variant] = entry
-    return {size: compare_speeds(entries) for size, entries in sorted(timed.items())}
+    return {size: _compare_speeds(entries) for size, entries in sorted(timed.items())}
 
 
-def compare_speeds(entries: Mapping[str, Entry]) -> dict[str, Speed]:
-    """Variants of one batch size, each compared with the others."""
-
+def _compare_speeds(entries: Mapping[str, Entry]) -> dict[str, Speed]:
     def value(entry: Entry, metric: Definition) -> float | None:
         measured = entry.metrics.get(metric.name)
         return None if measured is None else measured.value

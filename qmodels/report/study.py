@@ -13,8 +13,8 @@ from qmodels.measure.operators import Row
 from qmodels.report.speed import speeds
 from qmodels.report.table import markdown, value
 
-EMPTY, QUANTIZED = "aten::empty", "aten::_empty_affine_quantized"
-MEBIBYTE = 2**20
+_EMPTY, _QUANTIZED = "aten::empty", "aten::_empty_affine_quantized"
+_MEBIBYTE = 2**20
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Model:
 
 
 # Rows of the profiler's tables that all three float models share.
-FLOAT_OPERATORS = {
+_FLOAT_OPERATORS = {
     "aten::conv2d": (3.91, 36),
     "aten::convolution": (3.91, 36),
     "aten::_convolution": (3.91, 36),
@@ -63,8 +63,8 @@ BASELINE = Model(
     6.75,
     53.55,
     14.19,
-    (EMPTY,),
-    {EMPTY: (14.19, 288), **FLOAT_OPERATORS},
+    (_EMPTY,),
+    {_EMPTY: (14.19, 288), **_FLOAT_OPERATORS},
 )
 MODELS = (
     BASELINE,
@@ -76,8 +76,8 @@ MODELS = (
         6.75,
         47.17,
         14.18,
-        (EMPTY,),
-        {EMPTY: (14.18, 289), **FLOAT_OPERATORS},
+        (_EMPTY,),
+        {_EMPTY: (14.18, 289), **_FLOAT_OPERATORS},
     ),
     Model(
         "Dynamic Int8",
@@ -87,8 +87,8 @@ MODELS = (
         6.73,
         49.10,
         14.07,
-        (EMPTY,),
-        {EMPTY: (14.07, 290), **FLOAT_OPERATORS, "aten::empty_like": (3.91, 37)},
+        (_EMPTY,),
+        {_EMPTY: (14.07, 290), **_FLOAT_OPERATORS, "aten::empty_like": (3.91, 37)},
     ),
     Model(
         "Static Int8 (JIT)",
@@ -98,10 +98,10 @@ MODELS = (
         6.77,
         20.55,
         5.75,
-        (EMPTY, QUANTIZED, "quantized::conv2d_relu"),
+        (_EMPTY, _QUANTIZED, "quantized::conv2d_relu"),
         {
-            EMPTY: (3.84, 38),
-            QUANTIZED: (1.41, 55),
+            _EMPTY: (3.84, 38),
+            _QUANTIZED: (1.41, 55),
             "quantized::conv2d_relu": (501 / 1024, 17),
             "quantized::conv2d": (24 / 1024, 19),
             "aten::quantize_per_tensor": (3 / 1024, 1),
@@ -109,13 +109,13 @@ MODELS = (
     ),
 )
 # What the study tried and could not do: it ran out of GPU memory.
-QUANTIZATION_AWARE = "qat-int8"
+_QUANTIZATION_AWARE = "qat-int8"
 # Rows of the short table.
-COMPARED = (
+_COMPARED = (
     "fp32",
     "dynamic-int8",
     "static-int8-jit",
-    QUANTIZATION_AWARE,
+    _QUANTIZATION_AWARE,
     "onnx-int8",
     "openvino-int8",
 )
@@ -140,51 +140,46 @@ class Quantity:
 
 
 def study_report(run: Run, weights: str | None) -> str:
-    """The study's table and the profiler's, number by number, as Markdown.
-
-    Args:
-        weights: how the network of the run was trained, if that is known.
-    """
+    """The study's table and the profiler's, number by number, as Markdown."""
     rows = [
         [model.name if index == 0 else "", *quantity.cells()]
         for model in MODELS
         for index, quantity in enumerate(quantities(model, run))
     ]
-    tables = [operator_table(model, run) for model in MODELS if profile(model, run)]
+    tables = [_operator_table(model, run) for model in MODELS if profile(model, run)]
     parts = [
         "## The study and this run",
-        comparison_table(run),
+        _comparison_table(run),
         "### Number by number",
         markdown(["Model", "Quantity", "Study", "Here", "Difference"], rows),
-        quantization_aware(run),
+        _quantization_aware(run),
         "### What differs",
-        "\n".join(f"- {line}" for line in differences(run, weights)),
+        "\n".join(f"- {line}" for line in _differences(run, weights)),
         *(["### The profiler's tables", *tables] if tables else []),
     ]
     return "\n\n".join(part for part in parts if part)
 
 
-def comparison_table(run: Run) -> str:
-    """The models of the study that this run measured, and other variants, as Markdown."""
+def _comparison_table(run: Run) -> str:
     of_study = {model.variant: model for model in MODELS}
     fastest = speeds(run).get(1, {})
     rows = []
-    for variant in COMPARED:
+    for variant in _COMPARED:
         model, speed = of_study.get(variant), fastest.get(variant)
         size = value(run, variant, SIZE)
         rows.append(
             [
                 f"`{variant}`",
-                *numbers(
+                *_numbers(
                     size / SIZE.divisor if size else None,
                     model.size_mb if model else None,
                     digits=1,
                 ),
-                *numbers(value(run, variant, TOP1), model.top1 if model else None),
-                *numbers(
+                *_numbers(value(run, variant, TOP1), model.top1 if model else None),
+                *_numbers(
                     speed.milliseconds if speed else None, model.latency_ms if model else None
                 ),
-                *numbers(
+                *_numbers(
                     speed.over_fp32 if speed else None,
                     BASELINE.latency_ms / model.latency_ms if model else None,
                     speed.over_best if speed else None,
@@ -196,8 +191,7 @@ def comparison_table(run: Run) -> str:
     return markdown(headers, rows)
 
 
-def numbers(*values: float | None, digits: int = 2) -> list[str]:
-    """Numbers with so many digits; a dash for none."""
+def _numbers(*values: float | None, digits: int = 2) -> list[str]:
     return ["-" if value is None else f"{value:.{digits}f}" for value in values]
 
 
@@ -214,7 +208,7 @@ def quantities(model: Model, run: Run) -> list[Quantity]:
         Quantity(TOP5_ERROR.label, model.top5_error, value(run, model.variant, TOP5_ERROR), 2),
         Quantity(LATENCY.label, model.latency_ms, value(run, model.variant, LATENCY), 2),
         Quantity("Speed-up", BASELINE.latency_ms / model.latency_ms, ratio, 2),
-        Quantity("Memory (Mb)", model.memory_mb, memory(model, run), 2),
+        Quantity("Memory (Mb)", model.memory_mb, _memory(model, run), 2),
     ]
 
 
@@ -224,28 +218,27 @@ def profile(model: Model, run: Run) -> Mapping[str, Row]:
     return {row.name: row for entry in entries for row in entry.profile}
 
 
-def memory(model: Model, run: Run) -> float | None:
+def _memory(model: Model, run: Run) -> float | None:
     """The study's "memory" of a model, in Mb: a sum over some rows of the profiler's table."""
     rows = profile(model, run)
     if not rows:
         return None
-    return sum(rows[name].cpu_bytes for name in model.memory_rows if name in rows) / MEBIBYTE
+    return sum(rows[name].cpu_bytes for name in model.memory_rows if name in rows) / _MEBIBYTE
 
 
-def quantization_aware(run: Run) -> str:
+def _quantization_aware(run: Run) -> str:
     """What became of the one model that the study could not make."""
-    top1 = value(run, QUANTIZATION_AWARE, TOP1)
+    top1 = value(run, _QUANTIZATION_AWARE, TOP1)
     if top1 is None:
         return ""
-    error = value(run, QUANTIZATION_AWARE, TOP5_ERROR)
+    error = value(run, _QUANTIZATION_AWARE, TOP5_ERROR)
     return (
         "Quantization-aware training ran out of GPU memory in the study. "
-        f"Here `{QUANTIZATION_AWARE}` has {top1:.2f} % top-1 and {error:.2f} % top-5 error."
+        f"Here `{_QUANTIZATION_AWARE}` has {top1:.2f} % top-1 and {error:.2f} % top-5 error."
     )
 
 
-def differences(run: Run, weights: str | None) -> list[str]:
-    """What differs in the set-up, a line each."""
+def _differences(run: Run, weights: str | None) -> list[str]:
     entry = next(iter(run.entries.values()))
     versions = entry.provenance.versions
     images = {e.images for e in run.entries.values() if e.images}
@@ -257,11 +250,11 @@ def differences(run: Run, weights: str | None) -> list[str]:
         "Training: 60 epochs, batches of 32, learning rate 0.1 throughout, on a GPU. Here: "
         f"{weights or 'another checkpoint, not known on this machine'}.",
         "Calibration: the training split. Here: 1,000 images of it.",
-        f"Static int8: fbgemm's kernels and defaults. Here: engine {static_engine(run)}, ranges "
+        f"Static int8: fbgemm's kernels and defaults. Here: engine {_static_engine(run)}, ranges "
         "from histograms, a scale for each output channel.",
         f"Accuracy: 10,000 test images. Here: {counts}.",
         f"Processor: Intel Xeon, 2.20 GHz, 4 cores. Here: {entry.machine_class}, "
-        f"{timed_threads(run)}.",
+        f"{_timed_threads(run)}.",
         f"Versions: torch 2.0, Python 3.10. Here: torch {versions.get('torch')}, "
         f"Python {versions.get('python')}.",
         "CPU: milliseconds for one image. Compare the speed-up, not the milliseconds.",
@@ -271,14 +264,12 @@ def differences(run: Run, weights: str | None) -> list[str]:
     ]
 
 
-def static_engine(run: Run) -> str:
-    """The engine that ran static int8."""
+def _static_engine(run: Run) -> str:
     engines = [e.engine for e in run.entries.values() if e.variant == MODELS[-1].variant]
     return engines[0] if engines else "not measured"
 
 
-def timed_threads(run: Run) -> str:
-    """How many threads latency was measured with."""
+def _timed_threads(run: Run) -> str:
     timed = [entry for entry in run.entries.values() if LATENCY.name in entry.metrics]
     if not timed:
         return "no latency measured"
@@ -286,13 +277,12 @@ def timed_threads(run: Run) -> str:
     return f"{threads} thread{'' if threads == 1 else 's'}"
 
 
-def operator_table(model: Model, run: Run) -> str:
-    """The profiler's table of a model, the study's numbers beside the run's."""
+def _operator_table(model: Model, run: Run) -> str:
     rows = profile(model, run)
     cells: list[Sequence[str]] = []
     for name, (size, calls) in model.operators.items():
         here = rows.get(name)
-        shown = [f"{here.cpu_bytes / MEBIBYTE:.2f}", str(here.calls)] if here else ["-", "-"]
+        shown = [f"{here.cpu_bytes / _MEBIBYTE:.2f}", str(here.calls)] if here else ["-", "-"]
         cells.append([f"`{name}`", f"{size:.2f}", shown[0], str(calls), shown[1]])
     headers = [f"{model.name}", "Mb, study", "here", "Calls, study", "here"]
     return markdown(headers, cells)

@@ -10,8 +10,8 @@ from qmodels.gate import Entry, Key, Run
 from qmodels.measure.metric import Definition, Metric
 from qmodels.measure.metrics import METRICS, depends
 
-BATCH_SIZE = 1  # of the latency columns
-MARKUP = re.compile(r"[<>@`|*\n]|\]\(|://|www\.")
+_BATCH_SIZE = 1  # of the latency columns
+_MARKUP = re.compile(r"[<>@`|*\n]|\]\(|://|www\.")
 
 
 @dataclass(frozen=True)
@@ -32,21 +32,21 @@ class Cell:
         return f"{shown} (=)" if float(change) == 0 else f"{shown} ({change})"
 
 
-def summarize(run: Run, baseline: Mapping[Key, Entry]) -> dict[str, tuple[Cell, ...]]:
+def _summarize(run: Run, baseline: Mapping[Key, Entry]) -> dict[str, tuple[Cell, ...]]:
     """The table's cells by variant, in the order of the run.
 
     Args:
         baseline: entries of the stored run; empty where there is none. What a base measured
             beside the run counts instead.
     """
-    columns = columns_of(run)
+    columns = _columns_of(run)
     by_variant: dict[str, dict[str, Cell]] = {}
     for key, now in run.entries.items():
         cells = by_variant.setdefault(now.variant, {})
         before = values_before(now, baseline)
         for name, metric in now.metrics.items():
             is_first = name not in cells and not depends(name, "batch")
-            if key.batch_size == BATCH_SIZE or is_first:
+            if key.batch_size == _BATCH_SIZE or is_first:
                 cells[name] = Cell(metric.value, before.get(name))
     nothing = Cell(None, None)
     return {
@@ -66,8 +66,7 @@ def values_before(now: Entry, baseline: Mapping[Key, Entry]) -> Mapping[str, flo
     return {name: metric.value for name, metric in stored.metrics.items()}
 
 
-def columns_of(run: Run) -> tuple[Definition, ...]:
-    """The columns of a run: also of metrics that only its own benches know."""
+def _columns_of(run: Run) -> tuple[Definition, ...]:
     own = {
         name: metric
         for entry in run.entries.values()
@@ -89,8 +88,8 @@ def columns_of(run: Run) -> tuple[Definition, ...]:
 
 
 def summary_table(run: Run, baseline: Mapping[Key, Entry]) -> str:
-    """The table as Markdown, without empty columns; see ``summarize``."""
-    summary, columns = summarize(run, baseline), columns_of(run)
+    """The table as Markdown, without empty columns; see ``_summarize``."""
+    summary, columns = _summarize(run, baseline), _columns_of(run)
     shown = [
         (index, column)
         for index, column in enumerate(columns)
@@ -108,7 +107,7 @@ def metric(run: Run, variant: str, definition: Definition) -> Metric | None:
     """A metric of a variant, at batch size 1 where it has one; None if it was not measured."""
     name = definition.name
     entries = [e for e in run.entries.values() if e.variant == variant and name in e.metrics]
-    single = [entry for entry in entries if entry.key.batch_size == BATCH_SIZE]
+    single = [entry for entry in entries if entry.key.batch_size == _BATCH_SIZE]
     return (single or entries)[0].metrics[name] if entries else None
 
 
@@ -120,7 +119,7 @@ def value(run: Run, variant: str, definition: Definition) -> float | None:
 
 def escape(text: str) -> str:
     """What a record says, as Markdown that shows it: markup, links and mentions as a code span."""
-    if not MARKUP.search(text):
+    if not _MARKUP.search(text):
         return text
     fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
     line = " ".join(text.split()).replace("|", "\\|")

@@ -9,39 +9,41 @@ from typing import Any
 
 from qmodels.backends.base import ProfiledForward
 
-PROCESS, THREAD = 1, 1
+_PROCESS, _THREAD = 1, 1
 
 
 def trace_json(track: str, forwards: Iterable[ProfiledForward]) -> str:
-    """A track of forwards one after the other, each with its steps.
-
-    Args:
-        track: its name.
-    """
+    """A track of forwards one after the other, each with its steps."""
     events: list[dict[str, Any]] = [
-        {"ph": "M", "name": "process_name", "pid": PROCESS, "args": {"name": "qmodels"}},
-        {"ph": "M", "name": "thread_name", "pid": PROCESS, "tid": THREAD, "args": {"name": track}},
+        {"ph": "M", "name": "process_name", "pid": _PROCESS, "args": {"name": "qmodels"}},
+        {
+            "ph": "M",
+            "name": "thread_name",
+            "pid": _PROCESS,
+            "tid": _THREAD,
+            "args": {"name": track},
+        },
     ]
     began = 0
     for number, forward in enumerate(forwards, 1):
-        ended = began + nanoseconds(forward.seconds)
-        events.append(event(f"forward {number}", "forward", began, ended))
+        ended = began + _nanoseconds(forward.seconds)
+        events.append(_event(f"forward {number}", "forward", began, ended))
         for step in forward.steps:
             kind = "other" if step.layer is None else "layer"
             name = step.layer or step.operation
-            start = began + nanoseconds(step.start)
-            end = min(ended - 1, began + nanoseconds(step.start + step.seconds))
-            events.append(event(name, kind, start, end, operation=step.operation))
+            start = began + _nanoseconds(step.start)
+            end = min(ended - 1, began + _nanoseconds(step.start + step.seconds))
+            events.append(_event(name, kind, start, end, operation=step.operation))
         began = ended
     return json.dumps({"displayTimeUnit": "ms", "traceEvents": events})
 
 
-def nanoseconds(seconds: float) -> int:
+def _nanoseconds(seconds: float) -> int:
     """A time in whole nanoseconds, the least that Perfetto distinguishes."""
     return round(1e9 * seconds)
 
 
-def event(name: str, kind: str, start: int, end: int, **facts: str) -> dict[str, Any]:
+def _event(name: str, kind: str, start: int, end: int, **facts: str) -> dict[str, Any]:
     """A slice of the track; start and end in nanoseconds.
 
     It ends a nanosecond early. Readers add start and duration in floating point. A sum beyond the
@@ -51,8 +53,8 @@ def event(name: str, kind: str, start: int, end: int, **facts: str) -> dict[str,
         "ph": "X",
         "name": name,
         "cat": kind,
-        "pid": PROCESS,
-        "tid": THREAD,
+        "pid": _PROCESS,
+        "tid": _THREAD,
         "ts": start / 1000,
         "dur": max(0, end - start - 1) / 1000,
         "args": facts,

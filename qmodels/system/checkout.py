@@ -10,7 +10,7 @@ from pathlib import Path
 from qmodels.system import files
 
 # Variables that name a folder.
-FOLDERS = ("QMODELS_CACHE_DIR", "QMODELS_DATA_DIR")
+_FOLDERS = ("QMODELS_CACHE_DIR", "QMODELS_DATA_DIR")
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Checkout:
         """Variables with which its Python imports from there what is not installed."""
         paths = self.paths or (str(self.root), *python_path())
         # Its working directory is another one than that of this process.
-        named = {name: files.named_folder(name) for name in FOLDERS}
+        named = {name: files.named_folder(name) for name in _FOLDERS}
         folders = {name: str(folder) for name, folder in named.items() if folder}
         return {**os.environ, **folders, "PYTHONPATH": os.pathsep.join(paths)}
 

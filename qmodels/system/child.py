@@ -17,7 +17,7 @@ from qmodels.system.errors import UserError
 from qmodels.system.worker import PARENT, SCRATCH
 
 # Between looks for the parent of a process whose standard input was closed.
-LOOK_SECONDS = 0.5
+_LOOK_SECONDS = 0.5
 
 
 def serve(answer: Callable[[Any], Mapping[str, Any]]) -> None:
@@ -26,7 +26,7 @@ def serve(answer: Callable[[Any], Mapping[str, Any]]) -> None:
     Whatever else writes to the standard output, as runtimes and their progress bars do, goes to
     the standard error.
     """
-    threading.Thread(target=end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     # The parent waits for the end of this stream, and then reads the error of the process.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
@@ -38,10 +38,10 @@ def serve(answer: Callable[[Any], Mapping[str, Any]]) -> None:
         print(error, file=sys.stderr, flush=True)
         sys.exit(1)
     answers.close()
-    end()
+    _end()
 
 
-def end_with_parent() -> None:
+def _end_with_parent() -> None:
     """End with a parent that is killed, which ends nothing itself.
 
     Its end of the standard input closes then, but so does that of a parent which only has no more
@@ -53,8 +53,8 @@ def end_with_parent() -> None:
     hangup.register(0, 0)
     hangup.poll()
     while os.getppid() == starter and is_running(parent):
-        time.sleep(LOOK_SECONDS)
-    end()
+        time.sleep(_LOOK_SECONDS)
+    _end()
 
 
 def is_running(pid: int) -> bool:
@@ -65,8 +65,7 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def end() -> None:
-    """End this process and all that it started, without its temporary folder."""
+def _end() -> None:
     folder = os.environ.get(SCRATCH)
     if folder:
         shutil.rmtree(folder, ignore_errors=True)

@@ -165,7 +165,6 @@ def _without_duplicates(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _failures(error: BaseException, path: str) -> Iterator[tuple[str, str]]:
-    """Paths and reasons of what cattrs raised, the first one first."""
     if isinstance(error, ClassValidationError | IterableValidationError):
         noted, others = error.group_exceptions()
         for cause, note in noted:

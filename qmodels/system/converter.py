@@ -74,7 +74,6 @@ def _of_mapping(kind: Any, converter: cattrs.Converter) -> Hook:
 
 
 def _of_tuple(kind: Any, converter: cattrs.Converter) -> Hook:
-    """The hook of a tuple whose items have one type."""
     first, *others = get_args(kind)
     as_list = cast(Any, list)[first]
     hook = converter.get_structure_hook(as_list)
@@ -151,7 +150,6 @@ def _from_class(kind: Any, converter: cattrs.Converter) -> Callable[[Any], Any]:
 
 
 def _keys(kind: Any) -> dict[str, Any]:
-    """Fields that have another key in JSON, or none."""
     keys = {each.name: each.metadata["key"] for each in fields(kind) if "key" in each.metadata}
     return {name: override(rename=key, omit=key is None) for name, key in keys.items()}
 

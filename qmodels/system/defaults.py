@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+# The variant that all others are compared with.
+REFERENCE = "fp32"
 DATASET = "cifar100"
 ARCHITECTURES = ("resnet34", "preact_resnet34")
 ARCHITECTURE = ARCHITECTURES[0]

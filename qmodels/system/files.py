@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # A disk with fewer free bytes is full.
 FULL = 2**18
 # What the system says of a disk, a quota and a limit of file sizes that are reached.
-FULL_TEXTS = tuple(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+_FULL_TEXTS = tuple(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 
 
 @contextmanager
@@ -47,7 +47,7 @@ def atomic_write(path: Path, mode: int = 0o666) -> Iterator[Path]:
             yield path
             return
         target = Path(os.path.realpath(path))
-        scratch = scratch_file(target, mode)
+        scratch = _scratch_file(target, mode)
         try:
             # Some writers make a file of their own.
             mode = (target if target.exists() else scratch).stat().st_mode
@@ -57,9 +57,9 @@ def atomic_write(path: Path, mode: int = 0o666) -> Iterator[Path]:
         finally:
             scratch.unlink(missing_ok=True)
     except OSError as error:
-        raise unwritable(path, error.strerror) from None
+        raise _unwritable(path, error.strerror) from None
     except SafetensorError as error:  # what safetensors raises for an OSError
-        raise unwritable(path, str(error)) from None
+        raise _unwritable(path, str(error)) from None
 
 
 def may_write(path: Path) -> bool:
@@ -73,12 +73,8 @@ def may_write(path: Path) -> bool:
     return not target.is_dir() and (may_make or os.access(target, os.W_OK))
 
 
-def scratch_file(target: Path, mode: int) -> Path:
-    """A new file beside another one; elsewhere, where only the other one can be written.
-
-    Raises:
-        OSError: neither can be.
-    """
+def _scratch_file(target: Path, mode: int) -> Path:
+    """A new file beside another one; elsewhere, where only the other one can be written."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         scratch = scratch_name(target.parent, target.name)
@@ -159,35 +155,26 @@ def named_folder(variable: str) -> Path | None:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Add a line to a text file.
-
-    Raises:
-        UserError: the disk is full, or the file can't be written.
-    """
+    """Add a line to a text file."""
     try:
         with path.open("a", encoding="utf-8") as stream:
             stream.write(line + "\n")
     except OSError as error:
-        raise unwritable(path, error.strerror) from None
+        raise _unwritable(path, error.strerror) from None
 
 
-def unwritable(path: Path, reason: str | None) -> UserError:
-    """The error for a file that can't be written."""
+def _unwritable(path: Path, reason: str | None) -> UserError:
     return UserError(f"{path} can't be written ({reason}): free the disk or choose another folder")
 
 
 def is_full(folder: Path, reason: str) -> bool:
     """Whether the disk of a folder is full. Not every writer's error has the system's reason."""
-    return any(text in reason for text in FULL_TEXTS) or shutil.disk_usage(folder).free < FULL
+    return any(text in reason for text in _FULL_TEXTS) or shutil.disk_usage(folder).free < FULL
 
 
 @contextmanager
 def lock(path: Path) -> Iterator[None]:
-    """A lock on ``path`` between processes; the system frees it when its holder dies.
-
-    Raises:
-        UserError: its file can't be opened.
-    """
+    """A lock on ``path`` between processes; the system frees it when its holder dies."""
     file = path.with_name(f".{path.name}.lock")
     try:
         with suppress(FileExistsError):
@@ -195,7 +182,7 @@ def lock(path: Path) -> Iterator[None]:
         held = FileLock(file)
         held.acquire()
     except OSError as error:
-        raise unwritable(file, error.strerror) from None
+        raise _unwritable(file, error.strerror) from None
     try:
         yield
     finally:

@@ -33,18 +33,18 @@ class Fork:
         with suppress(ConnectionError):
             self.pipe.send(message)
 
-    def receive(self, limit: float, *, since: float | None = None) -> Any:
+    def receive(self, timeout: float, *, since: float | None = None) -> Any:
         """What it sends next.
 
         Args:
-            limit: seconds after which it is ended.
+            timeout: seconds after which it is ended.
             since: when these began, by ``time.monotonic``; now by default.
 
         Raises:
             WorkerError: it sent nothing in time, or it ended.
         """
-        deadline = limit + (time.monotonic() if since is None else since)
-        reason = no_answer(limit)
+        deadline = timeout + (time.monotonic() if since is None else since)
+        reason = no_answer(timeout)
         try:
             if self.pipe.poll(max(0.0, deadline - time.monotonic())):
                 return self.pipe.recv()
@@ -82,12 +82,12 @@ def start(name: str, function: Callable[[Pipe], None]) -> Fork:
     return Fork(name, process, here)
 
 
-def call(name: str, function: Callable[[], Result], *, limit: float) -> Result:
+def call(name: str, function: Callable[[], Result], *, timeout: float) -> Result:
     """The result of a function, from a forked process.
 
     Args:
         name: in the errors.
-        limit: seconds after which the process is ended.
+        timeout: seconds after which the process is ended.
 
     Raises:
         WorkerError: it did not return in time, or it raised; the traceback is on standard error.
@@ -102,7 +102,7 @@ def call(name: str, function: Callable[[], Result], *, limit: float) -> Result:
 
     fork = start(name, answer)
     try:
-        result, failure = fork.receive(limit)
+        result, failure = fork.receive(timeout)
     finally:
         fork.end()
     if failure is not None:

@@ -28,14 +28,14 @@ X86_LEVELS = {
     "avx2": ("avx2",),
 }
 ARM_LEVELS = {"i8mm": ("i8mm", "bf16"), "dotprod": ("asimddp",), "neon": ("asimd",)}
-BFLOAT16_LEVELS = ("amx", "avx512_bf16", "i8mm")
+_BFLOAT16_LEVELS = ("amx", "avx512_bf16", "i8mm")
 # Of control groups: microseconds of processor time in each period of microseconds.
 CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 # By which OpenMP binds the threads of a process to processors. Its children inherit that.
 BINDING = ("OMP_PROC_BIND", "GOMP_CPU_AFFINITY", "KMP_AFFINITY")
 # OpenMP lowers the threads of a process to this number, without an error.
 THREAD_LIMIT = "OMP_THREAD_LIMIT"
-RECORDED_PACKAGES = ("torch", "torchvision", "numpy", "pytest-benchmark")
+_RECORDED_PACKAGES = ("torch", "torchvision", "numpy", "pytest-benchmark")
 
 
 @cache
@@ -137,11 +137,7 @@ def most_threads() -> int:
 
 
 def check_threads(option: str, threads: int) -> None:
-    """Refuse a number of threads that can't run at once.
-
-    Raises:
-        UserError: as the option is to say.
-    """
+    """Refuse a number of threads that can't run at once."""
     if threads < 1:
         raise UserError(f"{option} {threads}: choose 1 or more")
     most = most_threads()
@@ -150,28 +146,28 @@ def check_threads(option: str, threads: int) -> None:
         why = f" ({bound[0]} binds it: unset it)" if bound and most == 1 else ""
         count = "1 processor" if most == 1 else f"{most} processors"
         raise UserError(f"{option} {threads}: this process may use {count}{why}: choose no more")
-    allowed = thread_limit()
+    allowed = _thread_limit()
     if allowed and threads > allowed:
         raise UserError(
             f"{option} {threads}: {THREAD_LIMIT} is {allowed}: unset it, or choose no more"
         )
 
 
-def thread_limit() -> int:
+def _thread_limit() -> int:
     """How many threads OpenMP starts at most; 0 if nothing limits them."""
-    limit = os.environ.get(THREAD_LIMIT, "").strip()
-    return int(limit) if limit.isdecimal() else 0
+    text = os.environ.get(THREAD_LIMIT, "").strip()
+    return int(text) if text.isdecimal() else 0
 
 
 def physical_cores() -> int:
     """Processor cores that this process may use, hyper-threads not counted twice."""
     cores = psutil.cpu_count(logical=False) or 1
-    return min(cores, most_threads(), thread_limit() or cores)
+    return min(cores, most_threads(), _thread_limit() or cores)
 
 
 def multiplies_bfloat16() -> bool:
     """Whether this processor has instructions for products of bfloat16."""
-    return instruction_set() in BFLOAT16_LEVELS
+    return instruction_set() in _BFLOAT16_LEVELS
 
 
 def compilation_pays(device: "torch.device") -> bool:
@@ -182,4 +178,4 @@ def compilation_pays(device: "torch.device") -> bool:
 def versions() -> dict[str, str]:
     """Versions of Python and the packages that the numbers depend on."""
     own = {"python": platform.python_version(), "qmodels": __version__}
-    return own | packages.versions(RECORDED_PACKAGES)
+    return own | packages.versions(_RECORDED_PACKAGES)

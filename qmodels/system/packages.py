@@ -9,19 +9,16 @@ from packaging.requirements import Requirement
 
 DISTRIBUTION = "pytest-qmodels"
 CHECKOUT = Path(__file__).parents[2]
-CONSTRAINTS = "baselines/constraints.txt"
+_CONSTRAINTS = "baselines/constraints.txt"
 
 
 def install(extra: str, *options: str) -> str:
     """The command that installs an extra of qmodels.
 
     In a checkout it takes the versions that the baselines were made with.
-
-    Args:
-        options: of pip.
     """
-    if (CHECKOUT / CONSTRAINTS).exists():
-        target = ["-e", f"'.[{extra}]'", "-c", CONSTRAINTS]
+    if (CHECKOUT / _CONSTRAINTS).exists():
+        target = ["-e", f"'.[{extra}]'", "-c", _CONSTRAINTS]
     else:
         target = [f"'{DISTRIBUTION}[{extra}]'"]
     return " ".join(["pip", "install", *options, *target])
@@ -32,7 +29,7 @@ def installation(module: str) -> list[str]:
     spec = find_spec(module)
     origin = spec.origin if spec else None
     when = str(Path(origin).stat().st_mtime_ns) if origin and Path(origin).exists() else "unknown"
-    return [version_of(module) or "unknown", when]
+    return [_version_of(module) or "unknown", when]
 
 
 def file_of(module: str) -> str | None:
@@ -47,12 +44,7 @@ def file_of(module: str) -> str | None:
     return str(Path(spec.origin).resolve()) if spec and spec.origin else None
 
 
-def version_of(package: str) -> str | None:
-    """The version of a package, None where it is not installed.
-
-    Args:
-        package: also the name of its module, for all that qmodels uses.
-    """
+def _version_of(package: str) -> str | None:
     try:
         return version(package)
     except PackageNotFoundError:
@@ -61,7 +53,7 @@ def version_of(package: str) -> str | None:
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
     """Versions by package, "not installed" where there is none."""
-    return {package: version_of(package) or "not installed" for package in packages}
+    return {package: _version_of(package) or "not installed" for package in packages}
 
 
 def wrong_version(modules: Iterable[str], extra: str, distribution: str | None) -> str | None:
@@ -77,7 +69,7 @@ def wrong_version(modules: Iterable[str], extra: str, distribution: str | None) 
         name, marker = requirement.name, requirement.marker
         if marker is None or not marker.evaluate({"extra": extra}) or name not in modules:
             continue
-        version = version_of(name)
+        version = _version_of(name)
         if version and not requirement.specifier.contains(version, prereleases=True):
             return f"{name} {version} is installed, and {name}{requirement.specifier} is needed"
     return None

@@ -8,9 +8,9 @@ from pathlib import Path
 from qmodels.system import worker
 from qmodels.system.errors import UserError
 
-SECONDS = 300.0
+_SECONDS = 300.0
 # A hook of git has variables that name the repository whose hook it is.
-GIT = "GIT_"
+_GIT = "GIT_"
 
 
 class GitError(UserError):
@@ -24,10 +24,10 @@ def git(*arguments: str, folder: Path) -> bytes:
         GitError: it failed.
         UserError: git is not installed.
     """
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(GIT)}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(_GIT)}
     try:
         finished = worker.run(
-            "git", *arguments, limit=SECONDS, folder=folder, environment=environment
+            "git", *arguments, timeout=_SECONDS, folder=folder, environment=environment
         )
     except OSError as error:
         raise UserError(f"git can't be run ({error.strerror}): install it") from None
@@ -41,7 +41,7 @@ def git(*arguments: str, folder: Path) -> bytes:
 @contextmanager
 def without_variables() -> Iterator[None]:
     """Hide git's variables from the block, in which others ask git too."""
-    hidden = {name: value for name, value in os.environ.items() if name.startswith(GIT)}
+    hidden = {name: value for name, value in os.environ.items() if name.startswith(_GIT)}
     for name in hidden:
         del os.environ[name]
     try:

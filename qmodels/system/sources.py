@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 
 from qmodels.system import store
 
-OWN = __name__.partition(".")[0]
+_OWN = __name__.partition(".")[0]
 # Folders of installed packages.
 INSTALLED = {"site-packages", "dist-packages"}
 
 
-class Import(NamedTuple):
+class _Import(NamedTuple):
     """A module, a name of it ("" for the module itself), and what the name is imported as."""
 
     module: str
@@ -42,7 +42,7 @@ def import_digests(functions: Iterable[Callable[..., Any]]) -> dict[str, str]:
             package = name if path.stem == "__init__" else name.rpartition(".")[0]
             folder = path.parents[len(package.split(".")) * bool(package)]
             top = name.partition(".")[0]
-            if top != OWN and not INSTALLED.isdisjoint(folder.parts):
+            if top != _OWN and not INSTALLED.isdisjoint(folder.parts):
                 alone[name] = store.digest_file(path)
             else:
                 folders[top] = folder
@@ -67,16 +67,15 @@ def digest_imports(roots: Iterable[str], folders: Mapping[str, Path]) -> dict[st
         text = path.read_bytes()
         digests[module] = store.digest_bytes(text)
         # Its parent packages run too; what they import for others is not followed.
-        for package in parents(module):
+        for package in _parents(module):
             if (parent := file(package, folders)) is not None:
                 digests[package] = store.digest_bytes(parent.read_bytes())
         inside = module if path.stem == "__init__" else module.rpartition(".")[0]
-        waiting += [origin(each.module, each.name, folders) for each in imports(text, inside)]
+        waiting += [_origin(each.module, each.name, folders) for each in _imports(text, inside)]
     return dict(sorted(digests.items()))
 
 
-def parents(module: str) -> list[str]:
-    """The packages that a module is in, outermost first."""
+def _parents(module: str) -> list[str]:
     parts = module.split(".")
     return [".".join(parts[:count]) for count in range(1, len(parts))]
 
@@ -91,46 +90,41 @@ def file(module: str, folders: Mapping[str, Path]) -> Path | None:
     return next((candidate for candidate in candidates if candidate.is_file()), None)
 
 
-def origin(module: str, name: str, folders: Mapping[str, Path]) -> str:
+def _origin(module: str, name: str, folders: Mapping[str, Path]) -> str:
     """The module that defines a name: a submodule, or what the package's own file imports."""
     path = file(module, folders)
     if path is None or path.stem != "__init__" or not name:
         return module
     if file(f"{module}.{name}", folders):
         return f"{module}.{name}"
-    for statement in imports(path.read_bytes(), module):
+    for statement in _imports(path.read_bytes(), module):
         if statement.bound == name and statement.module != module:
-            return origin(statement.module, statement.name, folders)
+            return _origin(statement.module, statement.name, folders)
     return module
 
 
 @cache
-def imports(text: bytes, package: str) -> tuple[Import, ...]:
-    """The names that a module's text imports; none where it is not Python.
-
-    Args:
-        package: the package that the module is in, or is.
-    """
+def _imports(text: bytes, package: str) -> tuple[_Import, ...]:
+    """The names that a module's text imports; none where it is not Python."""
     names = []
     try:
         nodes = list(ast.walk(ast.parse(text)))
-        checks = [node for node in nodes if isinstance(node, ast.If) and is_type_checking(node)]
+        checks = [node for node in nodes if isinstance(node, ast.If) and _is_type_checking(node)]
         unread = {inner for check in checks for part in check.body for inner in ast.walk(part)}
         for node in nodes:
             if node in unread:
                 continue
             if isinstance(node, ast.Import):
-                names += [Import(name.name, "", name.asname or name.name) for name in node.names]
+                names += [_Import(name.name, "", name.asname or name.name) for name in node.names]
             elif isinstance(node, ast.ImportFrom):
                 module = resolve_name("." * node.level + (node.module or ""), package)
                 names += [
-                    Import(module, name.name, name.asname or name.name) for name in node.names
+                    _Import(module, name.name, name.asname or name.name) for name in node.names
                 ]
     except (SyntaxError, ValueError, ImportError):
         return ()
     return tuple(names)
 
 
-def is_type_checking(statement: ast.If) -> bool:
-    """Whether a condition holds for a type checker alone."""
+def _is_type_checking(statement: ast.If) -> bool:
     return isinstance(statement.test, ast.Name) and statement.test.id == "TYPE_CHECKING"

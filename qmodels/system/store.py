@@ -26,7 +26,7 @@ MANIFEST = "manifest.json"
 INDUCTOR_CACHE = "TORCHINDUCTOR_CACHE_DIR"
 # The format of manifests. There was no other. It is part of a folder's name, so that nobody reads
 # folders of another format.
-FORMAT = 1
+MANIFEST_FORMAT = 1
 
 
 def cache_dir(*parts: str) -> Path:
@@ -51,11 +51,7 @@ def cache_dir(*parts: str) -> Path:
 
 
 def cache_path() -> Path:
-    """Where the cache directory is, or would be.
-
-    Raises:
-        UserError: nothing says where.
-    """
+    """Where the cache directory is, or would be."""
     folder = named_folder("QMODELS_CACHE_DIR")
     try:
         return folder or platformdirs.user_cache_path("qmodels")
@@ -109,7 +105,7 @@ def get_or_build(
         UserError: the disk is full, or the folder can't be written.
     """
     root = root or cache_dir("artifacts")
-    key = digest_value({"format": FORMAT, "inputs": inputs})
+    key = digest_value({"format": MANIFEST_FORMAT, "inputs": inputs})
     folder = root / f"{name}-{key[:16]}"
     with lock(folder):
         if folder.exists():
@@ -131,7 +127,7 @@ def get_or_build(
                 for path in sorted(scratch.rglob("*"))
                 if path.is_file()
             }
-            manifest = Manifest(FORMAT, inputs, files)
+            manifest = Manifest(MANIFEST_FORMAT, inputs, files)
             write_text(scratch / MANIFEST, json.dumps(asdict(manifest), indent=2))
             scratch.rename(folder)
         except OSError as error:
@@ -169,8 +165,8 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST
     with codec.damage_as_error(path, f"delete {folder} to rebuild"):
         manifest = codec.decode(Manifest, codec.parse_json(path.read_bytes()))
-        if manifest.format != FORMAT:
-            raise codec.Malformed("format", f"expected {FORMAT}, not {manifest.format}")
+        if manifest.format != MANIFEST_FORMAT:
+            raise codec.Malformed("format", f"expected {MANIFEST_FORMAT}, not {manifest.format}")
     return manifest
 
 

@@ -1,8 +1,8 @@
 """Start processes, talk with them, and end them: nothing else in qmodels does.
 
 A worker answers lines of JSON, as ``child`` does; ``run`` runs a command that ends by itself;
-``forked`` has functions in forked processes. Every wait has a time limit, in seconds. When it has
-passed, the process is ended with all that it started, and the error names the limit.
+``forked`` has functions in forked processes. Every wait has a time timeout, in seconds. When it has
+passed, the process is ended with all that it started, and the error names the timeout.
 """
 
 import json
@@ -22,11 +22,11 @@ import psutil
 from qmodels.system.checkout import Checkout, here
 from qmodels.system.errors import UserError
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 # For whatever takes no longer than minutes, even on a busy machine.
-ANSWER_SECONDS = 1800.0
+_ANSWER_SECONDS = 1800.0
 # Between the end of a process's output and its own.
-EXIT_SECONDS = 10.0
+_EXIT_SECONDS = 10.0
 # The variable that names the folder that a worker removes itself, if its parent can't any more.
 SCRATCH = "QMODELS_SCRATCH"
 # That of the process that started a worker, which may have ended before the worker runs.
@@ -38,11 +38,7 @@ class StartError(UserError):
 
 
 class WorkerError(UserError):
-    """A process gave no answer.
-
-    Attributes:
-        reason: as a message fragment.
-    """
+    """A process gave no answer."""
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(f"{name}: {reason}")
@@ -58,17 +54,17 @@ class Worker:
     process: subprocess.Popen[str]
     stderr: IO[str]
 
-    def request(self, payload: object, *, limit: float = ANSWER_SECONDS) -> dict[str, Any]:
+    def request(self, payload: object, *, timeout: float = _ANSWER_SECONDS) -> dict[str, Any]:
         """Send a JSON value, and wait for the answer: see ``send`` and ``answer``."""
         self.send(payload)
-        return self.answer(limit=limit)
+        return self.answer(timeout=timeout)
 
-    def ask(self, kind: type[T], payload: object, *, limit: float = ANSWER_SECONDS) -> T:
+    def ask(self, kind: type[_T], payload: object, *, timeout: float = _ANSWER_SECONDS) -> _T:
         """Send a JSON value, and wait for the answer: see ``send`` and ``receive``."""
         self.send(payload)
-        return self.receive(kind, limit=limit)
+        return self.receive(kind, timeout=timeout)
 
-    def receive(self, kind: type[T], *, limit: float = ANSWER_SECONDS) -> T:
+    def receive(self, kind: type[_T], *, timeout: float = _ANSWER_SECONDS) -> _T:
         """Wait for an answer, decoded as a class.
 
         Raises:
@@ -76,7 +72,7 @@ class Worker:
         """
         from qmodels.system import codec  # which processes that are measured do without
 
-        answer = self.answer(limit=limit)
+        answer = self.answer(timeout=timeout)
         try:
             return codec.decode(kind, answer)
         except codec.Malformed as error:
@@ -88,11 +84,11 @@ class Worker:
         with suppress(BrokenPipeError, ValueError):  # it has ended, or was closed
             print(json.dumps(payload), file=self.process.stdin, flush=True)
 
-    def answer(self, *, limit: float = ANSWER_SECONDS) -> dict[str, Any]:
+    def answer(self, *, timeout: float = _ANSWER_SECONDS) -> dict[str, Any]:
         """Wait for an answer, an object.
 
         Args:
-            limit: seconds after which the worker is ended.
+            timeout: seconds after which the worker is ended.
 
         Raises:
             WorkerError: it gave no answer in time, or ended.
@@ -104,7 +100,7 @@ class Worker:
             expired.set()
             self.end()
 
-        alarm = threading.Timer(limit, expire)
+        alarm = threading.Timer(timeout, expire)
         alarm.daemon = True  # an interrupt before the ``finally`` must not keep this process
         try:
             alarm.start()
@@ -113,7 +109,7 @@ class Worker:
                     value = json.loads(line)
                     if isinstance(value, dict):  # and nothing that its Python prints when it starts
                         return value
-            reason = no_answer(limit) if expired.is_set() else self.failure()
+            reason = no_answer(timeout) if expired.is_set() else self.failure()
             raise WorkerError(f"{self.command} failed in {self.checkout.root}", reason)
         finally:
             alarm.cancel()
@@ -125,7 +121,7 @@ class Worker:
     def failure(self) -> str:
         """Why it gave no answer; it is ended."""
         with suppress(subprocess.TimeoutExpired):
-            self.process.wait(EXIT_SECONDS)
+            self.process.wait(_EXIT_SECONDS)
         self.end()
         self.stderr.seek(0)
         return why_ended(self.process.wait(), self.stderr.read())
@@ -133,21 +129,16 @@ class Worker:
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """A temporary folder while the block lasts.
-
-    Raises:
-        UserError: it can't be made.
-    """
+    """A temporary folder while the block lasts."""
     try:
         folder = tempfile.TemporaryDirectory(prefix="qmodels-", ignore_cleanup_errors=True)
     except OSError as error:
-        raise no_temporary_file(error) from None
+        raise _no_temporary_file(error) from None
     with folder as name:
         yield Path(name)
 
 
-def no_temporary_file(error: OSError) -> UserError:
-    """The error of a system that has no room for a temporary file."""
+def _no_temporary_file(error: OSError) -> UserError:
     return UserError(f"no temporary file can be made ({error}): free the disk or set TMPDIR")
 
 
@@ -174,7 +165,7 @@ def start(
                 tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
             )
         except OSError as error:
-            raise no_temporary_file(error) from None
+            raise _no_temporary_file(error) from None
         checkout = checkout or here()
         try:
             process = subprocess.Popen(
@@ -224,14 +215,14 @@ class Finished:
 
 def run(
     *command: str | Path,
-    limit: float,
+    timeout: float,
     folder: Path | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Finished:
     """Run a command to its end.
 
     Args:
-        limit: seconds after which it is ended.
+        timeout: seconds after which it is ended.
         folder: where it runs; the current one by default.
         environment: its variables; those of this process by default.
 
@@ -249,9 +240,9 @@ def run(
         start_new_session=True,
     ) as process:
         try:
-            stdout, stderr = process.communicate(timeout=limit)
+            stdout, stderr = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
-            raise WorkerError(f"{command[0]} failed", no_answer(limit)) from None
+            raise WorkerError(f"{command[0]} failed", no_answer(timeout)) from None
         finally:
             end_tree(process.pid)
         return Finished(process.returncode, stdout, stderr)
@@ -267,9 +258,9 @@ def end_tree(pid: int) -> None:
             os.killpg(leader, signal.SIGKILL)
 
 
-def no_answer(limit: float) -> str:
+def no_answer(timeout: float) -> str:
     """The reason of a process that was ended, as a message fragment."""
-    return f"no answer within {limit:g} s"
+    return f"no answer within {timeout:g} s"
 
 
 def why_ended(status: int, stderr: str) -> str:

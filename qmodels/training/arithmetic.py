@@ -17,12 +17,12 @@ from qmodels.system import machine
 Precision = Literal["float32", "bfloat16", "bfloat16-convolutions"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 # A smaller gain is noise, and not worth the rounding.
-LEAST_GAIN = 1.1
-PROBE_IMAGES, PROBE_STEPS = 32, 3
-CONVOLUTION: Any = functional.conv2d
+_LEAST_GAIN = 1.1
+PROBE_IMAGES, _PROBE_STEPS = 32, 3
+_CONVOLUTION: Any = functional.conv2d
 
 
-class Bfloat16Convolutions(TorchFunctionMode):
+class _Bfloat16Convolutions(TorchFunctionMode):
     """Within it, convolutions multiply bfloat16; their inputs and outputs stay float32."""
 
     def __torch_function__(
@@ -32,8 +32,7 @@ class Bfloat16Convolutions(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        """Cast the operands of a convolution, and its result back."""
-        if func is not CONVOLUTION:
+        if func is not _CONVOLUTION:
             return func(*args, **(kwargs or {}))
         operands = [arg.bfloat16() if isinstance(arg, Tensor) else arg for arg in args]
         return func(*operands, **(kwargs or {})).to(args[0].dtype)
@@ -43,7 +42,7 @@ def context(precision: str, device: torch.device) -> AbstractContextManager[obje
     """A forward within it is computed in a precision."""
     if precision == "bfloat16":
         return torch.autocast(device.type, torch.bfloat16)
-    return Bfloat16Convolutions() if precision == "bfloat16-convolutions" else nullcontext()
+    return _Bfloat16Convolutions() if precision == "bfloat16-convolutions" else nullcontext()
 
 
 def choose(model: nn.Module, images: Tensor, reduced: Precision) -> Precision:
@@ -61,17 +60,17 @@ def choose(model: nn.Module, images: Tensor, reduced: Precision) -> Precision:
         return reduced if reduced == "bfloat16" and supported else "float32"
     if not machine.multiplies_bfloat16():
         return "float32"
-    faster = LEAST_GAIN * step_seconds(model, images, reduced) < step_seconds(
+    faster = _LEAST_GAIN * step_seconds(model, images, reduced) < step_seconds(
         model, images, "float32"
     )
     return reduced if faster else "float32"
 
 
 def step_seconds(model: nn.Module, images: Tensor, precision: Precision) -> float:
-    """Seconds of a forward and a backward of a copy of a model: the best of ``PROBE_STEPS``."""
+    """Seconds of a forward and a backward of a copy of a model: the best of ``_PROBE_STEPS``."""
     probed = copy.deepcopy(model)
     seconds = []
-    for _ in range(PROBE_STEPS):
+    for _ in range(_PROBE_STEPS):
         start = time.perf_counter()
         with context(precision, images.device):
             loss = probed(images).float().square().mean()

@@ -55,8 +55,8 @@ def cutmix(images: Tensor, targets: Tensor, generator: Generator) -> tuple[Tenso
     height, width = images.shape[-2:]
     side = math.sqrt(float(torch.rand((), generator=generator)))
     row, column = torch.rand(2, generator=generator).tolist()
-    top, bottom = span(row * height, side * height, height)
-    left, right = span(column * width, side * width, width)
+    top, bottom = _span(row * height, side * height, height)
+    left, right = _span(column * width, side * width, width)
     partner = torch.randperm(len(images), generator=generator).to(images.device)
     mixed = images.clone()
     mixed[:, :, top:bottom, left:right] = images[partner, :, top:bottom, left:right]
@@ -64,6 +64,5 @@ def cutmix(images: Tensor, targets: Tensor, generator: Generator) -> tuple[Tenso
     return mixed, (1 - share) * targets + share * targets[partner]
 
 
-def span(center: float, length: float, limit: int) -> tuple[int, int]:
-    """The pixels that an interval covers within [0, limit)."""
-    return max(0, round(center - length / 2)), min(limit, round(center + length / 2))
+def _span(center: float, length: float, size: int) -> tuple[int, int]:
+    return max(0, round(center - length / 2)), min(size, round(center + length / 2))

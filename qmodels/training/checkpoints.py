@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from qmodels import network
+from qmodels.network import resnet
 from qmodels.quantize import fake_quantize
 from qmodels.system import codec, files, store
 from qmodels.system.errors import UserError
@@ -27,7 +27,7 @@ from qmodels.training.recipes import Recipe
 
 INDEX = "index.json"
 # The format of the index. Before 1 it was a list, without a number.
-FORMAT = 1
+_FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,6 @@ class Checkpoint:
     Attributes:
         recipe: that made it, whole.
         top1, top5_error: on the whole test split after the last epoch, in percent.
-        sha256: the file's digest.
         parent: digest of the checkpoint that fine-tuning started from.
         teacher: digest of the network that it was distilled from.
         quantization_aware: whether it holds fake-quantized weights and the ranges of activations.
@@ -66,9 +65,7 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
-class Index:
-    """The file that describes the checkpoints of a folder."""
-
+class _Index:
     format: int
     checkpoints: tuple[Checkpoint, ...]
 
@@ -83,9 +80,6 @@ def known() -> list[Checkpoint]:
     """Every checkpoint: those that are shipped, then those of the cache, newest first.
 
     What somebody trained here later does not take the place of a shipped one: it has to be named.
-
-    Raises:
-        UserError: an index can't be read.
     """
     folders = (*shipped_dirs(), store.cache_dir("checkpoints"))
     return [checkpoint for folder in folders for checkpoint in reversed(read_index(folder))]
@@ -174,22 +168,18 @@ def resolve(name: str) -> Checkpoint:
 
 
 def read_index(folder: Path) -> list[Checkpoint]:
-    """The checkpoints of a folder, oldest first; none where there is no index.
-
-    Raises:
-        UserError: it can't be read, or has another format.
-    """
+    """The checkpoints of a folder, oldest first; none where there is no index."""
     index = folder / INDEX
     if not index.exists():
         return []
     with codec.damage_as_error(index, "restore it, or delete it and train again"):
         content = codec.decode(dict[str, Any], codec.parse_json(index.read_bytes()))
-        if content.get("format") != FORMAT:
+        if content.get("format") != _FORMAT:
             raise UserError(
                 f"checkpoint index {index} has format {content.get('format')}, and this qmodels "
-                f"reads {FORMAT}: use the version that wrote it, or a later one"
+                f"reads {_FORMAT}: use the version that wrote it, or a later one"
             )
-        known = codec.decode(Index, content).checkpoints
+        known = codec.decode(_Index, content).checkpoints
     return [replace(checkpoint, folder=folder) for checkpoint in known]
 
 
@@ -208,7 +198,7 @@ def save(state: dict[str, Tensor], description: Checkpoint) -> Checkpoint:
         records = [asdict(description) for description in (*others, checkpoint)]
         for record in records:
             del record["folder"]
-        content = {"format": FORMAT, "checkpoints": records}
+        content = {"format": _FORMAT, "checkpoints": records}
         files.write_text(checkpoint.folder / INDEX, json.dumps(content, indent=2) + "\n")
     return checkpoint
 
@@ -233,7 +223,7 @@ def from_storage(stored: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def structure(checkpoint: Checkpoint) -> nn.Module:
     """A network of a checkpoint's structure, its weights random, in eval mode."""
-    model: nn.Module = network.build(checkpoint.architecture, checkpoint.width, checkpoint.classes)
+    model: nn.Module = resnet.build(checkpoint.architecture, checkpoint.width, checkpoint.classes)
     if checkpoint.quantization_aware:
         model = fake_quantize.prepare(model)
     return model.eval()

@@ -16,7 +16,7 @@ from torch import Tensor, distributed, nn
 
 from qmodels.system.errors import UserError
 
-Value = TypeVar("Value")
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Workers:
             distributed.all_reduce(value)
         return value
 
-    def broadcast_object(self, value: Value) -> Value:
+    def broadcast_object(self, value: _T) -> _T:
         """The first process's value, whatever this one's is; it has to be picklable."""
         if self.count == 1:
             return value
@@ -97,12 +97,11 @@ def join() -> Iterator[Workers]:
         distributed.destroy_process_group()
 
 
-class AllReduce(torch.autograd.Function):
+class _AllReduce(torch.autograd.Function):
     """The sum of a tensor over all processes, through which gradients flow."""
 
     @staticmethod
     def forward(context: Any, value: Tensor) -> Tensor:
-        """Sum the values."""
         total = value.clone()
         distributed.all_reduce(total)
         return total
@@ -115,27 +114,25 @@ class AllReduce(torch.autograd.Function):
         return total
 
 
-def all_reduce_differentiable(value: Tensor) -> Tensor:
-    """The sum of a tensor over all processes, through which gradients flow."""
-    total: Tensor = AllReduce.apply(value)
+def _all_reduce_differentiable(value: Tensor) -> Tensor:
+    total: Tensor = _AllReduce.apply(value)
     return total
 
 
-class SharedBatchNorm2d(nn.BatchNorm2d):
+class _SharedBatchNorm2d(nn.BatchNorm2d):
     """Batch norm whose statistics are over the shares of all processes.
 
     torch's own ``SyncBatchNorm`` refuses the CPU.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalize (N, C, H, W)."""
         if not self.training:
             return super().forward(x)
         exact = x.float()
         count = x.numel() // x.shape[1] * distributed.get_world_size()  # shares are equal
-        mean = all_reduce_differentiable(exact.sum(dim=(0, 2, 3))) / count
+        mean = _all_reduce_differentiable(exact.sum(dim=(0, 2, 3))) / count
         centered = exact - mean[None, :, None, None]
-        variance = all_reduce_differentiable((centered * centered).sum(dim=(0, 2, 3))) / count
+        variance = _all_reduce_differentiable((centered * centered).sum(dim=(0, 2, 3))) / count
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
@@ -153,4 +150,4 @@ def share_statistics(model: nn.Module) -> None:
     """Make a network's batch norms take their statistics over all processes."""
     for module in model.modules():
         if type(module) is nn.BatchNorm2d:
-            module.__class__ = SharedBatchNorm2d
+            module.__class__ = _SharedBatchNorm2d

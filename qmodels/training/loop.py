@@ -11,7 +11,7 @@ from rich.console import Console
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
-from qmodels import network
+from qmodels.network import resnet
 from qmodels.network.evaluation import accuracy, predict
 from qmodels.quantize import fake_quantize
 from qmodels.system import files, machine, store
@@ -41,14 +41,14 @@ def train(job: Job, *, console: Console | None = None) -> Checkpoint:
         UserError: unknown architecture or width, a batch that processes can't share, no memory, a
             loss that is no longer finite, no disk space.
     """
-    network.check(job.architecture, job.width)
+    resnet.check(job.architecture, job.width)
     with distributed.join() as workers, torch.random.fork_rng(devices=[]):
         description = job.description
         path = state_path(description, workers)
         with files.lock(path) if workers.is_main else nullcontext():
             finished = workers.broadcast_object(checkpoints.find_finished(description))
             if finished is None:
-                finished = fit(
+                finished = _fit(
                     job, description, path, workers, console if workers.is_main else None
                 )
             elif console is not None and workers.is_main:
@@ -58,14 +58,13 @@ def train(job: Job, *, console: Console | None = None) -> Checkpoint:
     return finished
 
 
-def fit(
+def _fit(
     job: Job, description: Checkpoint, path: Path, workers: Workers, console: Console | None
 ) -> Checkpoint:
-    """Run all epochs that the state in ``path`` does not have, evaluate, and save."""
     recipe, device = job.recipe, workers.device
     torch.manual_seed(job.seed)
     data = loader.load(job.dataset, recipe, job.seed, device, memory_format(job.width, device))
-    model, teacher = networks(job, workers, data)
+    model, teacher = _networks(job, workers, data)
     optimizer = sgd(model, recipe)
     steps = len(data.labels) // recipe.batch_size
     average = ema.start(model, recipe.averaging * steps) if recipe.averaging else None
@@ -81,7 +80,7 @@ def fit(
         or job.precision
     )
     if precision is None:
-        images = probe_images(data, job.seed)
+        images = _probe_images(data, job.seed)
         precision = workers.broadcast_object(arithmetic.choose(model.train(), images, job.bfloat16))
     description = replace(description, precision=precision)
 
@@ -127,7 +126,7 @@ def fit(
                     summed_loss,
                     workers.shard(images),
                     workers.shard(targets),
-                    limit=recipe.statistics_batch if moving else None,
+                    most=recipe.statistics_batch if moving else None,
                 )
                 workers.all_reduce_gradients(model)
                 optimizer.step()
@@ -145,9 +144,9 @@ def fit(
             reporter.end_epoch(epoch, mean_loss)
 
         if average is not None:
-            model = ema.with_statistics(average, statistics_batches(data, job.seed))
+            model = ema.with_statistics(average, _statistics_batches(data, job.seed))
         if workers.is_main:
-            description = finish(job, model, description)
+            description = _finish(job, model, description)
             reporter.write(
                 f"top-1 {description.top1:.2f} %  top-5 error {description.top5_error:.2f} %"
             )
@@ -167,8 +166,7 @@ def memory_format(width: int, device: torch.device) -> torch.memory_format:
     return torch.contiguous_format if narrow else torch.channels_last
 
 
-def probe_images(data: TrainLoader, seed: int) -> Tensor:
-    """Images of a step of the last epoch, for the probe of precisions."""
+def _probe_images(data: TrainLoader, seed: int) -> Tensor:
     chosen = torch.arange(min(arithmetic.PROBE_IMAGES, len(data.labels)))
     return data.augment(chosen, data.recipe.epochs - 1, Generator().manual_seed(seed))
 
@@ -182,8 +180,7 @@ def state_path(description: Checkpoint, workers: Workers) -> Path:
     return store.cache_dir("training") / f"{Path(description.file).stem}-{digest[:12]}.safetensors"
 
 
-def networks(job: Job, workers: Workers, data: TrainLoader) -> tuple[nn.Module, nn.Module | None]:
-    """The network to train, and its teacher where the recipe distills, on the workers' device."""
+def _networks(job: Job, workers: Workers, data: TrainLoader) -> tuple[nn.Module, nn.Module | None]:
     if job.recipe.batch_size % workers.count:
         raise UserError(
             f"{workers.count} processes can't share batches of {job.recipe.batch_size}: "
@@ -191,7 +188,7 @@ def networks(job: Job, workers: Workers, data: TrainLoader) -> tuple[nn.Module, 
         )
     model: nn.Module
     if job.parent is None:
-        model = network.build(job.architecture, job.width, job.dataset.classes)
+        model = resnet.build(job.architecture, job.width, job.dataset.classes)
     else:
         model = checkpoints.load_model(job.parent)
     teacher = None
@@ -253,7 +250,7 @@ def distillation_loss(logits: Tensor, teacher_logits: Tensor, temperature: float
     )
 
 
-def statistics_batches(data: TrainLoader, seed: int) -> Iterator[Tensor]:
+def _statistics_batches(data: TrainLoader, seed: int) -> Iterator[Tensor]:
     """Batches of augmented images, as the last epoch saw them but unmixed."""
     recipe = data.recipe
     generator = Generator().manual_seed(seed * 100_003 + recipe.epochs)
@@ -262,8 +259,7 @@ def statistics_batches(data: TrainLoader, seed: int) -> Iterator[Tensor]:
         yield data.augment(chosen, recipe.epochs - 1, generator)
 
 
-def finish(job: Job, model: nn.Module, description: Checkpoint) -> Checkpoint:
-    """Evaluate a trained model as it will be stored, and save it."""
+def _finish(job: Job, model: nn.Module, description: Checkpoint) -> Checkpoint:
     fake_quantize.observe(model, enabled=False)
     weights = checkpoints.from_storage(checkpoints.to_storage(model.state_dict()))
     stored = checkpoints.structure(description)

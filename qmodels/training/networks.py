@@ -15,8 +15,8 @@ from qmodels.training import checkpoints
 from qmodels.training.checkpoints import Checkpoint
 
 # Wider networks take minutes for the whole test set on two cores.
-WHOLE_TEST_SET_WIDTH = 16
-IMAGES_OF_WIDE_NETWORKS = 2000
+_WHOLE_TEST_SET_WIDTH = 16
+_IMAGES_OF_WIDE_NETWORKS = 2000
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Untrained:
     @property
     def accuracy_images(self) -> int | None:
         """As of the network that ``train`` gives."""
-        return accuracy_images(self.width)
+        return _accuracy_images(self.width)
 
     def train(self, console: Console | None) -> Network:
         """The network, trained now where that is quick.
@@ -54,17 +54,17 @@ class Untrained:
         """
         from qmodels.training import on_demand  # brings in torch's compiler, which takes seconds
 
-        dataset = load(self.dataset)
+        dataset = _load(self.dataset)
         checkpoint = on_demand.find_or_train(
             dataset, self.architecture, self.width, console=console
         )
-        return network(checkpoint, dataset)
+        return of_checkpoint(checkpoint, dataset)
 
 
-load = cache(data.load)
+_load = cache(data.load)
 
 
-def network(checkpoint: Checkpoint, dataset: Dataset | None = None) -> Network:
+def of_checkpoint(checkpoint: Checkpoint, dataset: Dataset | None = None) -> Network:
     """A checkpoint with the data set that it was trained on.
 
     Args:
@@ -72,7 +72,7 @@ def network(checkpoint: Checkpoint, dataset: Dataset | None = None) -> Network:
     """
 
     def images() -> Dataset:
-        return dataset or load(checkpoint.dataset)
+        return dataset or _load(checkpoint.dataset)
 
     def test() -> tuple[Images, object]:
         split = images().test
@@ -91,8 +91,8 @@ def network(checkpoint: Checkpoint, dataset: Dataset | None = None) -> Network:
                 "classes": checkpoint.classes,
             },
         ),
-        fine_tuned=partial(fine_tune, checkpoint, dataset),
-        accuracy_images=accuracy_images(checkpoint.width),
+        fine_tuned=partial(_fine_tune, checkpoint, dataset),
+        accuracy_images=_accuracy_images(checkpoint.width),
         summary=f"checkpoint: {checkpoint.path.stem}, top-1 {checkpoint.top1:.2f} %",
         call=call(checkpoint),
     )
@@ -104,12 +104,12 @@ def call(checkpoint: Checkpoint) -> Call:
     usual = checkpoints.find(**described)
     if usual is not None and usual.sha256 == checkpoint.sha256:
         return Call("qmodels.training.networks:usual", described)
-    return Call("qmodels.training.networks:trained", {"checkpoint": shortest_name(checkpoint)})
+    return Call("qmodels.training.networks:trained", {"checkpoint": _shortest_name(checkpoint)})
 
 
-def accuracy_images(width: int) -> int | None:
+def _accuracy_images(width: int) -> int | None:
     """How many test images benches evaluate by default; None for all of them."""
-    return None if width <= WHOLE_TEST_SET_WIDTH else IMAGES_OF_WIDE_NETWORKS
+    return None if width <= _WHOLE_TEST_SET_WIDTH else _IMAGES_OF_WIDE_NETWORKS
 
 
 def name(checkpoint: Checkpoint) -> str:
@@ -124,7 +124,7 @@ def name(checkpoint: Checkpoint) -> str:
     return network_name(checkpoint.dataset, checkpoint.architecture, checkpoint.width)
 
 
-def shortest_name(checkpoint: Checkpoint) -> str:
+def _shortest_name(checkpoint: Checkpoint) -> str:
     """A name that ``checkpoints.resolve`` finds a checkpoint by: without a folder, if that will do.
 
     Paths have no place in what is published.
@@ -135,30 +135,17 @@ def shortest_name(checkpoint: Checkpoint) -> str:
 
 
 def usual(dataset: str, architecture: str, width: int) -> Network:
-    """The network that benches use where no checkpoint is named.
-
-    Raises:
-        UserError: there is no checkpoint of it.
-    """
-    return network(checkpoints.usual(architecture, width, dataset))
+    """The network that benches use where no checkpoint is named."""
+    return of_checkpoint(checkpoints.usual(architecture, width, dataset))
 
 
 def trained(checkpoint: str) -> Network:
-    """The network of a checkpoint's name or path.
-
-    Raises:
-        UserError: there is no such checkpoint.
-    """
-    return network(checkpoints.resolve(checkpoint))
+    """The network of a checkpoint's name or path."""
+    return of_checkpoint(checkpoints.resolve(checkpoint))
 
 
-def fine_tune(checkpoint: Checkpoint, dataset: Dataset | None, console: Console | None) -> Network:
-    """The quantization-aware sibling of a checkpoint.
-
-    Raises:
-        Unavailable: there is none, and training it takes longer than a fixture may.
-    """
+def _fine_tune(checkpoint: Checkpoint, dataset: Dataset | None, console: Console | None) -> Network:
     from qmodels.training import on_demand  # brings in torch's compiler, which takes seconds
 
-    images = dataset or load(checkpoint.dataset)
-    return network(on_demand.find_or_fine_tune(checkpoint, images, console=console), dataset)
+    images = dataset or _load(checkpoint.dataset)
+    return of_checkpoint(on_demand.find_or_fine_tune(checkpoint, images, console=console), dataset)

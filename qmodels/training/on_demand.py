@@ -12,7 +12,7 @@ from qmodels.training.job import Job
 from qmodels.training.loop import train
 from qmodels.training.recipes import FINE_TUNING, RECIPES, Recipe
 
-QUICK_WIDTH = 16  # digits train in a minute on two cores up to here
+_QUICK_WIDTH = 16  # digits train in a minute on two cores up to here
 
 
 def recipe_for(dataset: str, width: int) -> Recipe:
@@ -26,7 +26,7 @@ def recipe_for(dataset: str, width: int) -> Recipe:
 
 def quick(dataset: str, width: int) -> bool:
     """Whether training takes minutes at most, which a fixture may."""
-    return torch.cuda.is_available() or (dataset == "digits" and width <= QUICK_WIDTH)
+    return torch.cuda.is_available() or (dataset == "digits" and width <= _QUICK_WIDTH)
 
 
 def find_or_train(

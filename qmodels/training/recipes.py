@@ -12,7 +12,7 @@ from qmodels.system.errors import UserError
 
 
 @dataclass(frozen=True)
-class Stage:
+class ResizeStage:
     """Some epochs at one image size, in pixels; smaller images make cheaper epochs."""
 
     epochs: int
@@ -45,7 +45,7 @@ class Recipe:
     """
 
     name: str
-    stages: tuple[Stage, ...]
+    stages: tuple[ResizeStage, ...]
     batch_size: int
     peak_rate: float
     schedule: Literal["constant", "linear", "cosine"] = "linear"
@@ -118,15 +118,14 @@ class Recipe:
         return replace(self, name=f"{self.name}-{epochs}e", stages=tuple(stages))
 
 
-def by_name(*recipes: Recipe) -> dict[str, Recipe]:
-    """A table of recipes."""
+def _by_name(*recipes: Recipe) -> dict[str, Recipe]:
     return {recipe.name: recipe for recipe in recipes}
 
 
 # What 60 epochs on a GPU make best.
-DEFAULT = Recipe(
+_DEFAULT = Recipe(
     "default",
-    (Stage(60, 32),),
+    (ResizeStage(60, 32),),
     batch_size=256,
     peak_rate=0.2,
     warmup=0.15,
@@ -137,14 +136,14 @@ DEFAULT = Recipe(
     averaging=1.0,
 )
 
-RECIPES = by_name(
-    DEFAULT,
+RECIPES = _by_name(
+    _DEFAULT,
     # A small network follows a larger one of the same classes.
-    replace(DEFAULT, name="distilled", distillation=0.7),
+    replace(_DEFAULT, name="distilled", distillation=0.7),
     # The study's own, which ended at 73.15 %. No other schedule was tried for as many epochs.
     Recipe(
         "report",
-        (Stage(60, 32),),
+        (ResizeStage(60, 32),),
         batch_size=32,
         peak_rate=0.1,
         schedule="constant",
@@ -152,7 +151,7 @@ RECIPES = by_name(
     # Two cores: progressive resizing spends the first epochs where they are cheap.
     Recipe(
         "compact-cpu",
-        (Stage(8, 16), Stage(12, 24), Stage(24, 32)),
+        (ResizeStage(8, 16), ResizeStage(12, 24), ResizeStage(24, 32)),
         batch_size=128,
         peak_rate=0.15,
         warmup=0.25,
@@ -161,22 +160,24 @@ RECIPES = by_name(
     # The study's width in hours instead of days: fewer epochs, more of them on small images.
     Recipe(
         "wide-cpu",
-        (Stage(8, 16), Stage(8, 24), Stage(8, 32)),
+        (ResizeStage(8, 16), ResizeStage(8, 24), ResizeStage(8, 32)),
         batch_size=128,
         peak_rate=0.1,
         warmup=0.2,
         label_smoothing=0.1,
     ),
     # Seconds at width 8: quick enough to train when a checkpoint is missing.
-    Recipe("digits", (Stage(12, 32),), batch_size=64, peak_rate=0.1, warmup=0.25, crop_padding=2),
+    Recipe(
+        "digits", (ResizeStage(12, 32),), batch_size=64, peak_rate=0.1, warmup=0.25, crop_padding=2
+    ),
 )
 
 # From a checkpoint, quantization-aware or, as its control, in float. Statistics and ranges settle
 # first and are frozen then (Krishnamoorthi, "Quantizing deep convolutional networks for efficient
 # inference", 2018, section 4.2).
-FINE_TUNE = Recipe(
+_FINE_TUNE = Recipe(
     "fine-tune",
-    (Stage(8, 32),),
+    (ResizeStage(8, 32),),
     batch_size=128,
     peak_rate=2e-3,
     schedule="cosine",
@@ -184,4 +185,4 @@ FINE_TUNE = Recipe(
     observers_until=3 / 8,
     statistics_batch=32,
 )
-FINE_TUNING = by_name(FINE_TUNE, replace(FINE_TUNE, name="distill", distillation=0.7))
+FINE_TUNING = _by_name(_FINE_TUNE, replace(_FINE_TUNE, name="distill", distillation=0.7))

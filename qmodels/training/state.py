@@ -49,19 +49,15 @@ def precision(path: Path) -> str | None:
     """The precision of the epochs in a file that ``save`` wrote; None where there is none."""
     if not path.exists():
         return None
-    with damage_as_error(path), safe_open(path, framework="pt") as file:
+    with _damage_as_error(path), safe_open(path, framework="pt") as file:
         return str(file.metadata()["precision"])
 
 
 def restore(path: Path, state: State) -> int:
-    """Read what ``save`` wrote and return the epochs done, 0 where there is nothing.
-
-    Raises:
-        UserError: the file is damaged.
-    """
+    """Read what ``save`` wrote and return the epochs done, 0 where there is nothing."""
     if not path.exists():
         return 0
-    with damage_as_error(path):
+    with _damage_as_error(path):
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             epochs = int(file.metadata()["epochs"])
@@ -80,8 +76,7 @@ def restore(path: Path, state: State) -> int:
 
 
 @contextmanager
-def damage_as_error(path: Path) -> Iterator[None]:
-    """Say in one line that a file is damaged, where reading it fails."""
+def _damage_as_error(path: Path) -> Iterator[None]:
     try:
         yield
     except (SafetensorError, RuntimeError, KeyError, ValueError, TypeError):

@@ -19,7 +19,7 @@ from qmodels.variants import build_worker, registry
 from qmodels.variants.build_worker import REFERENCE_FILE, Outcome
 from qmodels.variants.registry import Variant
 
-BUILD_SECONDS = 4 * 3600.0
+_BUILD_SECONDS = 4 * 3600.0
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,8 @@ class Artifact:
 
     @property
     def inputs(self) -> Inputs:
-        """What it was made from.
-
-        Raises:
-            UserError: its manifest is damaged.
-        """
-        return read_inputs(self.folder)
+        """What it was made from."""
+        return _read_inputs(self.folder)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -146,21 +142,12 @@ class Artifact:
 
 
 def open_artifact(folder: Path) -> Artifact:
-    """The artifact in a folder that ``build`` made. Only the module of its variant is imported.
-
-    Raises:
-        UserError: there is none, or its variant is gone.
-    """
-    built = read_inputs(folder)
+    """The artifact in a folder that ``build`` made. Only the module of its variant is imported."""
+    built = _read_inputs(folder)
     return Artifact(registry.find(built.variant, built.module), folder)
 
 
-def read_inputs(folder: Path) -> Inputs:
-    """What the artifact in a folder was made from.
-
-    Raises:
-        UserError: there is none, or its manifest is damaged.
-    """
+def _read_inputs(folder: Path) -> Inputs:
     manifest = store.read_manifest(folder)
     with codec.damage_as_error(folder / store.MANIFEST, f"delete {folder} to rebuild"):
         return codec.decode(Inputs, manifest.inputs, at="inputs")
@@ -219,11 +206,11 @@ def build(variant: Variant, network: Network, *, console: Console | None = None)
     reason = variant.unavailable_reason()
     if reason:
         raise Unavailable(f"{variant.name}: {reason}")
-    network = source(variant, network, console)
+    network = _source(variant, network, console)
 
     def write(folder: Path) -> None:
         if variant.backend.isolated:
-            build_apart(variant, network, folder)
+            _build_apart(variant, network, folder)
         else:
             build_worker.build(variant, network, folder)
 
@@ -231,12 +218,8 @@ def build(variant: Variant, network: Network, *, console: Console | None = None)
     return Artifact(variant, store.get_or_build(name, inputs(variant, network), write))
 
 
-def source(variant: Variant, network: Network, console: Console | None) -> Network:
-    """What a variant quantizes: the network itself, or its quantization-aware sibling.
-
-    Raises:
-        Unavailable: there is no such sibling.
-    """
+def _source(variant: Variant, network: Network, console: Console | None) -> Network:
+    """What a variant quantizes: the network itself, or its quantization-aware sibling."""
     if not variant.quantization_aware:
         return network
     if network.fine_tuned is None:
@@ -249,13 +232,12 @@ def source(variant: Variant, network: Network, console: Console | None) -> Netwo
 
 def quantize(variant: Variant, network: Network) -> Any:
     """What a variant's function returns, which ``build`` stores."""
-    quantized = source(variant, network, None)
+    quantized = _source(variant, network, None)
     with eager_quantization.suppress_deprecations():
         return variant.quantize(quantized.load(), **build_worker.arguments(variant, quantized))
 
 
-def build_apart(variant: Variant, network: Network, folder: Path) -> None:
-    """As ``build_worker.build``, in a process of its own."""
+def _build_apart(variant: Variant, network: Network, folder: Path) -> None:
     request = {
         "variant": variant.name,
         "module": variant.module,
@@ -265,7 +247,7 @@ def build_apart(variant: Variant, network: Network, folder: Path) -> None:
     }
     try:
         with worker.start("qmodels.variants.build_worker") as process:
-            outcome = process.ask(Outcome, request, limit=BUILD_SECONDS)
+            outcome = process.ask(Outcome, request, timeout=_BUILD_SECONDS)
     except UserError as error:  # it died
         raise build_worker.build_failure(variant, str(error), folder) from None
     if outcome.unavailable is not None:

@@ -27,10 +27,6 @@ def build(variant: Variant, network: Network, folder: Path) -> None:
 
     Args:
         folder: where the files go.
-
-    Raises:
-        Unavailable: the variant can't be made of this network.
-        UserError: the weights are damaged, or quantizing or storing failed.
     """
     try:
         with eager_quantization.suppress_deprecations():
@@ -73,15 +69,7 @@ def arguments(variant: Variant, network: Network) -> dict[str, Tensor]:
 
 
 @dataclass(frozen=True)
-class BuildRequest:
-    """What a process of its own is to build.
-
-    Attributes:
-        module: that defines the variant.
-        network: as ``Network.call``.
-        contents: see ``contents``.
-    """
-
+class _ArtifactRequest:
     variant: str
     module: str
     network: Call
@@ -98,8 +86,8 @@ class Outcome:
 
 
 def answer(request: Mapping[str, Any]) -> dict[str, Any]:
-    """Build what a ``BuildRequest`` asks for, and answer with an ``Outcome``."""
-    asked = codec.decode(BuildRequest, request)
+    """Build what a ``_ArtifactRequest`` asks for, and answer with an ``Outcome``."""
+    asked = codec.decode(_ArtifactRequest, request)
     variant = registry.find(asked.variant, asked.module)
     outcome = Outcome()
     try:

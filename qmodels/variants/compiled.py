@@ -17,8 +17,7 @@ from qmodels.system.errors import Obstacle
 from qmodels.variants.registry import variant
 
 
-def no_bfloat16() -> Obstacle | None:
-    """Why bfloat16 is of no use here."""
+def _no_bfloat16() -> Obstacle | None:
     if machine.multiplies_bfloat16():
         return None
     return Obstacle(
@@ -37,7 +36,7 @@ def fp32_compiled(model: nn.Module, example: Tensor) -> Exported:
     backend=inductor.BACKEND,
     summary="fp32-compiled, in bfloat16",
     arithmetic="bfloat16",
-    unfit=no_bfloat16,
+    unfit=_no_bfloat16,
 )
 def bf16(model: nn.Module, example: Tensor) -> Exported:
     """Weights and activations in bfloat16; batch norms are folded before, in float32."""

@@ -12,32 +12,31 @@ from qmodels.backends.torch_engine import default_engine
 from qmodels.network import eager_quantization
 from qmodels.variants.registry import variant
 
-FBGEMM = eager.BACKEND.on("fbgemm")  # the only engine with float16 linear kernels
-DEFAULT = eager.BACKEND.on(default_engine())
+_FBGEMM = eager.BACKEND.on("fbgemm")  # the only engine with float16 linear kernels
+_DEFAULT = eager.BACKEND.on(default_engine())
 
 
 @variant(
-    backend=FBGEMM,
+    backend=_FBGEMM,
     summary="linear weights as float16, computed in float32",
     kernels={nn.Linear: ("quantized::linear_dynamic_fp16",), nn.Conv2d: ("aten::conv2d",)},
 )
 def dynamic_fp16(model: nn.Module) -> nn.Module:
     """Linear layers with float16 weights."""
-    return quantize_linear(model, torch.float16, FBGEMM.engine)
+    return _quantize_linear(model, torch.float16, _FBGEMM.engine)
 
 
 @variant(
-    backend=DEFAULT,
+    backend=_DEFAULT,
     summary="linear weights as int8, activations quantized batch by batch",
     kernels={nn.Linear: ("quantized::linear_dynamic",), nn.Conv2d: ("aten::conv2d",)},
 )
 def dynamic_int8(model: nn.Module) -> nn.Module:
     """Linear layers with int8 weights."""
-    return quantize_linear(model, torch.qint8, DEFAULT.engine)
+    return _quantize_linear(model, torch.qint8, _DEFAULT.engine)
 
 
-def quantize_linear(model: nn.Module, dtype: torch.dtype, engine: str) -> nn.Module:
-    """A copy of the model with its linear layers replaced."""
+def _quantize_linear(model: nn.Module, dtype: torch.dtype, engine: str) -> nn.Module:
     with eager_quantization.quantized_engine(engine):
         quantized: nn.Module = eager_quantization.quantize_dynamic(model, {nn.Linear}, dtype=dtype)
     return quantized

@@ -13,12 +13,12 @@ from qmodels.quantize import histograms
 from qmodels.variants.registry import variant
 from qmodels.variants.static import KERNELS, SCRIPT, freeze, qconfig
 
-ONEDNN = torchscript.BACKEND.on("onednn")
+_ONEDNN = torchscript.BACKEND.on("onednn")
 # Torch quantizes their weights by one scale for all channels alone, so they stay in float.
-PER_TENSOR = (nn.ConvTranspose2d, nn.functional.conv_transpose2d)
+_PER_TENSOR = (nn.ConvTranspose2d, nn.functional.conv_transpose2d)
 
 
-class Addition(nn.Module):
+class _Addition(nn.Module):
     """``FloatFunctional`` by an addition and a module: what oneDNN's patterns know."""
 
     def __init__(self) -> None:
@@ -26,17 +26,15 @@ class Addition(nn.Module):
         self.relu = nn.ReLU()
 
     def add(self, x: Tensor, y: Tensor) -> Tensor:
-        """The sum of two tensors of one shape."""
         return torch.add(x, y)
 
     def add_relu(self, x: Tensor, y: Tensor) -> Tensor:
-        """The rectified sum of two tensors of one shape."""
         rectified: Tensor = self.relu(torch.add(x, y))
         return rectified
 
 
 @variant(
-    backend=ONEDNN,
+    backend=_ONEDNN,
     summary="static-int8 on oneDNN, residual sums fused into convolutions",
     arithmetic="int8",
     int8_share=1.0,
@@ -51,9 +49,9 @@ def static_int8_onednn(model: nn.Module, calibration: Tensor) -> torch.jit.Scrip
     for module in list(fusible.modules()):
         for name, child in module.named_children():
             if isinstance(child, eager_quantization.FloatFunctional):
-                setattr(module, name, Addition())
+                setattr(module, name, _Addition())
     patterns = eager_quantization.get_onednn_backend_config()
-    return freeze(quantize(fusible, calibration, ONEDNN, patterns=patterns), calibration, ONEDNN)
+    return freeze(quantize(fusible, calibration, _ONEDNN, patterns=patterns), calibration, _ONEDNN)
 
 
 @variant(
@@ -88,7 +86,7 @@ def quantize(
         # With torch's own ranges for what has a known one, as a sigmoid.
         mapping = eager_quantization.get_default_qconfig_mapping()
         mapping.set_global(qconfig(backend))
-        for part in PER_TENSOR:
+        for part in _PER_TENSOR:
             mapping.set_object_type(part, None)
         for name in in_float:
             mapping.set_module_name(name, None)

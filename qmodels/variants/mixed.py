@@ -11,19 +11,19 @@ from qmodels.variants.static import CONVOLUTIONS, SCRIPT, freeze
 
 # Of top-1, in points, that what is quantized may be expected to lose: see
 # ``sensitivity.expected_drop``.
-MOST_POINTS = 0.02
+_MOST_POINTS = 0.02
 
 
 @variant(
     backend=SCRIPT,
-    summary=f"fx-int8, with what would lose more than {MOST_POINTS} points left in float",
+    summary=f"fx-int8, with what would lose more than {_MOST_POINTS} points left in float",
     arithmetic="int8",
     int8_share=0.5,
     kernels=CONVOLUTIONS,
 )
 def mixed_int8(model: nn.Module, calibration: Tensor) -> torch.jit.ScriptModule:
     """Rank the layers, keep the first ones in float, quantize the others."""
-    kept = set(sensitivity.left_in_float(model, calibration, MOST_POINTS))
+    kept = set(sensitivity.left_in_float(model, calibration, _MOST_POINTS))
     # What is fused into a layer has to have the same precision.
     fused = [name for group in fusion.groups(model) if kept & set(group) for name in group]
     in_float = sorted(kept.union(fused))

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 # Ranges that leave out one activation in 100,000 lose less accuracy than the extremes: 26.6 dB
 # of the logits instead of 25.0 on CIFAR-100 at width 16.
-PERCENTILE = 99.999
+_PERCENTILE = 99.999
 # Images whose activations are kept at a time, all of them, until they are counted: a gigabyte for
 # ResNet-34 of width 64. Of larger images fewer.
-CALIBRATION_BATCH = 100
-CALIBRATION_VALUES = BATCH_VALUES // 4
+_CALIBRATION_BATCH = 100
+_CALIBRATION_VALUES = BATCH_VALUES // 4
 
 
 @variant(backend=onnxruntime.BACKEND, summary="the fused float model")
@@ -49,7 +49,7 @@ def onnx_int8(model: nn.Module, calibration: Tensor) -> "ModelProto":
 
     shape = calibration.shape[1:]
     batches = calibration.split(
-        batch_size(shape, most=CALIBRATION_BATCH, values=CALIBRATION_VALUES)
+        batch_size(shape, most=_CALIBRATION_BATCH, values=_CALIBRATION_VALUES)
     )
 
     class Images(quantization.CalibrationDataReader):  # type: ignore[misc]
@@ -80,6 +80,6 @@ def onnx_int8(model: nn.Module, calibration: Tensor) -> "ModelProto":
             weight_type=quantization.QuantType.QInt8,
             calibrate_method=quantization.CalibrationMethod.Percentile,
             # The stride is not for minima and maxima alone: every method counts stride by stride.
-            extra_options={"CalibPercentile": PERCENTILE, "CalibStridedMinMax": 1},
+            extra_options={"CalibPercentile": _PERCENTILE, "CalibStridedMinMax": 1},
         )
         return onnx.load(after)

@@ -30,9 +30,9 @@ from qmodels.variants.registry import variant
 )
 def pt2e_int8(model: nn.Module, calibration: Tensor) -> Exported:
     """Export, calibrate and convert; weights get seven bits where oneDNN saturates."""
-    prepared = prepare(fuse(model), calibration, inductor.BACKEND.weight_range())
+    prepared = _prepare(fuse(model), calibration, inductor.BACKEND.weight_range())
     histograms.observe(prepared, histograms.observers_of(prepared), calibration)
-    return convert(prepared, calibration)
+    return _convert(prepared, calibration)
 
 
 @variant(
@@ -46,20 +46,13 @@ def pt2e_int8(model: nn.Module, calibration: Tensor) -> Exported:
 )
 def pt2e_qat_int8(model: nn.Module, example: Tensor) -> Exported:
     """Put the trained ranges in the place of observed ones, and convert."""
-    prepared = prepare(fake_quantize.to_float(model), example, fake_quantize.WEIGHT_RANGE)
-    install(prepared, fake_quantize.ranges(model))
-    return convert(prepared, example)
+    prepared = _prepare(fake_quantize.to_float(model), example, fake_quantize.WEIGHT_RANGE)
+    _install(prepared, fake_quantize.ranges(model))
+    return _convert(prepared, example)
 
 
-def prepare(fused: nn.Module, images: Tensor, weight_range: tuple[int, int]) -> Any:
-    """The exported graph of a fused float model, with observers.
-
-    Args:
-        images: (N, C, H, W) float32, for their shape.
-
-    Raises:
-        Unavailable: torchao's quantizer does not take the network.
-    """
+def _prepare(fused: nn.Module, images: Tensor, weight_range: tuple[int, int]) -> Any:
+    """The exported graph of a fused float model, with observers."""
     logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)  # of torchao's own calls
     from torchao.quantization.pt2e.quantize_pt2e import prepare_pt2e
     from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as x86
@@ -75,7 +68,7 @@ def prepare(fused: nn.Module, images: Tensor, weight_range: tuple[int, int]) -> 
         if isinstance(part, nn.Conv2d) and part.in_channels == 1:
             quantizer.set_module_name_qconfig(name, None)
     exported = inductor.export(fused, images).many.module()
-    tell_calls_apart(exported, fused)
+    _tell_calls_apart(exported, fused)
     try:
         return prepare_pt2e(exported, quantizer)
     except ValueError as error:  # it can't place an observer, as where a module is called twice
@@ -85,7 +78,7 @@ def prepare(fused: nn.Module, images: Tensor, weight_range: tuple[int, int]) -> 
         ) from None
 
 
-def tell_calls_apart(exported: Any, fused: nn.Module) -> None:
+def _tell_calls_apart(exported: Any, fused: nn.Module) -> None:
     """Number the calls of a module without weights that is called several times, as a ReLU.
 
     torchao's quantizer takes what has one name for one call, and refuses what it finds
@@ -108,16 +101,15 @@ def tell_calls_apart(exported: Any, fused: nn.Module) -> None:
             calls[name] += 1
 
 
-def install(prepared: Any, ranges: fake_quantize.Ranges) -> None:
-    """Let every observer answer with a trained range."""
+def _install(prepared: Any, ranges: fake_quantize.Ranges) -> None:
     for node in prepared.graph.nodes:
         if node.op == "call_module" and node.target.startswith("activation_post_process"):
-            answer = ranges[range_name(node.args[0], ranges)]
+            answer = ranges[_range_name(node.args[0], ranges)]
             observer = prepared.get_submodule(node.target)
             observer.calculate_qparams = lambda answer=answer: answer
 
 
-def range_name(node: Any, ranges: fake_quantize.Ranges) -> str:
+def _range_name(node: Any, ranges: fake_quantize.Ranges) -> str:
     """The name of the range of what a node gives.
 
     That of the module that it comes from, or of the nearest module around it: a fused layer's parts
@@ -134,15 +126,11 @@ def range_name(node: Any, ranges: fake_quantize.Ranges) -> str:
         if f"{module}{suffix}" in ranges:
             return f"{module}{suffix}"
         module = module.rpartition(".")[0]
-    return range_name(node.args[0], ranges)
+    return _range_name(node.args[0], ranges)
 
 
-def convert(prepared: Any, images: Tensor) -> Exported:
-    """The graph with integers and ranges in it, exported again for the compiler.
-
-    Args:
-        images: (N, C, H, W) float32, for their shape.
-    """
+def _convert(prepared: Any, images: Tensor) -> Exported:
+    """The graph with integers and ranges in it, exported again for the compiler."""
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e
 
     return inductor.export(convert_pt2e(prepared), images)

@@ -23,11 +23,11 @@ from torch import nn
 from qmodels.backends import probe
 from qmodels.backends.base import Backend
 from qmodels.system import packages
+from qmodels.system.defaults import REFERENCE
 from qmodels.system.errors import Obstacle, UserError, describe_error
 
-GROUP = "qmodels.variants"
-PACKAGE = __name__.partition(".")[0]
-REFERENCE = "fp32"
+_GROUP = "qmodels.variants"
+_PACKAGE = __name__.partition(".")[0]
 
 Arithmetic = Literal["float32", "float16", "bfloat16", "int8"]
 Quantize = TypeVar("Quantize", bound=Callable[..., Any])
@@ -158,23 +158,19 @@ class Variant:
     def distribution(self) -> str | None:
         """The distribution that defines it: qmodels', or that of an entry point to its package."""
         package = self.module.partition(".")[0]
-        if package == PACKAGE:
+        if package == _PACKAGE:
             return packages.DISTRIBUTION
         return next(
             (
                 entry.dist.name
-                for entry in entry_points(group=GROUP)
+                for entry in entry_points(group=_GROUP)
                 if entry.dist and entry.value.partition(":")[0].partition(".")[0] == package
             ),
             None,
         )
 
     def install(self, *options: str) -> str:
-        """The command that installs what it requires.
-
-        Args:
-            options: of pip.
-        """
+        """The command that installs what it requires."""
         if self.distribution == packages.DISTRIBUTION and self.extra:
             return packages.install(self.extra, *options)
         what = " ".join(self.requires)
@@ -224,23 +220,24 @@ def variant(
 
 def all_variants() -> dict[str, Variant]:
     """Every variant by name: the reference first, then by backend; those on GPUs are last."""
-    for module in modules():
+    for module in _modules():
         import_module(module)
-    for entry_point in entry_points(group=GROUP):
-        load(entry_point)
+    for entry_point in entry_points(group=_GROUP):
+        _load(entry_point)
 
     def order(known: Variant) -> tuple[bool, bool, bool, str, str]:
-        foreign = not known.module.startswith(f"{PACKAGE}.")
+        foreign = not known.module.startswith(f"{_PACKAGE}.")
         return known.name != REFERENCE, foreign, known.on_gpu, known.backend.name, known.module
 
     return {known.name: known for known in sorted(_VARIANTS.values(), key=order)}
 
 
-def modules() -> list[str]:
-    """The modules of this package that define variants."""
+def _modules() -> list[str]:
     room = Path(__file__).parent
-    beside = [f"{PACKAGE}.{room.name}.{module.name}" for module in iter_modules([str(room)])]
-    elsewhere = [f"{PACKAGE}.{file.parent.name}.variants" for file in room.glob("../*/variants.py")]
+    beside = [f"{_PACKAGE}.{room.name}.{module.name}" for module in iter_modules([str(room)])]
+    elsewhere = [
+        f"{_PACKAGE}.{file.parent.name}.variants" for file in room.glob("../*/variants.py")
+    ]
     return beside + sorted(elsewhere)
 
 
@@ -260,7 +257,7 @@ def find(name: str, module: str) -> Variant:
 
 
 @cache
-def load(entry_point: EntryPoint) -> None:
+def _load(entry_point: EntryPoint) -> None:
     """Import what an entry point names, once; one that is broken costs its variants and a line."""
     before = set(_VARIANTS)
     try:

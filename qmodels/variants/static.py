@@ -30,9 +30,8 @@ KERNELS: Mapping[type[nn.Module], tuple[str, ...]] = {
 }
 
 
-def structure(model: nn.Module) -> nn.Module:
-    """The quantized modules, their ranges unset."""
-    return convert(prepare(model, EAGER))
+def _structure(model: nn.Module) -> nn.Module:
+    return _convert(prepare(model, EAGER))
 
 
 @variant(
@@ -40,7 +39,7 @@ def structure(model: nn.Module) -> nn.Module:
     summary="int8 weights and activations, eager",
     arithmetic="int8",
     int8_share=1.0,
-    structure=structure,
+    structure=_structure,
     kernels=KERNELS,
 )
 def static_int8(model: nn.Module, calibration: Tensor) -> nn.Module:
@@ -70,7 +69,7 @@ def quantize(model: nn.Module, calibration: Tensor, backend: TorchBackend) -> nn
     prepared = prepare(model, backend)
     histograms.observe(prepared, histograms.observers_of(prepared), calibration)
     with eager_quantization.quantized_engine(backend.engine):
-        return convert(prepared)
+        return _convert(prepared)
 
 
 def prepare(model: nn.Module, backend: TorchBackend) -> nn.Module:
@@ -87,8 +86,7 @@ def prepare(model: nn.Module, backend: TorchBackend) -> nn.Module:
     return prepared
 
 
-def convert(prepared: nn.Module) -> nn.Module:
-    """The model with quantized modules in the place of observed ones."""
+def _convert(prepared: nn.Module) -> nn.Module:
     converted: nn.Module = eager_quantization.convert(prepared, inplace=True)
     return converted
 

@@ -19,16 +19,16 @@ from qmodels.variants.registry import variant
 
 # Images whose windows are kept at a time: nine values of each input, for kernels of 3x3. Of larger
 # images fewer.
-BATCH = 100
-WINDOW_VALUES = BATCH_VALUES // 4
+_BATCH = 100
+_WINDOW_VALUES = BATCH_VALUES // 4
 # The windows of a layer that its sums are made of, at least. A thousand images of 32x32 have fewer.
 MOST_WINDOWS = 2**20
 # The ends of the network, a hundredth of its weights, lose most, and keep eight bits.
-ENDS_BITS, BITS = 8, 4
+_ENDS_BITS, _BITS = 8, 4
 # Columns whose errors the columns after them make up for at once, as in the paper.
 BLOCK = 128
-DAMPING = 0.01  # of the mean squared input, as in the paper
-SHRINKING = [1 - 0.05 * step for step in range(13)]
+_DAMPING = 0.01  # of the mean squared input, as in the paper
+_SHRINKING = [1 - 0.05 * step for step in range(13)]
 
 
 @variant(
@@ -51,12 +51,12 @@ def weight_int4(model: nn.Module, calibration: Tensor) -> Rounded:
     with torch.no_grad():
         squares = squared_inputs(network, layers, calibration)
         for name, layer in layers.items():
-            bits = ENDS_BITS if name in ends else BITS
+            bits = _ENDS_BITS if name in ends else _BITS
             key = f"{name}.weight"
             groups = [
                 round_weights(weight, products, bits)
                 for weight, products in zip(
-                    layer.weight.chunk(groups_of(layer)), squares.pop(name), strict=True
+                    layer.weight.chunk(_groups_of(layer)), squares.pop(name), strict=True
                 )
             ]
             levels[key], scales[key] = (torch.cat(parts) for parts in zip(*groups, strict=True))
@@ -82,14 +82,14 @@ def squared_inputs(
             x = windows(layer, x)
         x = x.flatten(0, -2)
         counts[name] += len(x)
-        products = [part.T @ part for part in x.chunk(groups_of(layer), dim=1)]
+        products = [part.T @ part for part in x.chunk(_groups_of(layer), dim=1)]
         sums[name] = sums.get(name, 0) + torch.stack(products)
 
     handles = [
         layer.register_forward_pre_hook(lambda module, x, name=name: add(name, module, x[0]))
         for name, layer in layers.items()
     ]
-    size = batch_size(images.shape[1:], most=BATCH, values=WINDOW_VALUES)
+    size = batch_size(images.shape[1:], most=_BATCH, values=_WINDOW_VALUES)
     for batch in images.split(size):
         network(batch)
     for handle in handles:
@@ -97,8 +97,7 @@ def squared_inputs(
     return sums
 
 
-def groups_of(layer: nn.Conv2d | nn.Linear) -> int:
-    """How many groups of outputs have inputs of their own."""
+def _groups_of(layer: nn.Conv2d | nn.Linear) -> int:
     return layer.groups if isinstance(layer, nn.Conv2d) else 1
 
 
@@ -132,9 +131,9 @@ def round_weights(weight: Tensor, squares: Tensor, bits: int) -> tuple[Tensor, T
     order = torch.argsort(squares.diag(), descending=True)
     squares = squares[order][:, order].double()
     # At least as much that inputs which are always 0 can be divided by.
-    squares += torch.eye(len(order)) * (DAMPING * squares.diag().mean()).clamp_min(1e-12)
+    squares += torch.eye(len(order)) * (_DAMPING * squares.diag().mean()).clamp_min(1e-12)
     rows = weight.detach().flatten(1)[:, order].clone()
-    scales = best_scales(rows, squares.float(), lowest, highest)
+    scales = _best_scales(rows, squares.float(), lowest, highest)
     # Row k of the inverse's Cholesky factor: how the columns after k compensate column k.
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(squares))
     factor = torch.linalg.cholesky(inverse, upper=True).float()
@@ -152,7 +151,7 @@ def round_weights(weight: Tensor, squares: Tensor, bits: int) -> tuple[Tensor, T
     return levels[:, torch.argsort(order)].to(torch.int8).view(weight.shape), scales
 
 
-def best_scales(rows: Tensor, squares: Tensor, lowest: int, highest: int) -> Tensor:
+def _best_scales(rows: Tensor, squares: Tensor, lowest: int, highest: int) -> Tensor:
     """Scales (out,) float16 by which rounding rows (out, inputs) to the nearest errs least.
 
     Tried are ranges from the whole of a row's down to two fifths of it.
@@ -160,7 +159,7 @@ def best_scales(rows: Tensor, squares: Tensor, lowest: int, highest: int) -> Ten
     largest = rows.abs().amax(1)
     best = torch.full_like(largest, torch.inf)
     scales = torch.ones_like(largest, dtype=torch.float16)
-    for shrinking in SHRINKING:
+    for shrinking in _SHRINKING:
         tried = (largest * shrinking / highest).clamp_min(1e-7).half()
         step = tried.float()[:, None]
         error = (rows / step).round().clamp(lowest, highest) * step - rows

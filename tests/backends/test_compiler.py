@@ -67,7 +67,7 @@ except UserError as error:
 def test_a_compiler_that_does_not_work_is_one_line(tmp_path: Path) -> None:
     broken = {"CXX": "false", "QMODELS_CACHE_DIR": str(tmp_path / "cache")}
     command = (sys.executable, "-c", COMPILES, str(tmp_path))
-    ended = worker.run(*command, limit=200, folder=ROOT, environment={**os.environ, **broken})
+    ended = worker.run(*command, timeout=200, folder=ROOT, environment={**os.environ, **broken})
     said = ended.stdout.decode()
     assert said.startswith("torch could not compile the model ("), ended.reason
     assert said.endswith("): install a C++ compiler that works, as with apt-get install g++\n")

@@ -135,7 +135,7 @@ def test_weights_lie_as_a_single_image_wants_them_on_avx2(tmp_path: Path) -> Non
     script = f"from tests.conftest import Files{SINGLE_IMAGE}"
     ended = worker.run(
         *(sys.executable, "-c", script, str(folder)),
-        limit=200,
+        timeout=200,
         folder=ROOT,
         environment={**os.environ, **only_avx2},
     )

@@ -43,7 +43,7 @@ def test_it_leaves_nothing_outside_the_cache(tmp_path: Path) -> None:
     command = "from qmodels import cli; cli.main(['doctor']); import torch._dynamo, onnxruntime"
     ended = worker.run(
         *(sys.executable, "-c", command),
-        limit=200,
+        timeout=200,
         environment={**kept, **{name: str(folder) for name, folder in places.items()}},
     )
     assert ended.status == 0, ended.reason

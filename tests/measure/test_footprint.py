@@ -246,7 +246,7 @@ def serving(module: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Artif
         "cpu_flags": None,
     }
     (artifact / "manifest.json").write_text(
-        json.dumps({"format": store.FORMAT, "inputs": inputs, "files": {}})
+        json.dumps({"format": store.MANIFEST_FORMAT, "inputs": inputs, "files": {}})
     )
     return served_by(Artifact(variants.all_variants()["fp32"], artifact), "served")
 

@@ -2,7 +2,7 @@ import pytest
 
 from qmodels import variants
 from qmodels.backends.base import ProfiledForward, Step
-from qmodels.measure.layer_times import LayerTime, OtherTime, Profile, profile
+from qmodels.measure.layer_times import LayerTime, OtherTime, TimeProfile, profile
 from qmodels.network import Network
 from qmodels.network.layers import executed
 
@@ -56,7 +56,7 @@ def forward(seconds: float, convolution: float, again: float) -> ProfiledForward
 
 def test_rows_are_medians_and_the_rest_is_between_them() -> None:
     forwards = (forward(12, 4, 1), forward(14, 4, 2), forward(33, 20, 1))
-    profiled = Profile(9.0, forwards, ("conv", "between", "fc"))
+    profiled = TimeProfile(9.0, forwards, ("conv", "between", "fc"))
     assert profiled.layers == [
         LayerTime("conv", 6, "convolve, accumulate"),
         LayerTime("fc", 2, "multiply"),

@@ -64,8 +64,8 @@ def test_what_is_damaged_is_built_again(tmp_path: Path, damage: str) -> None:
         elif damage == "a name too long":
             manifest["files"]["x" * 300] = "0" * 64
         else:
-            assert manifest.pop("format") == store.FORMAT
-            manifest |= {"format": store.FORMAT + 1} if damage == "another format" else {}
+            assert manifest.pop("format") == store.MANIFEST_FORMAT
+            manifest |= {"format": store.MANIFEST_FORMAT + 1} if damage == "another format" else {}
         (folder / store.MANIFEST).write_text(json.dumps(manifest))
     assert store.damaged_file(folder, {}) is not None
     with pytest.warns(UserWarning, match="damaged: building thing again"):
@@ -81,7 +81,7 @@ def test_manifests_of_another_format_have_folders_of_their_own(
         (folder / "file").write_text("content")
 
     first = store.get_or_build("thing", {}, build, root=tmp_path)
-    monkeypatch.setattr(store, "FORMAT", store.FORMAT + 1)
+    monkeypatch.setattr(store, "FORMAT", store.MANIFEST_FORMAT + 1)
     assert store.get_or_build("thing", {}, build, root=tmp_path) != first
     assert store.damaged_file(first) == first / store.MANIFEST
 

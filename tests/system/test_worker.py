@@ -155,7 +155,7 @@ def test_a_child_that_hangs_is_ended_with_what_it_started(checkout: Checkout) ->
     with worker.start("echo", checkout=checkout) as echo:
         grandchild = ask(echo, "grandchild")
         with pytest.raises(UserError, match=r"echo failed in .*: no answer within 0.5 s"):
-            ask(echo, "hang", limit=0.5)
+            ask(echo, "hang", timeout=0.5)
         with pytest.raises(UserError, match="echo failed in"):
             ask(echo, "again")
     deadline = time.monotonic() + 10

@@ -9,12 +9,18 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from qmodels.data import Dataset
-from qmodels.training.recipes import RECIPES, Recipe, Stage
+from qmodels.training.recipes import RECIPES, Recipe, ResizeStage
 
-QUICK = Recipe("quick", (Stage(1, 16), Stage(2, 32)), batch_size=100, peak_rate=0.1, warmup=0.3)
+QUICK = Recipe(
+    "quick", (ResizeStage(1, 16), ResizeStage(2, 32)), batch_size=100, peak_rate=0.1, warmup=0.3
+)
 # All that training from scratch can do.
 EVERYTHING = replace(
-    RECIPES["default"], name="everything", stages=(Stage(4, 16),), batch_size=50, peak_rate=0.05
+    RECIPES["default"],
+    name="everything",
+    stages=(ResizeStage(4, 16),),
+    batch_size=50,
+    peak_rate=0.05,
 )
 
 

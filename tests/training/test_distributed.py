@@ -13,13 +13,13 @@ from safetensors.torch import load_file
 from qmodels import data
 from qmodels.training import checkpoints, loop
 from qmodels.training.job import Job
-from qmodels.training.recipes import Recipe, Stage
+from qmodels.training.recipes import Recipe, ResizeStage
 
 # From trained weights: from random ones, rounding alone changes the loss by a percent within five
 # steps, in one process too.
 RECIPE = Recipe(
     "together",
-    (Stage(1, 24), Stage(1, 32)),
+    (ResizeStage(1, 24), ResizeStage(1, 32)),
     batch_size=64,
     peak_rate=2e-3,
     warmup=0.2,

@@ -7,9 +7,9 @@ from torch import Generator
 from qmodels.data import Dataset
 from qmodels.training import loader
 from qmodels.training.loader import TrainLoader
-from qmodels.training.recipes import Recipe, Stage
+from qmodels.training.recipes import Recipe, ResizeStage
 
-PLAIN = Recipe("plain", (Stage(10, 32),), batch_size=16, peak_rate=0.1, crop_padding=0)
+PLAIN = Recipe("plain", (ResizeStage(10, 32),), batch_size=16, peak_rate=0.1, crop_padding=0)
 CPU = torch.device("cpu")
 CHOSEN = torch.arange(64)
 

@@ -20,14 +20,14 @@ from qmodels.system.errors import UserError
 from qmodels.training import augmentation, checkpoints, distributed, loop, state
 from qmodels.training.checkpoints import Checkpoint
 from qmodels.training.job import Job
-from qmodels.training.recipes import FINE_TUNING, RECIPES, Stage
+from qmodels.training.recipes import FINE_TUNING, RECIPES, ResizeStage
 from tests.training.conftest import EVERYTHING, QUICK, losses, weights
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def test_training_learns_records_and_cleans_up(few: Dataset, own_cache: Path) -> None:
-    recipe = replace(QUICK, stages=(Stage(6, 32),), batch_size=25)
+    recipe = replace(QUICK, stages=(ResizeStage(6, 32),), batch_size=25)
     trained = loop.train(Job(few, "resnet34", 8, recipe))
     assert trained == checkpoints.resolve(trained.path.stem)
     assert (trained.recipe, trained.seed) == (recipe, 0)
@@ -125,7 +125,7 @@ def test_batch_norms_and_ranges_are_frozen_when_the_recipe_says(
     few: Dataset, digits_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Recorded at the end of each epoch of a quantization-aware run."""
-    recipe = replace(FINE_TUNING["fine-tune"].with_epochs(4), stages=(Stage(4, 16),))
+    recipe = replace(FINE_TUNING["fine-tune"].with_epochs(4), stages=(ResizeStage(4, 16),))
     seen: list[tuple[Tensor, Tensor]] = []
     save = state.save
 
@@ -178,7 +178,7 @@ def test_store_and_random_are_untouched(few: Dataset, own_cache: Path) -> None:
     random.seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    loop.train(Job(few, "resnet34", 4, replace(QUICK, stages=(Stage(1, 16),))))
+    loop.train(Job(few, "resnet34", 4, replace(QUICK, stages=(ResizeStage(1, 16),))))
     assert torch.equal(torch.rand(3), expected)
     assert store.cache_dir("training").exists()
 

@@ -12,7 +12,7 @@ from qmodels.data import Dataset
 from qmodels.training import loop
 from qmodels.training.checkpoints import Checkpoint
 from qmodels.training.job import Job
-from qmodels.training.recipes import FINE_TUNING, Stage
+from qmodels.training.recipes import FINE_TUNING, ResizeStage
 from tests.training.conftest import QUICK, losses
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -63,7 +63,7 @@ def test_fewer_images_than_statistics_need_are_pointed_out(
     few: Dataset, own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fit_at_most(monkeypatch, 50)
-    loop.train(Job(few, "resnet34", 4, replace(QUICK, stages=(Stage(1, 16),))))
+    loop.train(Job(few, "resnet34", 4, replace(QUICK, stages=(ResizeStage(1, 16),))))
     (log,) = (own_cache / "training").glob("*.log")
     assert (
         "out of memory: going on with 50 images at a time; batch norm sees those instead of 100"

@@ -10,9 +10,9 @@ from qmodels.system.errors import Unavailable, UserError
 from qmodels.training import checkpoints, on_demand
 from qmodels.training.checkpoints import Checkpoint
 from qmodels.training.job import Job
-from qmodels.training.recipes import FINE_TUNING, RECIPES, Recipe, Stage
+from qmodels.training.recipes import FINE_TUNING, RECIPES, Recipe, ResizeStage
 
-QUICK = Recipe("quick", (Stage(1, 16),), batch_size=100, peak_rate=0.1, warmup=0.3)
+QUICK = Recipe("quick", (ResizeStage(1, 16),), batch_size=100, peak_rate=0.1, warmup=0.3)
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_a_quantization_aware_sibling_is_found_made_or_asked_for(
     few: Dataset, digits_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checkpoints, "shipped_dirs", lambda: ())
-    short = replace(FINE_TUNING["fine-tune"], stages=(Stage(1, 16),))
+    short = replace(FINE_TUNING["fine-tune"], stages=(ResizeStage(1, 16),))
     monkeypatch.setitem(FINE_TUNING, "fine-tune", short)
     tuned = on_demand.find_or_fine_tune(digits_checkpoint, few)
     assert tuned.quantization_aware

@@ -5,9 +5,11 @@ import pytest
 
 from qmodels.system import codec
 from qmodels.system.errors import UserError
-from qmodels.training.recipes import FINE_TUNING, RECIPES, Recipe, Stage
+from qmodels.training.recipes import FINE_TUNING, RECIPES, Recipe, ResizeStage
 
-QUICK = Recipe("quick", (Stage(1, 16), Stage(2, 32)), batch_size=100, peak_rate=0.1, warmup=0.3)
+QUICK = Recipe(
+    "quick", (ResizeStage(1, 16), ResizeStage(2, 32)), batch_size=100, peak_rate=0.1, warmup=0.3
+)
 EVERYTHING = {**RECIPES, **FINE_TUNING}
 
 
@@ -18,7 +20,7 @@ def test_a_recipe_knows_its_image_size() -> None:
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine"])
 def test_annealed_rates_rise_to_the_peak_and_fall_to_nothing(schedule: str) -> None:
-    recipe = Recipe("r", (Stage(1, 32),), 1, 0.1, schedule=schedule, warmup=0.3)  # type: ignore[arg-type]
+    recipe = Recipe("r", (ResizeStage(1, 32),), 1, 0.1, schedule=schedule, warmup=0.3)  # type: ignore[arg-type]
     rates = [recipe.lr(step, 100) for step in range(100)]
     assert max(rates) == pytest.approx(0.1)
     assert rates.index(max(rates)) == 29
@@ -56,9 +58,9 @@ def test_another_length_keeps_every_stage_and_says_so(epochs: int) -> None:
 
 def test_twice_the_epochs_are_twice_each_stage() -> None:
     assert RECIPES["compact-cpu"].with_epochs(88).stages == (
-        Stage(16, 16),
-        Stage(24, 24),
-        Stage(48, 32),
+        ResizeStage(16, 16),
+        ResizeStage(24, 24),
+        ResizeStage(48, 32),
     )
 
 

@@ -41,7 +41,7 @@ def test_a_variant_that_saturates_is_caught(digits_checkpoint: Checkpoint, tmp_p
         from pathlib import Path
         from safetensors.torch import load_file
         from qmodels import variants
-        from qmodels.backends.torchscript import TorchScript
+        from qmodels.backends import torchscript
         from qmodels.measure import kernels
         from qmodels.training import networks
         from qmodels.variants import Artifact, build_worker
@@ -64,7 +64,7 @@ def test_a_variant_that_saturates_is_caught(digits_checkpoint: Checkpoint, tmp_p
             return kernels.check(variant, kernels.report(ran, whole, logits, reference, fp32))
 
         print("guarded:", doubt())
-        TorchScript.weight_range = lambda self: (-128, 127)
+        type(torchscript.BACKEND).weight_range = lambda self: (-128, 127)
         print("unguarded:", doubt())
     """
     environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2", "PYTHONPATH": str(Path.cwd())}
@@ -154,7 +154,7 @@ def test_artifacts_of_other_weights_are_other_artifacts(
         model.state_dict(), dataclasses.replace(digits_checkpoint, folder=tmp_path)
     )
     fp32 = variants.all_variants()["fp32"]
-    others = networks.network(other, digits)
+    others = networks.of_checkpoint(other, digits)
     assert variants.build(fp32, others).folder != variants.build(fp32, digits_network).folder
 
 
@@ -174,22 +174,24 @@ def test_a_key_holds_the_images_that_are_looked_at(
     before = keys(names, digits_network)
     calibration = dataclasses.replace(digits.calibration, images=digits.calibration.images ^ 1)
     other = dataclasses.replace(digits, calibration=calibration)
-    assert changed(before, keys(names, networks.network(digits_checkpoint, other))) == {
+    assert changed(before, keys(names, networks.of_checkpoint(digits_checkpoint, other))) == {
         "static-int8",
         "weight-int4",
     }
     # int8 variants compute the first test images in reference arithmetic.
     test = dataclasses.replace(digits.test, images=digits.test.images ^ 1)
     other = dataclasses.replace(digits, test=test)
-    assert changed(before, keys(names, networks.network(digits_checkpoint, other))) == {
+    assert changed(before, keys(names, networks.of_checkpoint(digits_checkpoint, other))) == {
         "static-int8",
         "qat-int8",
     }
     other = dataclasses.replace(digits, std=(0.3, 0.3, 0.3))
     expected = {"static-int8", "qat-int8", "weight-int4"}
-    assert changed(before, keys(names, networks.network(digits_checkpoint, other))) == expected
+    assert (
+        changed(before, keys(names, networks.of_checkpoint(digits_checkpoint, other))) == expected
+    )
     other = dataclasses.replace(digits, name="the same images")
-    assert changed(before, keys(names, networks.network(digits_checkpoint, other))) == set()
+    assert changed(before, keys(names, networks.of_checkpoint(digits_checkpoint, other))) == set()
 
 
 def test_machine_code_is_keyed_by_the_instructions_it_may_use(

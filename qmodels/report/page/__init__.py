@@ -20,9 +20,9 @@ except ImportError as error:
         f"{error.name} is not installed, so nothing was drawn: {packages.install('report')}"
     ) from None
 
-VEGA_LITE = "6.4"  # what Altair writes
+_VEGA_LITE = "6.4"  # what Altair writes
 LIMIT_BYTES = 3_000_000  # of a page; one that has more shows no images
-TITLES = {
+_TITLES = {
     "latency": "time of a forward with 1 image, ratio to fp32",
     "size": "size of the files, ratio to fp32",
 }
@@ -41,10 +41,7 @@ def write_page(
 
     Args:
         runs: of one network; the others may be of other machine classes.
-        findings: of the first run.
         stored: entries that the first run was compared with.
-        about: lines on who measured what.
-        max_drop: what the recommended variant may lose; see ``choice.choose``.
 
     Returns:
         Its bytes.
@@ -53,9 +50,9 @@ def write_page(
         UserError: the runs are of several networks, or the file cannot be written.
     """
     page = describe(runs, findings, stored, about=about, max_drop=max_drop)
-    text = render(page)
+    text = _render(page)
     if len(text.encode()) > LIMIT_BYTES:
-        text = render(replace(page, picture=""))
+        text = _render(replace(page, picture=""))
     files.write_text(path, text)
     return len(text.encode())
 
@@ -77,7 +74,7 @@ def describe(
     headings, variants, specs = content.variants(run, findings, stored, flipped)
     trade_offs = {
         f"trade-off-{prefer}": charts.trade_off(points, title, accuracy_of(run))
-        for prefer, title in TITLES.items()
+        for prefer, title in _TITLES.items()
         if (points := trade_off.points(run, prefer))
     }
     return content.Content(
@@ -97,7 +94,7 @@ def describe(
     )
 
 
-def render(page: content.Content) -> str:
+def _render(page: content.Content) -> str:
     """The page as HTML. Whatever comes from a record is escaped."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader(__name__, "."),
@@ -106,7 +103,7 @@ def render(page: content.Content) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    library = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", VEGA_LITE)
+    library = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", _VEGA_LITE)
     template = environment.get_template("template.html")
     return str(template.render(page=page, library=library, columns=flips.COLUMNS))
 
@@ -123,6 +120,6 @@ def draw(run: Run, path: Path) -> None:
             "the run has no accuracy and latency of fp32, which others are compared with: "
             "run all benches"
         )
-    spec = charts.labelled(points, TITLES["latency"], accuracy_of(run))
-    svg = vl_convert.vegalite_to_svg(spec, VEGA_LITE)
+    spec = charts.labelled(points, _TITLES["latency"], accuracy_of(run))
+    svg = vl_convert.vegalite_to_svg(spec, _VEGA_LITE)
     files.write_text(path, svg)

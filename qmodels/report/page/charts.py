@@ -15,17 +15,17 @@ from qmodels.report.page.trade_off import HERE, STUDY, Point
 Spec = dict[str, Any]
 _Side = Literal["left", "right"]
 # Of arithmetic. Each has a contrast of 3 to 1 on white and on the dark page.
-COLORS = {
+_COLORS = {
     "float32": "#3d7cc9",
     "float16": "#2f8f5b",
     "bfloat16": "#8a6ad0",
     "int8": "#cf4b4b",
 }
-OTHER_COLOR = "#7d7d7d"
-TWO_COLORS = [COLORS["int8"], COLORS["float32"]]
-MOST_BINS = 40
+_OTHER_COLOR = "#7d7d7d"
+_TWO_COLORS = [_COLORS["int8"], _COLORS["float32"]]
+_MOST_BINS = 40
 # For the columns of names beside a picture: how far they lie outside of the points.
-MARGIN = 2.6
+_MARGIN = 2.6
 
 
 def distribution(sides: Mapping[str, Sequence[float]]) -> Spec:
@@ -37,7 +37,7 @@ def distribution(sides: Mapping[str, Sequence[float]]) -> Spec:
     low = min(np.min(seconds) for seconds in sides.values())
     high = max(np.quantile(seconds, 0.99) for seconds in sides.values())
     fewest = min(len(seconds) for seconds in sides.values())
-    bins = min(MOST_BINS, math.ceil(2 * fewest ** (1 / 3)))  # Rice's rule
+    bins = min(_MOST_BINS, math.ceil(2 * fewest ** (1 / 3)))  # Rice's rule
     edges = np.linspace(low, max(high, 1.001 * low), bins + 1)
     values = []
     for side, seconds in sides.items():
@@ -59,7 +59,7 @@ def distribution(sides: Mapping[str, Sequence[float]]) -> Spec:
             alt.Y("share:Q").stack(None).title("% of forwards"),
             alt.Color("side:N")
             .title(None)
-            .scale(domain=list(sides), range=TWO_COLORS[: len(sides)]),
+            .scale(domain=list(sides), range=_TWO_COLORS[: len(sides)]),
         )
     )
 
@@ -79,7 +79,7 @@ def noise(layers: Sequence[LayerSqnr]) -> Spec:
         chart.mark_line(point=True, aria=False).encode(
             alt.X("index:Q").title("layer, in order"),
             db,
-            alt.Color("source:N").title("error of").scale(domain=sources, range=TWO_COLORS),
+            alt.Color("source:N").title("error of").scale(domain=sources, range=_TWO_COLORS),
             tooltip=[
                 alt.Tooltip("layer:N"),
                 alt.Tooltip("source:N").title("error of"),
@@ -90,17 +90,13 @@ def noise(layers: Sequence[LayerSqnr]) -> Spec:
 
 
 def trade_off(points: Sequence[Point], title: str, accuracy: Accuracy) -> Spec:
-    """Accuracy against a ratio to fp32, with intervals and the Pareto front.
-
-    Args:
-        title: of the axis of the ratio.
-    """
+    """Accuracy against a ratio to fp32, with intervals and the Pareto front."""
     plot = _axes(points, [asdict(point) for point in points], title, accuracy)
     sides: tuple[tuple[str, _Side, int], ...] = (("<", "left", 8), (">=", "right", -8))
     names = [
         plot.transform_filter(f"datum.front && datum.x {side} {_middle(points)}")
         .mark_text(align=align, dx=dx, dy=10, limit=140)
-        .encode(text="variant:N", color=alt.value(OTHER_COLOR))
+        .encode(text="variant:N", color=alt.value(_OTHER_COLOR))
         for side, align, dx in sides
         # Vega warns of a layer without data.
         if any(p.front and (p.x < _middle(points)) == (side == "<") for p in points)
@@ -116,7 +112,7 @@ def labelled(points: Sequence[Point], title: str, accuracy: Accuracy) -> Spec:
     """
     bottom, top = min(point.y_low for point in points), max(point.y_high for point in points)
     ends = min(point.x_low for point in points), max(point.x_high for point in points)
-    sides: dict[_Side, float] = {"left": ends[0] / MARGIN, "right": MARGIN * ends[1]}
+    sides: dict[_Side, float] = {"left": ends[0] / _MARGIN, "right": _MARGIN * ends[1]}
     columns: dict[_Side, list[Point]] = {"left": [], "right": []}
     for point in sorted(points, key=lambda point: -point.y):
         columns["left" if point.x < _middle(points) else "right"].append(point)
@@ -132,7 +128,7 @@ def labelled(points: Sequence[Point], title: str, accuracy: Accuracy) -> Spec:
     ]
     plot = _axes(points, values, title, accuracy, domain=list(sides.values()))
     at_label = plot.encode(_field(plot, "x", "label_x"), _field(plot, "y", "label_y"))
-    leaders = at_label.mark_rule(opacity=0.3).encode(x2="x", y2="y", color=alt.value(OTHER_COLOR))
+    leaders = at_label.mark_rule(opacity=0.3).encode(x2="x", y2="y", color=alt.value(_OTHER_COLOR))
     names = [
         at_label.transform_filter(alt.datum.side == side)
         .mark_text(align=side, stroke="white", strokeWidth=width)
@@ -170,12 +166,11 @@ def _axes(
         alt.Color("arithmetic:N")
         .title("arithmetic")
         .legend(symbolOpacity=1)
-        .scale(domain=arithmetics, range=[COLORS.get(name, OTHER_COLOR) for name in arithmetics]),
+        .scale(domain=arithmetics, range=[_COLORS.get(name, _OTHER_COLOR) for name in arithmetics]),
     )
 
 
 def _points(plot: alt.Chart, points: Sequence[Point], accuracy: Accuracy) -> list[alt.Chart]:
-    """The Pareto front, the intervals, and the points."""
     sources = [name for name in (HERE, STUDY) if any(point.source == name for point in points)]
     ratios = (("x", "ratio to fp32"), ("x_low", "from"), ("x_high", "to"))
     changes = (("y", f"change of {accuracy.label}"), ("y_low", "from "), ("y_high", "to "))
@@ -183,13 +178,13 @@ def _points(plot: alt.Chart, points: Sequence[Point], accuracy: Accuracy) -> lis
     return [
         plot.transform_filter(alt.datum.front)
         .mark_line(interpolate="step-after", aria=False)
-        .encode(order="x:Q", color=alt.value(OTHER_COLOR)),
+        .encode(order="x:Q", color=alt.value(_OTHER_COLOR)),
         intervals.encode(_field(plot, "y", "y_low"), alt.Y2("y_high")),
         intervals.encode(_field(plot, "x", "x_low"), alt.X2("x_high")),
         plot.mark_point(filled=True, opacity=1, size=90, cursor="pointer").encode(
             alt.Shape("source:N")
             .title("measured by")
-            .legend(symbolFillColor=OTHER_COLOR, orient="bottom")
+            .legend(symbolFillColor=_OTHER_COLOR, orient="bottom")
             .scale(domain=sources, range=["circle", "diamond"]),
             description="variant:N",
             tooltip=[
@@ -232,7 +227,6 @@ def _middle(points: Sequence[Point]) -> float:
 
 
 def _ticks(points: Sequence[Point]) -> list[float]:
-    """Round values on a logarithmic axis."""
     low = min(point.x_low for point in points)
     high = max(point.x_high for point in points)
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)

@@ -38,7 +38,7 @@ class MetricRow:
 
 
 @dataclass(frozen=True)
-class Table:
+class DetailTable:
     """A table of a variant; the first column is text, the others are numbers."""
 
     title: str
@@ -47,16 +47,12 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Variant:
+class VariantSection:
     """All that a page shows for one variant.
 
     Attributes:
         anchor: its identifier in the page.
-        cells: its row of the overview, without the name.
-        details: of all its benchmarks.
         tables: of its kernels, the profiler and its files, where the record has them.
-        charts: identifiers of its charts.
-        code: lines that load it.
         flipped: images; None where the record has no predictions.
     """
 
@@ -65,7 +61,7 @@ class Variant:
     cells: Sequence[str]
     metrics: Sequence[MetricRow]
     layers: Sequence[LayerSqnr]
-    tables: Sequence[Table]
+    tables: Sequence[DetailTable]
     charts: Sequence[str]
     code: str
     flipped: Flipped | None = None
@@ -77,21 +73,16 @@ class Content:
 
     Attributes:
         about: lines on who measured what, and what it was compared with.
-        headings: of the overview.
         gate: how many findings there are of each kind; empty without any.
-        lines: the findings that are not ok.
-        charts: specifications by identifier.
-        machines: the runs, where there are several.
         machine_headings: of the columns that each has.
         picture: the flipped images as a data URI, tiles in a row; empty without any.
-        anchors: of the variants, by name.
     """
 
     network: str
     about: Sequence[str]
     advice: Sequence[Advice]
     headings: Sequence[str]
-    variants: Sequence[Variant]
+    variants: Sequence[VariantSection]
     failures: Sequence[Failure]
     gate: str
     lines: Sequence[str]
@@ -112,43 +103,37 @@ def variants(
     findings: Sequence[Finding],
     stored: Mapping[Key, Entry],
     flipped: Mapping[str, Flipped],
-) -> tuple[list[str], list[Variant], dict[str, Spec]]:
-    """The headings of the overview, the variants in its order, and the specifications of charts.
-
-    Args:
-        stored: entries of the baseline that the run was compared with.
-        flipped: images by variant.
-    """
+) -> tuple[list[str], list[VariantSection], dict[str, Spec]]:
+    """The headings of the overview, the variants in its order, and the specifications of charts."""
     headings, *rows = overview(run, findings, run.failures)
     verdicts = {(finding.key, finding.metric): finding.verdict for finding in findings}
-    described: list[Variant] = []
+    described: list[VariantSection] = []
     specs: dict[str, Spec] = {}
     for index, (name, *cells) in enumerate(rows):
         entries = [entry for entry in run.entries.values() if entry.variant == name]
-        own = {f"v{index}-{kind}": spec for kind, spec in variant_charts(entries).items()}
+        own = {f"v{index}-{kind}": spec for kind, spec in _variant_charts(entries).items()}
         specs |= own
         described.append(
-            Variant(
+            VariantSection(
                 anchor=f"v{index}",
                 name=name,
                 cells=cells,
                 metrics=[
-                    metric_row(entry, key, value, stored, verdicts.get((entry.key, key), ""))
+                    _metric_row(entry, key, value, stored, verdicts.get((entry.key, key), ""))
                     for entry in entries
                     for key, value in entry.metrics.items()
                 ],
                 layers=[layer for entry in entries for layer in entry.layers],
-                tables=[table for entry in entries for table in tables(entry)],
+                tables=[table for entry in entries for table in _tables(entry)],
                 charts=list(own),
-                code=loading_code(entries[0]) if entries else "",
+                code=_loading_code(entries[0]) if entries else "",
                 flipped=flipped.get(name),
             )
         )
     return headings, described, specs
 
 
-def variant_charts(entries: Sequence[Entry]) -> dict[str, Spec]:
-    """The charts of one variant, where its record has what they show."""
+def _variant_charts(entries: Sequence[Entry]) -> dict[str, Spec]:
     shown: dict[str, Spec] = {}
     for entry in entries:
         if entry.layers:
@@ -161,28 +146,26 @@ def variant_charts(entries: Sequence[Entry]) -> dict[str, Spec]:
     return shown
 
 
-def tables(details: Details) -> list[Table]:
-    """What the record of one benchmark holds beside its metrics."""
+def _tables(details: Details) -> list[DetailTable]:
     shown = [
-        Table(
+        DetailTable(
             "Kernels of convolutions and linear layers",
             ("kernel", "calls"),
             list(details.kernels.items()),
         ),
-        Table(
+        DetailTable(
             "What torch's profiler saw allocated",
             ("operator", "bytes", "without callees", "calls"),
             [(row.name, row.cpu_bytes, row.self_cpu_bytes, row.calls) for row in details.profile],
         ),
-        Table("Files", ("file", "bytes"), list(details.files.items())),
+        DetailTable("Files", ("file", "bytes"), list(details.files.items())),
     ]
     return [table for table in shown if table.rows]
 
 
-def metric_row(
+def _metric_row(
     entry: Entry, name: str, value: Metric, stored: Mapping[Key, Entry], verdict: str
 ) -> MetricRow:
-    """One metric, with its interval, and the change against what the run was compared with."""
     before = values_before(entry, stored).get(name)
     interval = ""
     if value.ci:
@@ -210,7 +193,7 @@ def bench_title(key: Key) -> str:
     return f"{title}, {key.batch_size} image{'s'[: key.batch_size != 1]}"
 
 
-def loading_code(entry: Entry) -> str:
+def _loading_code(entry: Entry) -> str:
     """The lines that load a variant as it was measured; empty where no function gives it."""
     if not entry.source:
         return ""

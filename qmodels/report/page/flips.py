@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qmodels.gate import Run
-from qmodels.gate.latency import REFERENCE
 from qmodels.gate.ranks import NOT_EVALUATED, Ranks, labels_digest
+from qmodels.system.defaults import REFERENCE
 
-TILE = 32
+_TILE = 32
 COLUMNS = 40
-LIMIT = 800  # images in the picture, the ones that flip most often; a kilobyte each
-QUALITY = 80
+_LIMIT = 800  # images in the picture, the ones that flip most often; a kilobyte each
+_QUALITY = 80
 
 
 @dataclass(frozen=True)
@@ -76,44 +76,36 @@ def flipped_images(run: Run) -> tuple[dict[str, Flipped], str]:
         return {}, ""
     test, labels = tests[dataset], tests[dataset].labels.numpy()
     masks = {
-        name: masks_of(other, reference)
+        name: _masks_of(other, reference)
         for name, other in ranks.items()
         if other.images == reference.images and len(other.values) == len(labels)
     }
     counts = Counter(
         int(index) for lost, won in masks.values() for index in np.flatnonzero(lost | won)
     )
-    places = {index: place for place, (index, _) in enumerate(counts.most_common(LIMIT))}
+    places = {index: place for place, (index, _) in enumerate(counts.most_common(_LIMIT))}
     flipped = {
-        name: by_class(lost, won, labels, CLASSES[dataset], places)
+        name: _by_class(lost, won, labels, CLASSES[dataset], places)
         for name, (lost, won) in masks.items()
     }
     images = test.images.numpy()[list(places)]
-    return flipped, picture(images) if places else ""
+    return flipped, _picture(images) if places else ""
 
 
-def masks_of(now: Ranks, reference: Ranks) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def _masks_of(now: Ranks, reference: Ranks) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Which images, (N,), fp32 alone gets right, and which the variant alone."""
     both = (now.values != NOT_EVALUATED) & (reference.values != NOT_EVALUATED)
     right, was_right = now.values == 0, reference.values == 0
     return both & was_right & ~right, both & right & ~was_right
 
 
-def by_class(
+def _by_class(
     lost: NDArray[np.bool_],
     won: NDArray[np.bool_],
     labels: NDArray[np.int64],
     names: Sequence[str],
     places: Mapping[int, int],
 ) -> Flipped:
-    """The flipped images of one variant.
-
-    Args:
-        lost, won: (N,).
-        labels: (N,).
-        places: in the picture, by the image's index.
-    """
-
     def tiles(mask: NDArray[np.bool_]) -> tuple[int, ...]:
         return tuple(places[int(index)] for index in np.flatnonzero(mask) if int(index) in places)
 
@@ -131,15 +123,15 @@ def by_class(
     return Flipped(int(lost.sum()), int(won.sum()), tuple(classes))
 
 
-def picture(images: NDArray[np.uint8]) -> str:
+def _picture(images: NDArray[np.uint8]) -> str:
     """Images (N, 3, 32, 32) as tiles of one WebP picture, ``COLUMNS`` in a row, as a data URI."""
     from PIL import Image
 
     rows = -(-len(images) // COLUMNS)
-    canvas = np.zeros((rows * COLUMNS, 3, TILE, TILE), np.uint8)
+    canvas = np.zeros((rows * COLUMNS, 3, _TILE, _TILE), np.uint8)
     canvas[: len(images)] = images
-    tiles = canvas.reshape(rows, COLUMNS, 3, TILE, TILE).transpose(0, 3, 1, 4, 2)
+    tiles = canvas.reshape(rows, COLUMNS, 3, _TILE, _TILE).transpose(0, 3, 1, 4, 2)
     stream = io.BytesIO()
-    pixels = tiles.reshape(rows * TILE, COLUMNS * TILE, 3)
-    Image.fromarray(pixels).save(stream, "WEBP", quality=QUALITY)
+    pixels = tiles.reshape(rows * _TILE, COLUMNS * _TILE, 3)
+    Image.fromarray(pixels).save(stream, "WEBP", quality=_QUALITY)
     return "data:image/webp;base64," + base64.b64encode(stream.getvalue()).decode()

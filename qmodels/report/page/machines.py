@@ -53,12 +53,11 @@ def side_by_side(runs: Sequence[Run], max_drop: float) -> list[Machine]:
         name = ", ".join(classes)
         if name in [column.machine_class for column in columns]:
             raise UserError(f"two runs are of {name}: name one of each machine class")
-        columns.append(Machine(name, best_variant(run, max_drop), cells))
+        columns.append(Machine(name, _best_variant(run, max_drop), cells))
     return columns if len(columns) > 1 else []
 
 
-def best_variant(run: Run, max_drop: float) -> str | None:
-    """The variant that a run recommends; None without one."""
+def _best_variant(run: Run, max_drop: float) -> str | None:
     try:
         return next((candidate.variant for candidate in choose(run, max_drop).best), None)
     except NothingMeasured:

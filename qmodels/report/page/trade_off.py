@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 from qmodels.gate import Run
-from qmodels.gate.latency import REFERENCE
 from qmodels.report import study
 from qmodels.report.choice import Candidate, candidates
+from qmodels.system.defaults import REFERENCE
 
 HERE, STUDY = "this run", "the study"
 
@@ -45,21 +45,20 @@ def points(run: Run, prefer: str) -> list[Point]:
     if reference is None or prefer not in reference.metrics:
         return []
     of_run = [
-        point(candidate, prefer, reference.value(prefer))
+        _point(candidate, prefer, reference.value(prefer))
         for candidate in measured.values()
         if prefer in candidate.metrics
     ]
-    marked = [Point(**(asdict(p) | {"front": on_front(p, of_run)})) for p in of_run]
+    marked = [Point(**(asdict(p) | {"front": _on_front(p, of_run)})) for p in of_run]
     packaged = any(
         str(entry.source.get("function")).startswith("qmodels.") for entry in run.entries.values()
     )
     models = study.MODELS if packaged else ()
     # Points that come later are drawn above: fp32's own above that of the study.
-    return [of_study(model, prefer) for model in models] + marked
+    return [_of_study(model, prefer) for model in models] + marked
 
 
-def point(candidate: Candidate, prefer: str, unit: float) -> Point:
-    """A variant of the run."""
+def _point(candidate: Candidate, prefer: str, unit: float) -> Point:
     metric, drop = candidate.metrics[prefer], candidate.drop
     low, high = metric.ci or (metric.value, metric.value)
     least, most = drop.ci or (drop.value, drop.value)
@@ -74,7 +73,7 @@ def point(candidate: Candidate, prefer: str, unit: float) -> Point:
     )
 
 
-def of_study(model: study.Model, prefer: str) -> Point:
+def _of_study(model: study.Model, prefer: str) -> Point:
     """A model of the study, which gives no intervals."""
     if prefer == "latency":
         ratio = model.latency_ms / study.BASELINE.latency_ms
@@ -87,7 +86,7 @@ def of_study(model: study.Model, prefer: str) -> Point:
     )
 
 
-def on_front(candidate: Point, others: Iterable[Point]) -> bool:
+def _on_front(candidate: Point, others: Iterable[Point]) -> bool:
     """Whether nothing else is as good in both and better in one."""
     return not any(
         other.x <= candidate.x

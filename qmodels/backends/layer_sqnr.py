@@ -1,0 +1,14 @@
+"""How much of a layer's output is noise: known without torch, so that reports need none."""
+
+from typing import NamedTuple
+
+
+class LayerSqnr(NamedTuple):
+    """SQNR of one layer's output, in decibels: of quantization, and of the runtime.
+
+    The latter is None where the runtime does not show what it computes.
+    """
+
+    layer: str
+    quantization_db: float
+    runtime_db: float | None
