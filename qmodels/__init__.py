@@ -1,4 +1,4 @@
-"""What quantizing a convolutional network costs and buys, measured and gated."""
+"""Measure and gate the costs and gains of quantizing a convolutional network."""
 
 import os
 import sys

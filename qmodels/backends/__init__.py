@@ -1,1 +1,1 @@
-"""What runs models, a module a runtime: storing, loading, proof of kernels, saturation."""
+"""Runtimes, a module each: storing, loading, proof of kernels, saturation."""

@@ -1,4 +1,4 @@
-"""What a backend is: one object that knows all of one runtime."""
+"""The contract of a backend: one object that knows all of one runtime."""
 
 import time
 from abc import ABC, abstractmethod
@@ -28,8 +28,6 @@ class Kernel:
     Attributes:
         layer: as its runtime names it.
         implementation: the operator or kernel.
-        macs: multiply-accumulates.
-        int8: whether it multiplied integers of eight bits.
     """
 
     layer: str
@@ -70,7 +68,7 @@ def time_forward(forward: Callable[[], object]) -> float:
 
 
 class Stored(Protocol):
-    """What a backend loads: the files of a folder, and the modules that their weights fill."""
+    """The part of an artifact that a backend loads: a folder, and the modules that weights fill."""
 
     @property
     def folder(self) -> Path:
@@ -84,7 +82,7 @@ class Backend(ABC):
     """One runtime: how it stores, loads and runs models, and how that is checked.
 
     Attributes:
-        name: as in the entry-point group ``qmodels.backends``; of ours, the module's.
+        name: of the runtime, in messages.
         engine: the kernel library that executes, as run records name it.
         extra: the extra of qmodels, or of the package that defines the backend, with these.
         isolated: whether building and probing happen in a process of their own. A runtime that
@@ -128,16 +126,11 @@ class Backend(ABC):
 
     @abstractmethod
     def kernels(self, forward: ForwardFn, artifact: Stored, images: Tensor) -> list[Kernel]:
-        """The convolutions and linear layers that ran in a forward.
-
-        Args:
-            forward: the loaded artifact.
-            images: (N, C, H, W) float32.
-        """
+        """The convolutions and linear layers that ran in a forward."""
 
     @abstractmethod
     def reference(self, model: Any) -> ForwardFn:
-        """What a variant's function returned, in reference arithmetic.
+        """The result of a variant's function, as a model in reference arithmetic.
 
         The same integers and scales, multiplied in floating point. The difference to it is the
         runtime's own error, such as saturation.
@@ -157,17 +150,17 @@ class Backend(ABC):
         return (-64, 63) if self.saturates() else (-128, 127)
 
     def machine_class(self) -> str:
-        """What artifacts and results depend on: the class of the GPU, or of the processor."""
+        """The class of the GPU or of the processor: artifacts and results depend on it."""
         if self.processor == "gpu":
             return machine.gpu_class() or "a machine without an NVIDIA GPU"
         return machine.machine_class()
 
     def kernel_library(self, machine_class: str) -> str:
-        """What executes on a machine class. The same name means the same counts and memory."""
+        """The kernel library of a machine class. The same name means the same counts and memory."""
         return self.engine if self.portable else f"{self.engine} of {machine_class}"
 
     def kernel_library_here(self) -> str:
-        """What executes on this machine, from which variables may hide instructions."""
+        """The kernel library of this machine, from which variables may hide instructions."""
         return self.kernel_library(self.machine_class())
 
     def layer_noise(
@@ -181,7 +174,6 @@ class Backend(ABC):
 
         Args:
             model: the float network, in eval mode.
-            images: (N, C, H, W) float32, normalized.
             quantize: makes what was saved once more, for backends whose files show no layers.
 
         Returns:
@@ -196,8 +188,6 @@ class Backend(ABC):
 
         Args:
             layers: of the float network, in the order that it runs them.
-            images: (N, C, H, W) float32.
-            forwards: how many to profile.
 
         Returns:
             A value for each forward, or their mean in a single one, whichever the profiler

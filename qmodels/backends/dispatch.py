@@ -88,7 +88,7 @@ def names_of(ran: Sequence[Product], layers: Sequence[Layer]) -> list[str | None
 def profile(
     forward: ForwardFn, layers: Sequence[Layer], images: Tensor, forwards: int
 ) -> list[ProfiledForward]:
-    """What torch's profiler sees of forwards; see ``Backend.profile``."""
+    """Forwards as torch's profiler sees them; see ``Backend.profile``."""
     names = names_of(products(forward, images), layers)
     activities = [torch.profiler.ProfilerActivity.CPU]
     with torch.inference_mode(), torch.profiler.profile(activities=activities) as profiler:
@@ -163,7 +163,7 @@ def _unoptimized() -> AbstractContextManager[None]:
 
 
 def exact(name: str, args: Any) -> Tensor:
-    """What an operator gives without its kernel: dequantize, multiply in float32, quantize."""
+    """An operator in reference arithmetic: dequantize, multiply in float32, quantize."""
     value, scale, zero_point = _EXACT[name](args)
     return torch.quantize_per_tensor(value, scale, zero_point, torch.quint8)
 

@@ -1,4 +1,4 @@
-"""What the layers of a quantized exported graph compute, node by node."""
+"""Outputs of the layers of a quantized exported graph, computed node by node."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +14,7 @@ _MULTIPLYING = (torch.ops.aten.conv2d.default, torch.ops.aten.linear.default)
 def layer_outputs(
     graph: torch.fx.GraphModule, layers: Sequence[Layer], images: Tensor
 ) -> dict[str, Tensor]:
-    """What a quantized graph computes for each layer, after a ReLU and quantization."""
+    """Output of each layer of a quantized graph, after its ReLU and quantization."""
     shown: dict[torch.fx.Node, str] = {}
     for node in graph.graph.nodes:
         modules = list(node.meta.get("nn_module_stack", {}).values())
@@ -36,7 +36,7 @@ def layer_outputs(
 
 
 def _quantized_output(node: torch.fx.Node) -> torch.fx.Node:
-    """What a layer's output is after a ReLU and quantization, if they follow."""
+    """The node of a layer's output, after a ReLU and quantization if they follow."""
     for kind in ("relu", "quantize", "dequantize"):
         users = list(node.users)
         if users and all(kind in str(user.target) for user in users):

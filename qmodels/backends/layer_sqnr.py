@@ -1,4 +1,4 @@
-"""How much of a layer's output is noise: known without torch, so that reports need none."""
+"""Noise of a layer's output; without torch, which reports do not need."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""What oneDNN's own log says of the primitives that a forward executed.
+"""Kernels and times from oneDNN's own log of a forward.
 
 Compiled code calls oneDNN past torch's dispatcher, so nothing else shows its kernels. The format:
 https://uxlfoundation.github.io/oneDNN/dev_guide_verbose.html
@@ -46,9 +46,7 @@ class Primitive:
         weight: the shape of what it multiplied by, (out, in / groups, ...); None where it
             multiplied nothing, or convolved in other than two dimensions.
         outputs: how many values it gave, of all images; 0 where it multiplied nothing.
-        int8: whether it multiplied integers of eight bits.
         began: in seconds since 1970; None where the log does not say.
-        seconds: how long it took.
     """
 
     operation: str
@@ -120,7 +118,7 @@ def logged(run: Callable[[], object]) -> list[str]:
 
 
 def primitives(lines: Sequence[str]) -> list[Primitive]:
-    """What oneDNN executed, in that order."""
+    """The primitives that oneDNN executed, in that order."""
     return [primitive for line in lines if (primitive := read(line)) is not None]
 
 

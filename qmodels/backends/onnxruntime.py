@@ -176,7 +176,7 @@ def _kernel(event: dict[str, Any], layers: Mapping[str, Layer]) -> Kernel:
 
 
 def _positions(output: list[int], channels: int, *, integer: bool) -> int:
-    """How many positions an output has, of all images.
+    """The number of positions in an output, of all images.
 
     Integer kernels may put channels last. Float kernels put them second, and may pad them.
     """

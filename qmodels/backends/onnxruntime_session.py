@@ -36,7 +36,7 @@ def as_forward(opened: Any) -> Callable[[NDArray[Any]], NDArray[Any]]:
 def loader(
     variant: str, folder: Path, threads: int
 ) -> Callable[[], Callable[[NDArray[Any]], NDArray[Any]]]:
-    """What loads an artifact; see ``base.Backend.service``."""
+    """Start ONNX Runtime; returns the function that loads, see ``base.Backend.service``."""
     import onnxruntime  # noqa: F401  # the runtime is no part of an artifact
 
     return lambda: as_forward(session(str(folder / FILE), threads))

@@ -196,7 +196,7 @@ def _layer_outputs(
 
 
 def _quantized_output(output: Any) -> Any:
-    """What a layer's output is after its bias, scale, ReLU and quantization, if they follow."""
+    """The output of a layer after its bias, scale, ReLU and quantization, if they follow."""
     while len(users := _value_users(output)) == 1:
         (node,) = users
         # The batch is dynamic: what has a static shape is no activation.

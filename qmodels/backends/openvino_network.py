@@ -48,7 +48,7 @@ def as_forward(network: Any) -> Callable[[NDArray[Any]], NDArray[Any]]:
 def loader(
     variant: str, folder: Path, threads: int
 ) -> Callable[[], Callable[[NDArray[Any]], NDArray[Any]]]:
-    """What loads an artifact; see ``base.Backend.service``.
+    """Start OpenVINO; returns the function that loads, see ``base.Backend.service``.
 
     The plugin, which is no part of an artifact, comes with the first graph that is compiled.
     """

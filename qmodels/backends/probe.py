@@ -23,7 +23,7 @@ _STATUS_FILE = "status.json"
 
 @dataclass(frozen=True)
 class BackendStatus:
-    """What a probe of a backend gave.
+    """The result of probing a backend.
 
     Attributes:
         broken: why it does not work, as a message fragment; None where it does.
@@ -74,7 +74,7 @@ def probe_backend(backend: Backend, modules: tuple[str, ...]) -> BackendStatus:
 
 
 def probe_in_subprocess(module: str, modules: tuple[str, ...]) -> BackendStatus:
-    """What a fresh process answers.
+    """Probe a backend in a fresh process.
 
     Raises:
         BackendBroken: it gave no answer.

@@ -153,10 +153,6 @@ def _import_paths(folder: Path, python: Path, root: Path, top: Path) -> tuple[st
     """The folders that a base imports from: those of this process, where the base has them.
 
     Of those outside the repository, another Python gets what PYTHONPATH names.
-
-    Args:
-        folder: of the base, for ``root``.
-        top: of the repository here.
     """
     paths = [str(folder)]
     for path in checkout.here().paths:
@@ -169,6 +165,6 @@ def _import_paths(folder: Path, python: Path, root: Path, top: Path) -> tuple[st
 
 @cache
 def hello(code: Checkout, module: str) -> Hello:
-    """What a base says of itself; it is asked once."""
+    """The answer of a base to a hello; it is asked once."""
     with connect(code, module=module) as (_, greeting):
         return greeting

@@ -1,4 +1,4 @@
-"""How this code asks another state of itself: `qmodels serve`, in lines of JSON.
+"""Requests to another state of this code: `qmodels serve`, in lines of JSON.
 
 A connection begins with a hello, in which both sides name their protocol. Each later request
 has a name, as ``{"request": "build", ...}``; ``base.serving`` documents what each takes and
@@ -26,12 +26,7 @@ COMMAND = ("qmodels", "serve")
 
 @dataclass(frozen=True)
 class Conditions:
-    """What the numbers of a side depend on beside its code.
-
-    Attributes:
-        versions: of Python, of torch, and of all that variants require.
-        isa: variables that hide instructions from a kernel library.
-    """
+    """Versions and variables that the numbers of a side depend on, beside its code."""
 
     machine_class: str
     versions: Mapping[str, str]
@@ -43,9 +38,7 @@ class Hello:
     """The other side's answer to a hello.
 
     Attributes:
-        version: of its package.
         file: the module that was asked for; None where it has none of that name.
-        variants: names of all that it knows, whether they run here or not.
     """
 
     version: str

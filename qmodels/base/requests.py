@@ -65,9 +65,7 @@ def measure(
     the cause may be this machine.
 
     Args:
-        names: of variants; those that it does not know are left out.
         files: of benches here; those that it does not have are left out.
-        accuracy_images: as in ``--qmodels-accuracy-images``; None for the default.
 
     Raises:
         UserError: its benches measured nothing.
@@ -117,7 +115,7 @@ def measure(
 
 
 def bench_arguments(base: Base, files: Iterable[Path]) -> list[str]:
-    """What pytest is told to run in a base: its own packaged benches, and files that it has."""
+    """Arguments of pytest in a base: its own packaged benches, and files that it has."""
     packaged = Path(benches.__file__).resolve().parent
     arguments = []
     for file in dict.fromkeys(files):

@@ -22,7 +22,7 @@ PROGRESS = Console(stderr=True)
 
 
 class NetworkOptions(NamedTuple):
-    """What identifies a network of this package before it is trained."""
+    """The options that identify a packaged network before it is trained."""
 
     dataset: str
     architecture: str

@@ -64,11 +64,7 @@ def _facts() -> dict[str, Any]:
 
 
 def _engine_status(users: Sequence[Variant]) -> str:
-    """One line on an engine: whether it works, and whether its int8 kernels saturate.
-
-    Args:
-        users: its variants; those that require most packages are asked last.
-    """
+    """One line on an engine: whether it works, and whether its int8 kernels saturate."""
     for variant in sorted(users, key=lambda variant: len(variant.requires)):
         obstacle = variant.backend.obstacle()
         if obstacle:

@@ -39,7 +39,6 @@ class Dataset:
         calibration: what quantizers look at, drawn from the training split.
         load_train: reads the training split, which only training needs.
         mean: of each channel over the training split, in units where white is 1.
-        std: likewise.
         hflip: whether a mirrored image is still one of its class (a digit is not).
     """
 

@@ -17,12 +17,9 @@ from qmodels.system.errors import UserError
 
 @dataclass(frozen=True)
 class Accepted:
-    """What storing a run did to one file.
+    """The effect of storing a run on one file.
 
     Attributes:
-        stored: keys of the run's entries that the file has now.
-        kept: the number of earlier entries that it still has beside them.
-        dropped: names of earlier entries that it no longer has.
         refused: lines that say which entries of the run were not stored, and why.
     """
 
@@ -50,7 +47,6 @@ def accept(
     ones, are refused. The file keeps its own.
 
     Args:
-        folder: of all baselines.
         file: that all entries are stored in instead.
         only: the entries to accept, all of the run by default.
         variants: those that exist; entries of others are dropped. None drops nothing.

@@ -14,7 +14,7 @@ from qmodels.system.files import shown
 
 @dataclass(frozen=True)
 class Baseline:
-    """What a run is compared with: stored runs, or the run of a base beside it.
+    """Stored runs, or the run of a base, which a run is compared with.
 
     Attributes:
         path: of the first file; of a base, of its code.
@@ -57,7 +57,6 @@ def find_baseline(folder: Path, machine_classes: Iterable[str], network: str) ->
     A partial file is completed, entry by entry, from that of the nearest class.
 
     Args:
-        folder: of all baselines.
         machine_classes: of the processor, and of the GPU where there is one.
     """
     files: list[Baseline] = []

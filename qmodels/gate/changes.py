@@ -1,4 +1,4 @@
-"""What the stored runs of this code accept that those of a base do not have."""
+"""Losses that the stored runs of this code accept and those of a base do not have."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -41,5 +41,5 @@ class StoredChanges:
 
 
 def worsening(now: Metric, before: Metric) -> float:
-    """How much worse a metric is than before, in its unit."""
+    """The change of a metric for the worse, in its unit."""
     return now.value - before.value if now.better == "lower" else before.value - now.value

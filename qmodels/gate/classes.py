@@ -22,7 +22,7 @@ def is_processor(machine_class: str) -> bool:
 
 
 def nearest(machine_class: str, others: Iterable[str]) -> list[str]:
-    """Those of other classes that a class can be compared with, the nearest first.
+    """The other classes that a class can be compared with, the nearest first.
 
     Empty for a class that is not of a processor, or of one that this code does not know.
     """

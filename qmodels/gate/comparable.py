@@ -1,4 +1,4 @@
-"""What of two entries can be compared, and by which tolerance."""
+"""Whether two entries can be compared, and by which tolerances."""
 
 import re
 from collections.abc import Mapping
@@ -68,7 +68,7 @@ def _tolerance_of(metric: str, now: Entry, before: Entry, tolerances: Tolerances
 
 
 def difference(metric: str, now: Entry, before: Entry, tolerances: Tolerances) -> str | None:
-    """What keeps a metric from being compared with a stored one, in words; None if nothing does.
+    """The reason why a metric is not compared with a stored one; None if it is compared.
 
     A metric is not compared if something that its value depends on differs. Files, kernels and bits
     differ between classes only.
@@ -137,7 +137,7 @@ def incompatibility(now: Entry, before: Entry, *, from_base: bool = False) -> st
             if then != here and not from_base:
                 return f"{then}, and this run has {here}: {_PINNED}"
         elif then != here:
-            return f"{condition} {then}, and this run has {here}: leave that as it was"
+            return f"{condition} {then}, and this run has {here}: restore the baseline's setting"
     then, here = (
         _public_versions(entry.provenance.versions.get("torch")) for entry in (before, now)
     )

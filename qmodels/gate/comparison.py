@@ -1,4 +1,4 @@
-"""What each metric of an entry is compared with."""
+"""The stored value or the samples that each metric of an entry is compared with."""
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -39,7 +39,6 @@ class Comparison:
     Attributes:
         tolerance: how much worse it may be: see ``Metric.tolerance``.
         file: that the stored value was read from; None of a base's.
-        origin: where that was measured.
         accepted: how much more the baselines accept, in the metric's unit.
         images: the test of the images, where accuracy is known image by image.
         rule: what judges samples, where both have them.
@@ -67,7 +66,7 @@ class Uncompared(NamedTuple):
 def comparisons(
     now: Entry, baseline: Baseline | None, tolerances: Tolerances, accepted: StoredChanges | None
 ) -> Iterator[InTurn | Comparison | Uncompared]:
-    """What each gated metric of an entry is compared with."""
+    """The comparison of each gated metric of an entry."""
     before = fit(now, baseline, tolerances)
     gated = {name: tolerances.of(name, now) for name in now.metrics}
     gated = {name: tolerance for name, tolerance in gated.items() if tolerance is not None}

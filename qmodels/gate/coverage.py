@@ -1,4 +1,4 @@
-"""How much of a run is compared with its baseline, and why the rest is not."""
+"""The part of a run that is compared with its baseline, and why the rest is not."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -15,9 +15,7 @@ class Coverage:
     """Counts of entries that a baseline has.
 
     Attributes:
-        entries: that it has.
         compared: those of which at least a metric is compared.
-        latencies: those that have a latency.
         compared_latencies: those whose latency is compared, by where the stored one was measured.
         uncompared: by the reason, the metrics that are not compared, and how many have some.
     """
@@ -29,7 +27,7 @@ class Coverage:
     uncompared: Mapping[str, tuple[tuple[str, ...], int]]
 
     def lines(self) -> list[str]:
-        """What is compared, and what is not, each reason in a line."""
+        """Lines on compared metrics, and on each reason why others are not compared."""
         if not self.entries:
             return []
         text = [f"compared: {self.compared} of {self.entries} stored entries"]
@@ -39,7 +37,7 @@ class Coverage:
         return text + [self.latency_line()] * bool(self.latencies)
 
     def latency_line(self) -> str:
-        """How many latencies are compared, and by which rule."""
+        """A line on the number of compared latencies, and their rules."""
         if not self.compared_latencies:
             return "latency: not compared; --qmodels-base REVISION compares it"
         total = sum(self.compared_latencies.values())
@@ -50,11 +48,7 @@ class Coverage:
 
 
 def coverage(pairs: Iterable[tuple[Entry, Entry]], tolerances: Tolerances) -> Coverage:
-    """What would be compared of entries and the stored ones.
-
-    Args:
-        pairs: an entry of the run, measured or as it will be, and the stored one.
-    """
+    """Count the entries and metrics that would be compared."""
     entries = compared = latencies = 0
     compared_latencies: Counter[str] = Counter()
     uncompared: dict[str, tuple[tuple[str, ...], int]] = {}

@@ -1,4 +1,4 @@
-"""What a run's record holds for a benchmark beside its metrics."""
+"""Details of a benchmark in a run's record, beside its metrics."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from qmodels.measure.operators import Row
 
 @dataclass(frozen=True, kw_only=True)
 class Details:
-    """What a run's record holds for a benchmark beside its metrics; a stored run has the profile.
+    """Details of a benchmark in a run's record; a stored run has the profile alone.
 
     Attributes:
         kernels: how many convolutions and linear layers each kernel ran in one forward.

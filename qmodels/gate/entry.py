@@ -24,8 +24,6 @@ class Provenance:
         date: ISO 8601.
         commit: ends with ``-dirty`` where the checkout had changes.
         host: an opaque digest of one boot of one machine; see ``machine.host``.
-        processor: its model; see ``machine.processor``.
-        versions: of Python and packages.
     """
 
     date: str
@@ -41,7 +39,7 @@ class Provenance:
 
 
 class Key(NamedTuple):
-    """What identifies an entry; it does not change when the bench's file moves."""
+    """The identity of an entry; it does not change when the bench's file moves."""
 
     network: str
     bench: str
@@ -79,7 +77,7 @@ class Stats:
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """What pytest-benchmark records of a benchmark, and prints.
+    """The part of a benchmark that pytest-benchmark records and prints.
 
     Attributes:
         name: the benchmark's name, as pytest shows it.
@@ -96,16 +94,12 @@ class Timing:
 
 @dataclass(frozen=True, kw_only=True)
 class About:
-    """What was measured, and under what.
+    """The subject of a measurement, and its conditions.
 
     Attributes:
-        engine: that executed the variant.
-        gpu: the card, of a variant that runs on one.
         weights: the first digits of the digest of the network's module.
-        arithmetic: the type that the variant multiplies in.
         kernel_library: what executes on the machine class; the same name means the same counts.
         portable: whether the files are the same on every machine class, but for numbers in them.
-        images: the number of images that accuracy was measured on.
         int8_saturates: whether int8 products overflow on this machine, where that is known.
         cpus: the number of processors that a latency process ran on, where it was told.
     """
@@ -128,13 +122,13 @@ class About:
 
     @property
     def key(self) -> Key:
-        """What identifies the entry."""
+        """The identity of the entry."""
         return Key(self.network, self.bench, self.variant, self.batch_size)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measured(About, Details):
-    """What qmodels records of a benchmark.
+    """The part of a benchmark that qmodels records.
 
     Attributes:
         machine_class: of the processor, or of the GPU where that executes the variant.

@@ -44,7 +44,7 @@ class Failure(NamedTuple):
 
 
 def advice(verdict: Verdict, *, in_turn: bool = False) -> str:
-    """What to do about a verdict, behind another sentence.
+    """The remedy for a verdict, to be appended to another sentence.
 
     Args:
         in_turn: whether it is on a change against a base in turn, which is not stored.

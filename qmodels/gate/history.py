@@ -105,7 +105,6 @@ class History:
     Attributes:
         commits: those that stored it, the oldest first.
         shallow: whether the repository lacks the commits before some.
-        series: in the order of the last version.
     """
 
     commits: tuple[Commit, ...]

@@ -37,7 +37,6 @@ def signed_rank_interval(changes: Sequence[float], alpha: float) -> Interval:
     Wolfe and Chicken, "Nonparametric Statistical Methods", 2014, 3.2 and 3.3).
 
     Args:
-        changes: at least one.
         alpha: the one-sided error of each bound; more where the changes are too few.
     """
     return _between(_walsh_averages(changes), signed_rank_distribution(len(changes)), alpha)
@@ -62,7 +61,6 @@ def sign_interval(samples: Sequence[float], alpha: float) -> Interval:
     It inverts the sign test: its ends are samples (the same book, 3.4 and 3.6).
 
     Args:
-        samples: at least one.
         alpha: the one-sided error of each bound; more where the samples are too few.
     """
     return _between(samples, _sign_distribution(len(samples)), alpha)

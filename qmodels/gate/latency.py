@@ -49,12 +49,12 @@ class Timings:
 
     @property
     def seconds(self) -> tuple[float, ...]:
-        """Of every timed forward."""
+        """Seconds of every timed forward."""
         return tuple(time for process in self.processes for time in process.seconds)
 
     @property
     def base_seconds(self) -> tuple[float, ...]:
-        """Of every timed forward of the base, where there is one."""
+        """Seconds of every timed forward of the base, where there is one."""
         return tuple(time for process in self.processes for time in process.base_seconds)
 
     def metrics(self) -> dict[str, Metric]:

@@ -58,7 +58,7 @@ class Flips:
 
     @property
     def reverse(self) -> "Flips":
-        """What the earlier run lost against the later."""
+        """The flips from the later run to the earlier one."""
         return Flips(self.images, self.won, self.lost)
 
     @property

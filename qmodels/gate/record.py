@@ -20,7 +20,7 @@ SECTION = "qmodels"
 
 @dataclass(frozen=True, kw_only=True)
 class Verdicts:
-    """What a record says of a whole run; attributes as of ``Run``."""
+    """The verdicts on a whole run in its record; attributes as of ``Run``."""
 
     format: int
     findings: tuple[Finding, ...]

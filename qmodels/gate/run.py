@@ -12,13 +12,11 @@ class Run:
     """All benchmarks of a run.
 
     Attributes:
-        machine_class: of the processor; None where the record does not say.
         entries: in the order of the record.
         partial: whether a stored file has only what was accepted of its machine class; the rest
             is in the file of the nearest class.
         findings: the verdicts of the run itself; None of one that gave none, as a stored one.
         gone: findings on entries of its baseline that it should have measured and did not.
-        failures: benches that failed and measured nothing.
         skipped: variants that could not run, by the reason.
     """
 
@@ -41,7 +39,7 @@ class Run:
         return list(dict.fromkeys(key.network for key in self.entries))
 
     def of_network(self, name: str) -> "Run":
-        """What is about one of several networks."""
+        """The part of the run about one of several networks."""
         findings = None
         if self.findings is not None:
             findings = tuple(each for each in self.findings if each.key.network == name)

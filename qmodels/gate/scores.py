@@ -28,7 +28,7 @@ class Scores:
 
 @dataclass(frozen=True, eq=False)
 class Differences:
-    """What images lost that two runs both scored.
+    """Losses of the images that both runs scored.
 
     Attributes:
         losses: the score before less the score now, (N,) float64.
@@ -45,27 +45,27 @@ class Differences:
 
     @property
     def images(self) -> int:
-        """How many images both scored."""
+        """The number of images that both runs scored."""
         return len(self.losses)
 
     @property
     def lost(self) -> int:
-        """How many of them have a lower score."""
+        """The number of images with a lower score."""
         return int((self.losses > 0).sum())
 
     @property
     def won(self) -> int:
-        """How many of them have a higher score."""
+        """The number of images with a higher score."""
         return int((self.losses < 0).sum())
 
     @property
     def loss(self) -> float:
-        """How much lower the mean score is."""
+        """The decrease of the mean score."""
         return float(self.losses.mean())
 
     @property
     def reverse(self) -> "Differences":
-        """What the earlier run lost against the later."""
+        """The differences from the later run to the earlier one."""
         return Differences(-self.losses)
 
     @cached_property
@@ -99,7 +99,7 @@ def collect(
 
 
 def differences(now: Scores, before: Scores) -> Differences:
-    """What the images lost that both scored."""
+    """Losses of the images that both runs scored."""
     if len(now.values) != len(before.values):  # of another split, whatever its digest says
         return Differences(np.zeros(0))
     losses = before.values.astype(np.float64) - now.values

@@ -1,4 +1,4 @@
-"""How many fresh processes a latency gets, and what they say together.
+"""A group sequential test of latencies: the number of fresh processes, and the conclusion.
 
 Every case gets a few processes. Inconclusive cases get more, up to a bound. A case that looks
 slower or faster is measured again in new processes, and has changed only if these alone show it
@@ -21,7 +21,7 @@ Answer = Literal["slower", "faster", "same", "inconclusive"]
 
 @dataclass(frozen=True)
 class Stage:
-    """How many samples at first, how many at most, and the one-sided error of a bound."""
+    """A stage of the test: numbers of samples, and the one-sided error of a bound."""
 
     first: int
     most: int
@@ -38,7 +38,7 @@ _DETECTABLE_RATIO = 2.0
 
 @dataclass(frozen=True)
 class Rule:
-    """How a ratio is judged: to stop measuring, and to conclude.
+    """The rule that judges a ratio: to stop measuring, and to conclude.
 
     Attributes:
         metric: the name of the ratio whose samples are judged.
@@ -51,7 +51,7 @@ class Rule:
     tolerance: float
 
     def answer(self, samples: Sequence[float], alpha: float) -> Answer:
-        """What samples say of the change.
+        """The answer of samples about the change.
 
         Args:
             alpha: the one-sided error of each bound of their interval.
@@ -66,7 +66,7 @@ class Rule:
         return "same"
 
     def conclude(self, screened: Sequence[float], confirmed: Sequence[float]) -> Answer:
-        """What all samples of a case say: a change only where both stages find it.
+        """The conclusion of all samples of a case: a change only where both stages show it.
 
         It is inconclusive if either stage was when it ran out of samples.
         """

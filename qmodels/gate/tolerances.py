@@ -1,4 +1,4 @@
-"""How much worse than its baseline each metric may get.
+"""Tolerances: by how much each metric may be worse than its baseline.
 
 The table of metrics has the defaults. A ``tolerances.toml`` beside the baselines of a repository
 comes first, number by number.
@@ -94,7 +94,7 @@ class Tolerances:
         return self.find(metric, variant, arithmetic, "tolerance")
 
     def level(self, metric: str, variant: str, arithmetic: str) -> float:
-        """How often an exact test of a metric may err."""
+        """The significance level of the exact test of a metric."""
         level = self.find(metric, variant, arithmetic, "level")
         assert level is not None, f"{metric} needs a level"
         return level

@@ -13,7 +13,7 @@ from qmodels.system.files import shown
 
 
 def header(settings: Settings) -> list[str]:
-    """What is measured, and what it is compared with, in lines."""
+    """Lines on the network, the machine, and the baseline of this run."""
     lines = [
         f"qmodels: {settings.network.name}, {machine.machine_class()}, "
         f"{settings.threads} thread{'s'[: settings.threads > 1]}",

@@ -55,7 +55,7 @@ class Harness:
 
     @property
     def settings(self) -> Settings:
-        """What the command line asks for, of the first network."""
+        """The settings of the first network."""
         return next(iter(self.runs.values())).settings
 
     @property

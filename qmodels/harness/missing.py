@@ -1,4 +1,4 @@
-"""What a run should have measured and did not: stored entries, and variants of the base."""
+"""Stored entries and variants of the base that a run should have measured and did not."""
 
 from collections.abc import Collection, Container, Sequence
 from dataclasses import dataclass
@@ -15,10 +15,9 @@ from qmodels.system import machine
 
 @dataclass(frozen=True)
 class Collected:
-    """What pytest collected, chosen by the command line or not.
+    """The benches that pytest collected, chosen by the command line or not.
 
     Attributes:
-        root: what node ids are relative to.
         functions: names of the functions of benches that were chosen.
         files: that these are in.
         folders: of these files, where pytest was to collect the whole folder.
@@ -38,7 +37,7 @@ class Collected:
         chosen: Container[pytest.Item],
         session: pytest.Session,
     ) -> "Collected":
-        """What became of all benches that there are."""
+        """Sort all benches by whether they were chosen."""
         run = [bench for bench in benches if bench in chosen]
         files = {bench.path for bench in run}
         return cls(

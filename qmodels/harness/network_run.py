@@ -47,7 +47,7 @@ class NetworkRun:
 
     @property
     def name(self) -> str:
-        """That of the network."""
+        """The name of the network."""
         return self.settings.network.name
 
     @cached_property

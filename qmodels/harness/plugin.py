@@ -1,4 +1,4 @@
-"""What pytest calls in every session: options, and the start of the harness at the first bench.
+"""Hooks of every pytest session: options, and the start of the harness at the first bench.
 
 A bench is a function that asks for one of the fixtures here. Before the first bench, nothing is
 imported that takes time.

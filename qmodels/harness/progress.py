@@ -1,4 +1,4 @@
-"""What a run works on, how far it is, and about how long it takes still."""
+"""The progress of a run: its present work, and an estimate of the time left."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -36,7 +36,7 @@ class GroupProgress:
 
 @dataclass
 class Progress:
-    """What a run has done and what it works on.
+    """The progress of a run.
 
     Attributes:
         console: where training shows its own progress.

@@ -40,7 +40,7 @@ class Recorder:
 
     @property
     def settings(self) -> Settings:
-        """What the command line asks for."""
+        """The settings of the run."""
         return self.session.settings
 
     @cached_property
@@ -96,7 +96,7 @@ class Recorder:
 
     @cached_property
     def baseline(self) -> gate.Baseline | None:
-        """What deterministic metrics are compared with: the stored run, or the base's own."""
+        """The baseline of deterministic metrics: the stored run, or the base's own."""
         settings = self.settings
         if settings.base is None:
             return settings.baseline
@@ -123,7 +123,7 @@ class Recorder:
 
     @cached_property
     def accepted(self) -> gate.StoredChanges | None:
-        """What baselines accept against the base; None where there are no two to compare."""
+        """Losses that baselines accept against the base; None where there are no two to compare."""
         settings = self.settings
         if settings.baseline is None:
             return None
@@ -156,7 +156,6 @@ class Record:
 
         Args:
             metrics: by name. One that qmodels does not know brings its tolerance.
-            evaluated: what accuracy was measured of.
             unmeasured: metrics that this machine cannot measure, and why: they are excused.
 
         Raises:

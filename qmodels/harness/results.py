@@ -1,4 +1,4 @@
-"""What a run measured, what it did not measure, and the verdicts."""
+"""Results of a run: measurements, failures, skips, and verdicts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -10,11 +10,9 @@ from qmodels import gate
 
 @dataclass
 class Results:
-    """What happened so far. Of several attempts at a bench the last counts.
+    """Results so far. Of several attempts at a bench the last counts.
 
     Attributes:
-        measured: benchmarks by node id.
-        findings: on them, by node id.
         failures: benches that failed and measured nothing, by node id.
         skipped: variants of benches that were skipped, in order, by the reason.
         phases: how benches ended their phases: "prepared", "called", or "stopped" before that.
@@ -34,7 +32,7 @@ class Results:
 
     @property
     def run(self) -> gate.Run:
-        """What was measured, and what was not, as a run without verdicts."""
+        """The results as a run without verdicts."""
         return replace(
             gate.Run.from_entries(self.measured.values()),
             failures=tuple(self.failures.values()),

@@ -1,4 +1,4 @@
-"""What the benches of a network share: the network, its artifacts, and fp32's logits."""
+"""Shared by the benches of a network: the network, its artifacts, and fp32's logits."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -70,7 +70,7 @@ class BenchSession:
         return images.batch_size(self.network.input_shape)
 
     def evaluate(self, forward: ForwardFn) -> Evaluation:
-        """What a model gets right of the images that accuracy is measured on."""
+        """Evaluate a model on the images that accuracy is measured on."""
         return evaluation.evaluate(self.network, forward, self.evaluated.tolist())
 
     def build(self, name: str) -> Artifact:
@@ -91,7 +91,7 @@ class BenchSession:
         return artifact
 
     def reference(self, variant: Variant, evaluated: Evaluation) -> Evaluation:
-        """What fp32 gets right of the images that accuracy is measured on.
+        """The evaluation of fp32 on the images that accuracy is measured on.
 
         Args:
             evaluated: of the variant, for these images; kept where the variant is fp32.

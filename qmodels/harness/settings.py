@@ -1,4 +1,4 @@
-"""What a run of the benches measures: the command line's options, checked."""
+"""Settings of a run of the benches: the command line's options, checked."""
 
 import math
 import os
@@ -23,7 +23,7 @@ from qmodels.training.networks import Untrained
 
 @dataclass(frozen=True)
 class Settings:
-    """What this run measures, from the command line.
+    """The settings of a run for one network, from the command line.
 
     Attributes:
         left_out: whether variants were named, so that others were left out.

@@ -1,1 +1,1 @@
-"""What a variant costs and buys, a module a metric; each gives metrics by name."""
+"""Costs and gains of a variant, a module a metric; each gives metrics by name."""

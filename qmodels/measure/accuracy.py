@@ -16,7 +16,7 @@ from qmodels.system.errors import UserError
 
 
 def metrics(evaluated: Evaluation, reference: Evaluation) -> dict[str, Metric]:
-    """What a variant gets right, and how much less that is than fp32 does.
+    """Accuracy of a variant, and its loss against fp32.
 
     Of a classifier these are top-1 accuracy, top-5 error, and the drop of top-1; of a network with
     a score its mean, and the drop in percent of fp32's.

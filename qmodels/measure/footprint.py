@@ -69,7 +69,7 @@ def obstacle() -> str | None:
 
 
 def mallinfo() -> Mallinfo:
-    """What glibc reports of its heap."""
+    """Statistics of glibc's heap."""
     report = ctypes.CDLL(None).mallinfo2
     report.restype = Mallinfo
     information: Mallinfo = report()
@@ -125,7 +125,7 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read(belongs: Callable[[str], bool]) -> Held | None:
-    """What this process holds now; None where ``obstacle`` says why.
+    """The memory that this process holds now; None where ``obstacle`` says why.
 
     Of the heap, the blocks in use count; of other anonymous memory, the pages that were touched.
 

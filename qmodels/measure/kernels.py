@@ -22,7 +22,7 @@ _MARGIN_DB = 3.0
 
 @dataclass(frozen=True)
 class KernelReport:
-    """What a forward showed.
+    """The arithmetic and the noise of a forward.
 
     Attributes:
         int8_fraction: of the network's multiply-accumulates, that ran in int8.
@@ -38,7 +38,7 @@ class KernelReport:
     quantization_sqnr_db: float | None
 
     def metrics(self) -> dict[str, Metric]:
-        """As in a run record."""
+        """Metrics for a run record."""
         metrics = {INT8_MACS.name: INT8_MACS.of(self.int8_fraction)}
         if self.runtime_sqnr_db is not None:
             metrics[RUNTIME_SQNR.name] = RUNTIME_SQNR.of(self.runtime_sqnr_db)
@@ -48,10 +48,9 @@ class KernelReport:
 def report(
     ran: Sequence[Kernel], macs: int, logits: Tensor, reference: Tensor | None, fp32: Tensor
 ) -> KernelReport:
-    """What a forward of one image ran, and what one of more images gave.
+    """Combine the kernels of a forward of one image with the logits of more images.
 
     Args:
-        macs: multiply-accumulates of the network for one image.
         logits: of the runtime, (N, classes) float32.
         reference: of the same model in reference arithmetic, for the same images.
         fp32: of the float model.

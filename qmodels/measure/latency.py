@@ -69,7 +69,7 @@ class _ModelFailure(UserError):
 
 @dataclass(frozen=True)
 class Visit:
-    """How many forwards of a model a round makes, first untimed, then timed."""
+    """The numbers of untimed and of timed forwards of a model in a round."""
 
     untimed: int
     timed: int
@@ -143,7 +143,7 @@ def time_working(
     threads: int,
     failures: dict[str, str],
 ) -> list[dict[str, list[list[float]]]]:
-    """As ``time_in_turn``, of the models that work: once more without each that fails.
+    """As ``time_in_turn``, without models that fail: the others are timed once more.
 
     Args:
         failures: by model; those that failed before are left out, and new ones are added.

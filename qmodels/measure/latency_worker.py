@@ -41,7 +41,7 @@ class _LoadRequest:
 
 @dataclass(frozen=True)
 class VisitRequest:
-    """How many forwards of a model to run ``untimed`` and then ``timed``, and where."""
+    """The numbers of ``untimed`` and of ``timed`` forwards of a model, and their processors."""
 
     model: str
     batch_size: int
@@ -128,7 +128,7 @@ class ModelProcesses:
         return {"failure" if isinstance(answer, str) else "seconds": answer}
 
     def answer(self, name: str, timeout: float, *, since: float | None = None) -> Any:
-        """What a model's process sends next, or the line of its failure; see ``Fork.receive``."""
+        """The next message of a model's process, or its failure; see ``Fork.receive``."""
         if name not in self.failures:
             try:
                 answer = self.forks[name].receive(timeout, since=since)

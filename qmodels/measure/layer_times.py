@@ -107,7 +107,7 @@ class TimeProfile:
 
     @property
     def seconds(self) -> float:
-        """Of all layers, other operations, and what is between them."""
+        """Seconds of all layers, other operations, and the time between them."""
         layers = sum(layer.seconds for layer in self.layers)
         return layers + sum(other.seconds for other in self.others) + self.between_seconds
 

@@ -1,4 +1,4 @@
-"""What a metric is, and one number of it with what was measured."""
+"""Definitions of metrics, and measured values."""
 
 import math
 from collections.abc import Mapping
@@ -80,7 +80,7 @@ class Metric:
 
 @dataclass(frozen=True)
 class Definition:
-    """What is known of a metric.
+    """The definition of a metric.
 
     Attributes:
         meaning: the quantity, in a few words.

@@ -1,4 +1,4 @@
-"""What images lost between two evaluations of them: the interval of its mean."""
+"""The confidence interval of the mean loss of images between two evaluations."""
 
 import math
 

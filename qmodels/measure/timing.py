@@ -1,4 +1,4 @@
-"""What surrounds the timed forwards of a process, and where they run."""
+"""The environment of timed forwards: threads, gradients, garbage collection, processors."""
 
 import gc
 import os

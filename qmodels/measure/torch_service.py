@@ -12,7 +12,7 @@ from qmodels.variants.artifact import conditions, open_artifact
 
 
 def loader(variant: str, folder: Path, threads: int) -> Callable[[], Callable[[NDArray[Any]], Any]]:
-    """What loads an artifact, as a function from images to logits, both float32 of numpy."""
+    """Start torch; returns the function that loads, see ``base.Backend.service``."""
     torch.set_num_threads(threads)
     artifact = open_artifact(folder)
     # What torch itself takes when it first does something is not the artifact's: it probes the

@@ -1,4 +1,4 @@
-"""What a network has to be, checked before anything is built of it."""
+"""Checks of a network before anything is built of it."""
 
 import torch
 from torch import Tensor, nn

@@ -16,7 +16,7 @@ MOST_DB = 100.0
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a classifier says of images.
+    """Logits of a classifier, with the labels of the images.
 
     Attributes:
         logits: (N, classes) float32.
@@ -28,7 +28,7 @@ class Predictions:
 
     @property
     def outputs(self) -> Tensor:
-        """What is compared with other runtimes."""
+        """The outputs that are compared with those of other runtimes."""
         return self.logits
 
     @property
@@ -38,13 +38,13 @@ class Predictions:
 
     @property
     def broken(self) -> str | None:
-        """How many images have outputs that are not finite, in a line; None without."""
+        """The number of images with outputs that are not finite, as a line; None for 0."""
         return not_finite(self.logits)
 
 
 @dataclass(frozen=True)
 class Scored:
-    """What a network with a score gets for images.
+    """Scores of a network's outputs.
 
     Attributes:
         scores: (N,) float64.
@@ -80,7 +80,7 @@ def evaluate(network: Network, forward: Forward, positions: Sequence[int]) -> Ev
 
 
 def score(network: Network, outputs: Tensor, targets: Tensor) -> Tensor:
-    """What a network's score gives for outputs (N, ...), (N,) float64.
+    """Scores (N,) float64 of outputs (N, ...) by a network's score function.
 
     Raises:
         UserError: it fails, or is not one number an image.
@@ -113,7 +113,7 @@ def _count_not_finite(outputs: Tensor) -> int:
 
 
 def not_finite(outputs: Tensor) -> str | None:
-    """How many images of outputs (N, ...) have a NaN or an infinity, in a line; None without."""
+    """The number of images with NaN or infinity in outputs (N, ...), as a line; None for 0."""
     return _not_finite_line(_count_not_finite(outputs), len(outputs))
 
 
@@ -128,7 +128,7 @@ def predict(forward: Forward, pixels: Images, *, batch_size: int = images.MOST_I
 
 
 def ranks(logits: Tensor, labels: Tensor) -> Tensor:
-    """How many classes come before the right one, (N,) int64, of logits (N, classes).
+    """Number of classes before the right one, (N,) int64, by logits (N, classes).
 
     Of equal logits, which int8 makes common, the first class comes first, as for ``argmax``. An
     image with a logit that is not finite is wrong: all classes come before the right one.

@@ -51,7 +51,7 @@ class Subset:
 
 
 def batch_size(shape: Sequence[int], *, most: int = MOST_IMAGES, values: int = BATCH_VALUES) -> int:
-    """How many images of a shape (C, H, W) make a batch.
+    """The number of images of a shape (C, H, W) in a batch.
 
     Args:
         most: images.

@@ -137,9 +137,7 @@ def build(architecture: str, width: int, classes: int) -> Resnet34:
     """A freshly initialized network; draws from torch's global random generator.
 
     Args:
-        architecture: one of ``ARCHITECTURES``.
         width: channels of the stem; the four stages have 1, 2, 4 and 8 times as many.
-        classes: number of logits.
     """
     check(architecture, width, classes)
     return Resnet34(width, classes, preactivation=architecture == "preact_resnet34")
@@ -161,9 +159,9 @@ def check(architecture: str, width: int, classes: int = 1) -> None:
         known = ", ".join(ARCHITECTURES)
         raise UserError(f"unknown architecture {architecture!r}: choose one of {known}")
     if not 1 <= width <= 1024:
-        raise UserError(f"width {width} makes no network: choose from 1 to 1024, as 8, 16 or 64")
+        raise UserError(f"width {width}: choose from 1 to 1024, such as 8, 16 or 64")
     if classes < 1:
-        raise UserError(f"{classes} classes make no classifier: choose 1 or more")
+        raise UserError(f"{classes} classes: choose 1 or more")
 
 
 def _stack(block: type[nn.Module], width: int) -> tuple[nn.Sequential, int]:

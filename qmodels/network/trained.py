@@ -35,7 +35,7 @@ class Call:
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
     def __call__(self) -> Any:
-        """What the function returns.
+        """Call the function; returns its result.
 
         Raises:
             UserError: it can't be imported or called, or it failed.

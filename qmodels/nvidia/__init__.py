@@ -1,1 +1,1 @@
-"""What runs on NVIDIA GPUs alone: variants, runtimes, kernels of integers, and their times."""
+"""NVIDIA GPUs alone: variants, runtimes, kernels of integers, and their times."""

@@ -19,7 +19,7 @@ IMAGE, STEM = "quant", "stem"
 
 @dataclass(frozen=True)
 class Scale:
-    """How int8 stands for real numbers: ``(integer - zero_point) * scale``."""
+    """An int8 representation of real numbers: ``(integer - zero_point) * scale``."""
 
     scale: float
     zero_point: int

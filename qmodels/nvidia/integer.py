@@ -166,7 +166,7 @@ def quantize(images: Tensor, steps: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class IntegerArithmetic:
-    """What computes a network: images to int8, and convolutions."""
+    """Functions that compute a network: images to int8, and convolutions."""
 
     quantize: Callable[[Tensor, Tensor], Tensor]
     convolve: Callable[[Tensor, Convolution, Tensor | None], Tensor]

@@ -147,7 +147,7 @@ def deserialize(path: Path) -> Any:
 
 
 def _torch_allocator() -> Any:
-    """What gives engines and contexts their memory on the GPU: torch's allocator, which counts it.
+    """An allocator for engines and contexts that takes memory from torch, which counts it.
 
     TensorRT's documentation wants all five methods; their arguments differ between versions.
     """

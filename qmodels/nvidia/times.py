@@ -58,7 +58,7 @@ class Card:
 
 @dataclass(frozen=True)
 class GpuTimes:
-    """How fast a model is at a batch size.
+    """Times of a model at a batch size.
 
     Attributes:
         seconds: of a forward in each round, (rounds,).
@@ -78,17 +78,17 @@ class GpuTimes:
 
     @property
     def images_per_second(self) -> float:
-        """How many images the median forward makes of a second."""
+        """Throughput by the median forward."""
         return 1000 * self.batch_size / self.latency_ms
 
     @property
     def share_of_peak(self) -> float | None:
-        """Of the operations that the card could do in that time, from 0 to 1."""
+        """Operations as a share of the card's peak, from 0 to 1."""
         return None if self.peak is None else 2 * self.macs * self.images_per_second / self.peak
 
 
 def metrics(times: GpuTimes, reference: NDArray[np.float64], peak_bytes: int) -> dict[str, Metric]:
-    """What a run record keeps of a model at a batch size.
+    """Metrics of a model at a batch size, for a run record.
 
     Args:
         reference: seconds of ``GPU_REFERENCE`` in the same rounds, (rounds,).

@@ -1,1 +1,1 @@
-"""What rounding does to a network: fake quantization, histograms, sensitivity."""
+"""Effects of rounding on a network: fake quantization, histograms, sensitivity."""

@@ -83,7 +83,7 @@ def from_levels(state: StateDict) -> StateDict:
 
 
 def _levels(state: StateDict, name: str) -> Tensor:
-    """What a tensor is stored as: levels int8 of a weight that is rounded, else the tensor."""
+    """A tensor as it is stored: levels int8 of a weight that is rounded, else the tensor."""
     if not _is_rounded(state, name) or state[name].dtype == torch.int8:
         return state[name]
     step, zero_point = _grid(state, name)
@@ -126,7 +126,7 @@ INPUT = "quant"
 
 
 def ranges(model: nn.Module) -> Ranges:
-    """What a fake-quantized model in eval mode rounds by."""
+    """The quantization ranges of a fake-quantized model in eval mode."""
     by_name: Ranges = {}
     for path, module in model.named_modules():
         is_sum = isinstance(module, eager_quantization.FloatFunctional)

@@ -28,7 +28,7 @@ _RANKING_IMAGES = 300
 
 @dataclass(frozen=True)
 class LayerSensitivity:
-    """What quantizing one layer alone does.
+    """The effect of quantizing one layer alone.
 
     Attributes:
         weights: how many it has.
@@ -102,7 +102,7 @@ class Simulation:
                 self.layers[name].weight.data = weight
 
     def alone(self, name: str) -> LayerSensitivity:
-        """What quantizing one layer alone does."""
+        """Quantize one layer alone, and measure the effect."""
         logits = self.predict((name,))
         return LayerSensitivity(
             name=name,

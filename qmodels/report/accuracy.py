@@ -1,4 +1,4 @@
-"""What a run measures accuracy by, and the words for it."""
+"""The metric of accuracy of a run, and the words for it."""
 
 from dataclasses import dataclass
 
@@ -43,6 +43,6 @@ _SCORE = Accuracy(
 
 
 def accuracy_of(run: Run) -> Accuracy:
-    """What a run measures accuracy by: the score of its network where it has one, else top-1."""
+    """The metric of accuracy of a run: the score of its network where it has one, else top-1."""
     is_scored = any(_SCORE.metric.name in entry.metrics for entry in run.entries.values())
     return _SCORE if is_scored else BY_TOP1

@@ -27,7 +27,7 @@ def describe_baseline(baseline: Baseline, tolerances: Tolerances) -> str:
 
 
 def count_findings(findings: Sequence[Finding], failures: Sequence[Failure] = ()) -> str:
-    """How many findings there are of each kind, and how many benches failed, in a line."""
+    """A line with the number of findings of each kind, and of failed benches."""
     counts = [
         f"{sum(finding.verdict == verdict for finding in findings)} {verdict}"
         for verdict in VERDICTS
@@ -45,7 +45,7 @@ def failure_table(failures: Sequence[Failure]) -> str:
 
 
 def describe_accepted(outcome: Accepted) -> list[str]:
-    """What storing a run did to a file, in lines."""
+    """Lines on the effect of storing a run on a file."""
     file = shown(outcome.path)
     partial = ""
     if outcome.kept:

@@ -34,10 +34,7 @@ class Candidate:
     """A variant on the CPU with its accuracy.
 
     Attributes:
-        runtime: what executes it: torch or another package.
-        arithmetic: the type that it multiplies in.
         drop: against fp32 on the same images, in points of top-1 or percent of the score.
-        images: the number of these.
         metrics: by preference, those that were measured; of latency the ratio to fp32.
     """
 
@@ -54,19 +51,17 @@ class Candidate:
         return self.drop.ci or (-math.inf, math.inf)
 
     def value(self, prefer: str) -> float:
-        """What is to be least; infinite where it was not measured."""
+        """The value to be minimized; infinite where it was not measured."""
         return self.metrics[prefer].value if prefer in self.metrics else math.inf
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What a run recommends.
+    """The recommendation of a run.
 
     Attributes:
         max_drop: what may be lost, in the unit of ``accuracy.margin``.
         accuracy: what the run measures it by.
-        prefer: what to have least of: latency, size or memory.
-        batch_size: images in a forward, for latency.
         reference: fp32; None where its accuracy was not measured.
         best: the best variant that meets the margin, then what is not distinguishable from it;
             empty where none does.
@@ -208,7 +203,7 @@ def _runs_on_gpu(entry: Entry) -> bool:
 
 
 def _runtime_of(entry: Entry) -> str:
-    """What executes a variant: its engine where that is a package of its own, else torch."""
+    """The runtime of a variant: its engine where that is a package of its own, else torch."""
     packages = (entry.runtime or "").split(", ")
     names = [package.partition(" ")[0] for package in packages]
     return entry.engine if entry.engine in names else TORCH

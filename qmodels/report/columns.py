@@ -1,4 +1,4 @@
-"""What each column of the tables means."""
+"""The meaning of each column of the tables."""
 
 from qmodels.measure.metrics import METRICS
 from qmodels.report import overview, speed

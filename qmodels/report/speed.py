@@ -1,4 +1,4 @@
-"""How much faster each variant is: than eager fp32, and than the best float32."""
+"""Speed-ups of each variant over eager fp32, and over the best float32."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +21,6 @@ class Speed:
     """One variant at one batch size.
 
     Attributes:
-        milliseconds: the median of all forwards.
         over_fp32: how many times faster than eager fp32, in turn.
         over_best: speed-up over the run's fastest float32 variant.
     """
@@ -36,7 +35,7 @@ class Speed:
 
 
 def speeds(run: Run) -> dict[int, dict[str, Speed]]:
-    """What a run says of latency, by batch size and variant."""
+    """The speeds of a run, by batch size and variant."""
     timed: dict[int, dict[str, Entry]] = {}
     for key, entry in run.entries.items():
         if LATENCY.name in entry.metrics and key.bench == "bench_latency":

@@ -22,8 +22,6 @@ class Model:
     """One model of the study.
 
     Attributes:
-        name: as the study's table has it.
-        variant: the same model here.
         size_mb: 10**6 bytes.
         top1: percent.
         top5_error: percent.
@@ -227,7 +225,7 @@ def _memory(model: Model, run: Run) -> float | None:
 
 
 def _quantization_aware(run: Run) -> str:
-    """What became of the one model that the study could not make."""
+    """A paragraph on the one model that the study could not make."""
     top1 = value(run, _QUANTIZATION_AWARE, TOP1)
     if top1 is None:
         return ""

@@ -56,7 +56,7 @@ def _summarize(run: Run, baseline: Mapping[Key, Entry]) -> dict[str, tuple[Cell,
 
 
 def values_before(now: Entry, baseline: Mapping[Key, Entry]) -> Mapping[str, float]:
-    """What an entry's metrics were in the run that it is compared with."""
+    """The values of an entry's metrics in the run that it is compared with."""
     if now.base is not None:
         return now.base
     stored = baseline.get(now.key)
@@ -118,7 +118,7 @@ def value(run: Run, variant: str, definition: Definition) -> float | None:
 
 
 def escape(text: str) -> str:
-    """What a record says, as Markdown that shows it: markup, links and mentions as a code span."""
+    """Text of a record as Markdown that shows it: markup, links and mentions as a code span."""
     if not _MARKUP.search(text):
         return text
     fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))

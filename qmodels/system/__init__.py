@@ -1,1 +1,1 @@
-"""What the rest stands on: this machine, files, processes, packages, errors."""
+"""Foundations of the rest: this machine, files, processes, packages, errors."""

@@ -1,4 +1,4 @@
-"""What a process runs: code in a folder, a Python, and the folders that it imports from."""
+"""The code of a process: a folder, a Python, and the folders that it imports from."""
 
 import os
 import site
@@ -40,7 +40,7 @@ THIS_CHECKOUT = Checkout(Path(__file__).parents[2], Path(sys.executable))
 
 
 def here() -> Checkout:
-    """What this process runs: its working directory, its Python, and all that it imports from."""
+    """The checkout of this process: working directory, Python, and all that it imports from."""
     named = sysconfig.get_paths()
     own = [named[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")]
     own.append(site.getusersitepackages())

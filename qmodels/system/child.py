@@ -1,4 +1,4 @@
-"""What a worker does: answer requests in lines of JSON, and end with its parent."""
+"""The main loop of a worker: answer requests in lines of JSON, and end with the parent."""
 
 import json
 import os

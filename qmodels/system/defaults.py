@@ -1,4 +1,4 @@
-"""What is measured and recommended where the command line names nothing, and what it may name."""
+"""Defaults of the command line, and the names that it takes."""
 
 from collections.abc import Mapping
 

@@ -39,7 +39,7 @@ class Obstacle:
 
 
 def refused(error: OSError) -> str:
-    """What the system refuses, in a line: a path that can't be looked at, or the output."""
+    """A line on a refusal of the system: a path that can't be looked at, or the output."""
     if error.filename is not None:
         return f"{error.filename}: {error.strerror}: check its folder and its mode"
     try:

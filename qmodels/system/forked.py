@@ -34,7 +34,7 @@ class Fork:
             self.pipe.send(message)
 
     def receive(self, timeout: float, *, since: float | None = None) -> Any:
-        """What it sends next.
+        """Receive the next message.
 
         Args:
             timeout: seconds after which it is ended.
@@ -86,7 +86,6 @@ def call(name: str, function: Callable[[], Result], *, timeout: float) -> Result
     """The result of a function, from a forked process.
 
     Args:
-        name: in the errors.
         timeout: seconds after which the process is ended.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What this machine is and can do: machine class, processor, GPU."""
+"""This machine and its abilities: machine class, processor, GPU."""
 
 import hashlib
 import os
@@ -71,7 +71,7 @@ def gpu_class() -> str | None:
 
 
 def gpu_name() -> str | None:
-    """What the driver calls this machine's first NVIDIA GPU; None where ``gpu_class`` is."""
+    """The driver's name of this machine's first NVIDIA GPU; None where ``gpu_class`` is."""
     import torch
 
     return None if gpu_class() is None else torch.cuda.get_device_name()
@@ -127,7 +127,7 @@ def usable_cpus() -> list[int]:
 
 
 def most_threads() -> int:
-    """How many threads of this process can run at once: its processors, or less by a quota."""
+    """The most threads of this process that run at once: its processors, or its quota."""
     cpus = len(usable_cpus()) or psutil.cpu_count() or 1
     try:
         quota, period = CPU_QUOTA.read_text(encoding="utf-8").split()
@@ -154,7 +154,7 @@ def check_threads(option: str, threads: int) -> None:
 
 
 def _thread_limit() -> int:
-    """How many threads OpenMP starts at most; 0 if nothing limits them."""
+    """The largest number of threads that OpenMP starts; 0 if nothing limits them."""
     text = os.environ.get(THREAD_LIMIT, "").strip()
     return int(text) if text.isdecimal() else 0
 

@@ -25,7 +25,7 @@ def install(extra: str, *options: str) -> str:
 
 
 def installation(module: str) -> list[str]:
-    """What changes when a module's package is installed anew: its version, and its file's time."""
+    """The version of a module's package and its file's time, which a new installation changes."""
     spec = find_spec(module)
     origin = spec.origin if spec else None
     when = str(Path(origin).stat().st_mtime_ns) if origin and Path(origin).exists() else "unknown"

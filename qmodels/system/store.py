@@ -142,7 +142,7 @@ def get_or_build(
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a built folder was made from, and digests of its files.
+    """The inputs of a built folder, and digests of its files.
 
     Other files may lie there, as those that file managers write.
 

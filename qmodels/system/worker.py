@@ -201,7 +201,7 @@ def start(
 
 @dataclass(frozen=True)
 class Finished:
-    """What a command left: its exit status, negative for a signal, and its output."""
+    """The result of a command: its exit status, negative for a signal, and its output."""
 
     status: int
     stdout: bytes

@@ -1,4 +1,4 @@
-"""What training does to images: crops, mirroring, resizing, CutMix; on the device that trains.
+"""Augmentation on the device that trains: crops, mirroring, resizing, CutMix.
 
 Random numbers are drawn on the CPU, so that every device draws the same.
 """

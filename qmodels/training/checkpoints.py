@@ -32,7 +32,7 @@ _FORMAT = 1
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What is known of one file of trained weights.
+    """The description of one file of trained weights.
 
     Attributes:
         recipe: that made it, whole.

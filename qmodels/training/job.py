@@ -1,4 +1,4 @@
-"""What to train, as a value; its description is the key of the checkpoint that comes of it."""
+"""A training as a value; its description is the key of the checkpoint that comes of it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from qmodels.training.recipes import Recipe
 
 @dataclass(frozen=True)
 class Job:
-    """What to train: all that decides the weights, but for the machine.
+    """A training: all that decides the weights, but for the machine.
 
     Attributes:
         parent: the checkpoint to start from; None to start from scratch.
@@ -34,7 +34,7 @@ class Job:
 
     @property
     def name(self) -> str:
-        """As files are named."""
+        """The name of the files."""
         if self.parent is None:
             name = network_name(self.dataset.name, self.architecture, self.width)
             first = f"{name}-{self.recipe.name}"
@@ -45,14 +45,14 @@ class Job:
 
     @property
     def precision(self) -> Precision | None:
-        """What the job asks for; None where a probe decides."""
+        """The precision that the job asks for; None where a probe decides."""
         if self.reduced_precision is None:
             return None
         return self.bfloat16 if self.reduced_precision else "float32"
 
     @property
     def bfloat16(self) -> Precision:
-        """How bfloat16 is used: fine-tuning and its control share one arithmetic."""
+        """The use of bfloat16: fine-tuning and its control share one arithmetic."""
         return "bfloat16" if self.parent is None else "bfloat16-convolutions"
 
     @property

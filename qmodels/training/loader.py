@@ -18,7 +18,6 @@ class TrainLoader:
     Attributes:
         images: (N, C, H, W) uint8.
         labels: (N,) int64.
-        memory_format: of the batches.
         mirrored_first: (N,) bool, on the CPU: which images an alternating recipe mirrors in its
             first epoch, and in every other one after it.
     """

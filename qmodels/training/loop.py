@@ -30,9 +30,6 @@ from qmodels.training.state import State
 def train(job: Job, *, console: Console | None = None) -> Checkpoint:
     """Train into the cache, going on from where a killed run of the same job stopped.
 
-    Args:
-        console: where the progress bar goes; None shows nothing.
-
     Returns:
         The checkpoint, with its accuracy on the test split after the last epoch. What the cache
         has already is not trained again.

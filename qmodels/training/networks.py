@@ -29,12 +29,12 @@ class Untrained:
 
     @property
     def name(self) -> str:
-        """As of the network that ``train`` gives."""
+        """The name that baselines and artifacts are filed under."""
         return network_name(self.dataset, self.architecture, self.width)
 
     @property
     def call(self) -> Call:
-        """As of the network that ``train`` gives."""
+        """The call that gives the network in any process, also by another state's code."""
         described = {"dataset": self.dataset, "architecture": self.architecture}
         return Call("qmodels.training.networks:usual", {**described, "width": self.width})
 
@@ -99,7 +99,7 @@ def of_checkpoint(checkpoint: Checkpoint, dataset: Dataset | None = None) -> Net
 
 
 def call(checkpoint: Checkpoint) -> Call:
-    """What gives the network of a checkpoint in any process, and that of another state's code."""
+    """The call that gives the network in any process, also by another state's code."""
     described = {name: getattr(checkpoint, name) for name in ("dataset", "architecture", "width")}
     usual = checkpoints.find(**described)
     if usual is not None and usual.sha256 == checkpoint.sha256:
@@ -108,12 +108,12 @@ def call(checkpoint: Checkpoint) -> Call:
 
 
 def _accuracy_images(width: int) -> int | None:
-    """How many test images benches evaluate by default; None for all of them."""
+    """The default number of test images that benches evaluate; None for all of them."""
     return None if width <= _WHOLE_TEST_SET_WIDTH else _IMAGES_OF_WIDE_NETWORKS
 
 
 def name(checkpoint: Checkpoint) -> str:
-    """What baselines and artifacts are filed under.
+    """The name that baselines and artifacts are filed under.
 
     The network of a data set, an architecture and a width is the one that benches use. Any other
     has the name of its file.

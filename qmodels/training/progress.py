@@ -1,4 +1,4 @@
-"""What a training says while it runs: a bar on the terminal, a line an epoch in a log file."""
+"""Progress of a training: a bar on the terminal, and a line an epoch in a log file."""
 
 import math
 import time
@@ -93,7 +93,7 @@ class Reporter:
         )
 
     def say(self, line: str) -> None:
-        """A line that the user should see, and the log keep."""
+        """Print a line and log it."""
         if not self.bar.disable:
             self.bar.console.print(line)
         self.write(line)

@@ -1,4 +1,4 @@
-"""What a killed run goes on from: one safetensors file an epoch, replaced atomically."""
+"""The state that a killed training resumes from: a safetensors file, replaced at each epoch."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

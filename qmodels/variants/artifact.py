@@ -24,7 +24,7 @@ _BUILD_SECONDS = 4 * 3600.0
 
 @dataclass(frozen=True)
 class Inputs:
-    """What an artifact was made from, as far as loading it needs that; see ``inputs``."""
+    """The inputs of an artifact, as far as loading it needs them; see ``inputs``."""
 
     variant: str
     module: str
@@ -38,14 +38,14 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Artifact:
-    """What would be deployed: the files of one variant of one network."""
+    """The deployed files of one variant of one network."""
 
     variant: Variant
     folder: Path
 
     @property
     def inputs(self) -> Inputs:
-        """What it was made from."""
+        """The inputs that it was made from."""
         return _read_inputs(self.folder)
 
     @property
@@ -154,7 +154,7 @@ def _read_inputs(folder: Path) -> Inputs:
 
 
 def conditions(variant: Variant) -> dict[str, Any]:
-    """What an artifact of a variant depends on beside the network and the code."""
+    """The conditions of an artifact beside network and code: class, versions, saturation."""
     backend = variant.backend
     return {
         "machine_class": backend.machine_class(),
@@ -186,7 +186,7 @@ def inputs(variant: Variant, network: Network) -> dict[str, Any]:
 
 
 def makers(variant: Variant, network: Network) -> list[Callable[..., Any]]:
-    """What makes an artifact; an edit of their code, or of what it imports, builds it anew."""
+    """The functions that make an artifact. An edit of their code or imports builds it anew."""
     # The version of torch is among the conditions.
     parts = [part for part in network.parts if part.__module__.partition(".")[0] != "torch"]
     return [build_worker.build, variant.quantize, type(variant.backend), *parts]
@@ -194,9 +194,6 @@ def makers(variant: Variant, network: Network) -> list[Callable[..., Any]]:
 
 def build(variant: Variant, network: Network, *, console: Console | None = None) -> Artifact:
     """Quantize a network, or find that it was done before.
-
-    Args:
-        console: where progress goes if a quantization-aware sibling has to be trained.
 
     Raises:
         Unavailable: this machine can't run the variant, or there is no such sibling.
@@ -219,7 +216,7 @@ def build(variant: Variant, network: Network, *, console: Console | None = None)
 
 
 def _source(variant: Variant, network: Network, console: Console | None) -> Network:
-    """What a variant quantizes: the network itself, or its quantization-aware sibling."""
+    """The network that a variant quantizes: itself, or its quantization-aware sibling."""
     if not variant.quantization_aware:
         return network
     if network.fine_tuned is None:
@@ -231,7 +228,7 @@ def _source(variant: Variant, network: Network, console: Console | None) -> Netw
 
 
 def quantize(variant: Variant, network: Network) -> Any:
-    """What a variant's function returns, which ``build`` stores."""
+    """The result of a variant's function, which ``build`` stores."""
     quantized = _source(variant, network, None)
     with eager_quantization.suppress_deprecations():
         return variant.quantize(quantized.load(), **build_worker.arguments(variant, quantized))

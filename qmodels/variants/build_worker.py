@@ -1,4 +1,4 @@
-"""Quantize a network and store the result; run as a process of its own where that is safer.
+"""Quantize a network and store the result; for isolated backends in a subprocess.
 
 The first request says what to build; the answer comes when it is stored.
 """
@@ -62,7 +62,7 @@ def contents(variant: Variant, network: Network) -> dict[str, str | None]:
 
 
 def arguments(variant: Variant, network: Network) -> dict[str, Tensor]:
-    """What a variant takes beside the model, by name."""
+    """The arguments of a variant beside the model, by name."""
     if "example" in variant.takes:
         return {"example": data.example_images(2, network.input_shape)}
     return {"calibration": network.calibration_images} if "calibration" in variant.takes else {}

@@ -1,4 +1,4 @@
-"""What a variant is, and all of them by name.
+"""The definition of a variant, and all variants by name.
 
 A variant is a function, decorated with ``variant``, in a module like those beside this one, or in
 ``variants.py`` of a room for one kind of hardware. It takes a trained model, and calibration images
@@ -41,9 +41,6 @@ class Variant:
         quantize: from the float model in eval mode to what ``backend`` stores. It leaves the
             model unchanged. As a second argument it may take ``calibration``, images (N, C, H, W)
             float32, normalized; or ``example``, two such images of random values, for their shape.
-        backend: what stores and runs the result.
-        summary: what it does, in a line.
-        arithmetic: what it multiplies in.
         int8_share: the least share of a packaged network's multiply-accumulates that run in int8.
             A forward with less fails the bench of kernels. Of another network any may run, not
             none.
@@ -53,7 +50,6 @@ class Variant:
             quantization-aware sibling instead of the float one.
         kernels: operators by classes of layers. Of a network with such layers, a profile of one
             forward must show one of the operators.
-        requires: modules that must be importable, those of the backend first.
         extra: the extra that installs them, of qmodels or of the package that defines the variant.
         unfit: why this machine can't run the variant, though it can run its backend.
     """
@@ -72,7 +68,7 @@ class Variant:
 
     @property
     def name(self) -> str:
-        """As in ``--qmodels-variants``: the function's, with hyphens."""
+        """The name in ``--qmodels-variants``: the function's, with hyphens."""
         return self.quantize.__name__.replace("_", "-")
 
     @property
@@ -87,7 +83,7 @@ class Variant:
 
     @property
     def takes(self) -> tuple[str, ...]:
-        """What ``quantize`` takes beside the model: ``calibration`` or ``example``, or nothing."""
+        """The argument of ``quantize`` beside the model: ``calibration``, ``example`` or none."""
         return tuple(signature(self.quantize).parameters)[1:]
 
     @property
@@ -111,7 +107,7 @@ class Variant:
         return modules
 
     def probe(self) -> probe.BackendStatus:
-        """What its backend answers, asked together with the modules that the variant requires."""
+        """The probe of its backend, asked together with the modules that the variant requires."""
         return probe.probe_backend(self.backend, self.requires)
 
     def runtime(self) -> str | None:

@@ -102,7 +102,7 @@ def _groups_of(layer: nn.Conv2d | nn.Linear) -> int:
 
 
 def windows(layer: nn.Conv2d, x: Tensor) -> Tensor:
-    """What each output of a convolution is computed from, (N, positions, inputs) float32."""
+    """The inputs of each output of a convolution, (N, positions, inputs) float32."""
     kernel, dilation = layer.kernel_size, layer.dilation
     if layer.padding == "same":
         # As torch pads: of an odd number the larger part comes last.

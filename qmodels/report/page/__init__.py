@@ -65,7 +65,7 @@ def describe(
     about: Sequence[str],
     max_drop: float,
 ) -> content.Content:
-    """What the page says."""
+    """The content of the page."""
     networks = dict.fromkeys(key.network for run in runs for key in run.entries)
     if len(networks) > 1:
         raise UserError(f"the runs are of {', '.join(networks)}: give runs of one network")

@@ -29,7 +29,7 @@ _MARGIN = 2.6
 
 
 def distribution(sides: Mapping[str, Sequence[float]]) -> Spec:
-    """How long single forwards took.
+    """The distribution of the times of single forwards.
 
     Args:
         sides: seconds, by who took them: head and base.

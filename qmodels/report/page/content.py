@@ -1,4 +1,4 @@
-"""What a page shows for a run, as plain values for the template."""
+"""The content of a page about a run, as plain values for the template."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -186,7 +186,7 @@ def _metric_row(
 
 
 def bench_title(key: Key) -> str:
-    """What a benchmark measures, as a heading has it."""
+    """Section heading of a benchmark."""
     title = key.bench.removeprefix("bench_")
     if title != "latency":
         return title

@@ -17,7 +17,6 @@ class Machine:
 
     Attributes:
         best: the variant that it recommends; None without one.
-        cells: of each variant, in the order of ``headings``.
     """
 
     machine_class: str
@@ -26,7 +25,7 @@ class Machine:
 
 
 def headings(run: Run) -> list[str]:
-    """Of the columns that each machine has."""
+    """Headings of the columns that each machine has."""
     return ["x fp32", "x best float32", f"{accuracy_of(run).label} vs fp32"]
 
 

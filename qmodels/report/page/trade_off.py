@@ -16,7 +16,6 @@ class Point:
     """One model: the change of its accuracy against fp32, and a ratio to fp32.
 
     Attributes:
-        source: ``HERE`` or ``STUDY``.
         x: the ratio, with the ends of its interval.
         y: points of top-1 or percent of the score, with the ends of their interval.
         front: whether no other point of the run is as good in both and better in one.
