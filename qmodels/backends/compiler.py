@@ -77,11 +77,7 @@ def scratch_dir() -> Iterator[Path]:
 
 
 def _dir_without_spaces() -> str:
-    """A folder for temporary files that Inductor takes: it splits the compiler's command at spaces.
-
-    Raises:
-        UserError: there is none.
-    """
+    """A folder for temporary files of Inductor, which splits the compiler's command at spaces."""
     preferred = tempfile.gettempdir()
     for folder in (preferred, *TEMPORARY):
         if not _has_space(folder) and os.access(folder, os.W_OK | os.X_OK):

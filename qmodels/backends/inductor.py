@@ -78,7 +78,6 @@ class _Inductor(Backend):
     portable = False
 
     def obstacle(self) -> Obstacle | None:
-        """Why Inductor can't build here: it needs a C++ compiler."""
         if compiler.path():
             return None
         remedy = (
@@ -87,7 +86,6 @@ class _Inductor(Backend):
         return Obstacle(f"no C++ compiler: {remedy}, or name one in CXX", fixable=True)
 
     def save(self, model: Exported, folder: Path) -> None:
-        """Compile each graph into a package."""
         threads = torch.get_num_threads()
         for name, program, count in (
             (MANY, model.many, threads),
@@ -110,7 +108,6 @@ class _Inductor(Backend):
                 )
 
     def load(self, artifact: Stored) -> ForwardFn:
-        """Load the packages, which run as many threads as torch does."""
         many = _open_package(artifact.folder / MANY)
         if not (artifact.folder / SINGLE).exists():
             return many
@@ -128,7 +125,6 @@ class _Inductor(Backend):
         return forward
 
     def kernels(self, forward: ForwardFn, artifact: Stored, images: Tensor) -> list[Kernel]:
-        """What oneDNN's log says that it executed."""
         return onednn_log.kernels(forward, images)
 
     def profile(

@@ -25,7 +25,6 @@ class _TorchScript(TorchBackend):
     name = "torchscript"
 
     def obstacle(self) -> Obstacle | None:
-        """Why nothing can be traced; None where it can be."""
         value = os.environ.get("PYTORCH_JIT", "1")
         if value.lower() in _DISABLED:
             return Obstacle(f"PYTORCH_JIT={value} disables TorchScript: unset it", fixable=True)
@@ -39,7 +38,6 @@ class _TorchScript(TorchBackend):
         archive.copy_without(archive_bytes, folder / _FILE, ".debug_pkl")
 
     def read(self, artifact: Stored) -> ForwardFn:
-        """Read an archive, which holds its own structure."""
         with eager_quantization.suppress_deprecations():
             script: ForwardFn = torch.jit.load(artifact.folder / _FILE)
         return script

@@ -94,9 +94,6 @@ def stratified_subset(split: Split, count: int, *, seed: int = 0) -> Split:
     Args:
         split: for calibration the training split; test images would flatter the result.
         count: images to draw, at most all of them. Classes get equal shares, up to one image.
-
-    Raises:
-        UserError: more images asked for than there are.
     """
     return split.take(stratified_positions(split.labels, count, seed=seed))
 

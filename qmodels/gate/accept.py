@@ -86,9 +86,6 @@ def _store(
     Args:
         skipped: variants that could not run, by the reason. The file keeps the reason of each
             that it has no entry of.
-
-    Raises:
-        UserError: as for ``accept``.
     """
     there = read_run(path) if path.exists() else None
     machine_class = (there and there.machine_class) or entries[0].machine_class

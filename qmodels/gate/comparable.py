@@ -37,11 +37,7 @@ class Unfit(NamedTuple):
 
 
 def fit(now: Entry, baseline: Baseline | None, tolerances: Tolerances) -> Fit | Unfit:
-    """The stored entry that an entry is compared with, or why there is none.
-
-    Args:
-        now: it may have no metrics yet.
-    """
+    """The stored entry that an entry is compared with, or why there is none."""
     before = baseline.entries.get(now.key) if baseline else None
     if baseline is not None and before is not None:
         reason = incompatibility(now, before, from_base=baseline.from_base)

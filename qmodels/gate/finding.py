@@ -32,7 +32,6 @@ class Failure(NamedTuple):
     """A bench that failed before it measured anything.
 
     Attributes:
-        reason: a line.
         variant: that it was to measure; empty where the record does not say.
         network: of a session with several; empty of one alone.
     """

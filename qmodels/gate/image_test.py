@@ -13,11 +13,7 @@ from qmodels.measure.metrics import SCORE
 
 @dataclass(frozen=True)
 class ImageTest:
-    """The change of a metric on the images that both runs evaluated.
-
-    Attributes:
-        alpha: how often the test may err.
-    """
+    """The change of a metric on the images that both runs evaluated."""
 
     change: Flips | Differences
     alpha: float

@@ -20,7 +20,6 @@ class Process:
     """Times of a case in one process.
 
     Attributes:
-        seconds: of every timed forward.
         log_ratios: by metric, the logarithm of the ratio of times in this process.
         base_seconds: of every timed forward of the base, where one took turns with it.
     """
@@ -32,12 +31,7 @@ class Process:
 
 @dataclass(frozen=True)
 class Timings:
-    """All times of one case.
-
-    Attributes:
-        screened: its first processes.
-        confirmed: those that were to confirm a change which the first ones showed.
-    """
+    """All times of one case."""
 
     screened: tuple[Process, ...]
     confirmed: tuple[Process, ...] = ()

@@ -108,11 +108,7 @@ class Progress:
             self.builds.append(seconds)
 
     def time_process(self, cases: int, least: int) -> None:
-        """A process begins to time cases.
-
-        Args:
-            least: the number of processes that there will be; suspects get more.
-        """
+        """A process begins to time cases."""
         number, _, since = self.processes
         self.processes = number + 1, least, since or time.monotonic()
         planned = f" of {least}" if number < least else ""

@@ -66,11 +66,7 @@ class Recorder:
         threads: int | str,
         **measured: Any,
     ) -> gate.Entry:
-        """A benchmark of this run.
-
-        Args:
-            measured: other attributes of the entry; without ``metrics`` it has none yet.
-        """
+        """A benchmark of this run."""
         network = self.session.network
         return gate.Entry(
             network=network.name,
@@ -157,9 +153,6 @@ class Record:
         Args:
             metrics: by name. One that qmodels does not know brings its tolerance.
             unmeasured: metrics that this machine cannot measure, and why: they are excused.
-
-        Raises:
-            UserError: what is recorded is no metric.
         """
         metrics = {name: _checked(name, metric) for name, metric in metrics.items()}
         if self.benchmark.stats is None and not self.benchmark.disabled:

@@ -228,11 +228,7 @@ def warm_up(
 
 
 def plan(seconds: Mapping[str, float]) -> tuple[dict[str, Visit], int]:
-    """The visit to each model, and how many rounds of all of them the budget allows.
-
-    Args:
-        seconds: of a forward, by model.
-    """
+    """The visit to each model, and how many rounds of all of them the budget allows."""
     visits = {
         name: Visit(
             untimed=math.ceil(_UNTIMED_SECONDS / forward),

@@ -143,7 +143,7 @@ class _Profiled:
 
 
 def profile(artifact: Artifact, batch_size: int, threads: int) -> TimeProfile:
-    """TimeProfile forwards in a fresh process.
+    """Profile forwards in a fresh process.
 
     Raises:
         UserError: the process failed, or the artifact's runtime has no profiler.

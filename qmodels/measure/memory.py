@@ -49,7 +49,7 @@ class MemoryProfile:
 
 
 def profile(forward: ForwardFn, images: Tensor) -> MemoryProfile:
-    """MemoryProfile one forward with ``torch.profiler``, after warm-up.
+    """Profile one forward with ``torch.profiler``, after warm-up.
 
     Args:
         images: (N, C, H, W) float32.

@@ -134,9 +134,6 @@ def convolve(x: Tensor, layer: Convolution, residual: Tensor | None = None) -> T
     """A convolution's exact result: (N, height, width, in) int8 to (N, ..., ..., out) int8.
 
     Multiplies in float64, which holds these sums exactly, and rescales in int64.
-
-    Raises:
-        UserError: a tensor does not fit.
     """
     check(x, layer, residual)
     padding_value, residual_multiplier, shift, lowest = layer.numbers.tolist()

@@ -1,7 +1,7 @@
 """Start processes, talk with them, and end them: nothing else in qmodels does.
 
 A worker answers lines of JSON, as ``child`` does; ``run`` runs a command that ends by itself;
-``forked`` has functions in forked processes. Every wait has a time timeout, in seconds. When it has
+``forked`` has functions in forked processes. Every wait has a timeout, in seconds. When it has
 passed, the process is ended with all that it started, and the error names the timeout.
 """
 
