@@ -81,7 +81,7 @@ def test_manifests_of_another_format_have_folders_of_their_own(
         (folder / "file").write_text("content")
 
     first = store.get_or_build("thing", {}, build, root=tmp_path)
-    monkeypatch.setattr(store, "FORMAT", store.MANIFEST_FORMAT + 1)
+    monkeypatch.setattr(store, "MANIFEST_FORMAT", store.MANIFEST_FORMAT + 1)
     assert store.get_or_build("thing", {}, build, root=tmp_path) != first
     assert store.damaged_file(first) == first / store.MANIFEST
 
