@@ -7,6 +7,7 @@ which the first imports the second, or names it: processes are started by the na
 import ast
 import re
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from qmodels.system import worker
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "qmodels"
+TEXTS = (".py", ".md", ".html", ".toml")
 MAP = ROOT / "docs" / "architecture.md"
 
 
@@ -148,3 +150,22 @@ def test_the_names_of_metrics_stand_in_their_table_alone() -> None:
         if isinstance(node, ast.Constant) and node.value in metrics.METRICS
     }
     assert not literals
+
+
+def test_a_function_that_no_other_file_names_begins_with_an_underscore() -> None:
+    folders = ("qmodels", "benches", "tests", "docs", "examples")
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*.*")]
+    texts = {path: path.read_text(encoding="utf-8") for path in files if path.suffix in TEXTS}
+    words = {path: set(re.findall(r"\w+", text)) for path, text in texts.items()}
+    files_of = Counter(word for of_file in words.values() for word in of_file)
+    alone = [
+        f"{path.relative_to(ROOT)}: {node.name}"
+        for path in texts
+        if PACKAGE in path.parents and path.suffix == ".py"
+        for node in ast.parse(texts[path]).body
+        if isinstance(node, ast.FunctionDef)
+        and not node.decorator_list  # variants and hooks are found by their decorators
+        and files_of[node.name] == 1
+        and not node.name.startswith("_")
+    ]
+    assert not alone

@@ -71,7 +71,7 @@ def measure(
         UserError: its benches measured nothing.
     """
     known = [name for name in names if name in base.hello.variants]
-    arguments = bench_arguments(base, files)
+    arguments = _bench_arguments(base, files)
     if not known or not arguments:
         return Run(None, {})
     request = {
@@ -114,7 +114,7 @@ def measure(
     return read_run(folder / _RECORD)
 
 
-def bench_arguments(base: Base, files: Iterable[Path]) -> list[str]:
+def _bench_arguments(base: Base, files: Iterable[Path]) -> list[str]:
     """Arguments of pytest in a base: its own packaged benches, and files that it has."""
     packaged = Path(benches.__file__).resolve().parent
     arguments = []

@@ -126,7 +126,7 @@ def usable_cpus() -> list[int]:
     return process.cpu_affinity() if hasattr(process, "cpu_affinity") else []
 
 
-def most_threads() -> int:
+def _most_threads() -> int:
     """The most threads of this process that run at once: its processors, or its quota."""
     cpus = len(usable_cpus()) or psutil.cpu_count() or 1
     try:
@@ -140,7 +140,7 @@ def check_threads(option: str, threads: int) -> None:
     """Refuse a number of threads that can't run at once."""
     if threads < 1:
         raise UserError(f"{option} {threads}: choose 1 or more")
-    most = most_threads()
+    most = _most_threads()
     if threads > most:
         bound = [name for name in BINDING if os.environ.get(name, "").lower() not in ("", "false")]
         why = f" ({bound[0]} binds it: unset it)" if bound and most == 1 else ""
@@ -162,7 +162,7 @@ def _thread_limit() -> int:
 def physical_cores() -> int:
     """Processor cores that this process may use, hyper-threads not counted twice."""
     cores = psutil.cpu_count(logical=False) or 1
-    return min(cores, most_threads(), _thread_limit() or cores)
+    return min(cores, _most_threads(), _thread_limit() or cores)
 
 
 def multiplies_bfloat16() -> bool:
