@@ -7,6 +7,7 @@ from qmodels.harness.records import Record
 from qmodels.harness.session import BenchSession
 from qmodels.measure import accuracy
 from qmodels.network.evaluation import Evaluation
+from qmodels.system.defaults import REFERENCE
 from qmodels.variants import Artifact, Variant
 
 
@@ -30,7 +31,7 @@ def bench_accuracy(
         pytest.fail(f"{qmodels_variant.name}: {evaluated.broken}", pytrace=False)
     reference = session.reference(qmodels_variant, evaluated)
     metrics = accuracy.metrics(evaluated, reference)
-    if qmodels_variant.name != "fp32":
+    if qmodels_variant.name != REFERENCE:
         metrics |= accuracy.fidelity(evaluated, reference)
     qmodels_record(
         metrics,

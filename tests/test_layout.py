@@ -140,6 +140,18 @@ def test_gates_and_reports_need_no_torch() -> None:
     assert ended.status == 0, ended.reason
 
 
+def test_variants_need_no_room_above_them() -> None:
+    script = """
+import sys
+from qmodels import variants
+variants.all_variants()
+print(*sorted({name.split(".")[1] for name in sys.modules if name.startswith("qmodels.")}))
+"""
+    ended = worker.run(sys.executable, "-c", script, timeout=60, folder=ROOT)
+    below = {"backends", "data", "network", "nvidia", "quantize", "system", "variants"}
+    assert set(ended.stdout.decode().split()) == below
+
+
 def test_the_names_of_metrics_stand_in_their_table_alone() -> None:
     modules = [path for folder in ("qmodels", "benches") for path in (ROOT / folder).rglob("*.py")]
     literals = {

@@ -84,7 +84,7 @@ class Backend(ABC):
     Attributes:
         name: of the runtime, in messages.
         engine: the kernel library that executes, as run records name it.
-        extra: the extra of qmodels, or of the package that defines the backend, with these.
+        extra: the extra that installs ``requires``, of qmodels or of the backend's package.
         isolated: whether building and probing happen in a process of their own. A runtime that
             is not torch's may set global state, or crash.
         torch_allocates: whether its memory comes from torch's allocator, which the profiler sees.
@@ -126,7 +126,12 @@ class Backend(ABC):
 
     @abstractmethod
     def kernels(self, forward: ForwardFn, artifact: Stored, images: Tensor) -> list[Kernel]:
-        """The convolutions and linear layers that ran in a forward."""
+        """The convolutions and linear layers that ran in a forward.
+
+        Args:
+            forward: the loaded artifact.
+            images: (N, C, H, W) float32.
+        """
 
     @abstractmethod
     def reference(self, model: Any) -> ForwardFn:
@@ -174,6 +179,7 @@ class Backend(ABC):
 
         Args:
             model: the float network, in eval mode.
+            images: (N, C, H, W) float32, normalized.
             quantize: makes what was saved once more, for backends whose files show no layers.
 
         Returns:
@@ -188,6 +194,8 @@ class Backend(ABC):
 
         Args:
             layers: of the float network, in the order that it runs them.
+            images: (N, C, H, W) float32.
+            forwards: how many to profile.
 
         Returns:
             A value for each forward, or their mean in a single one, whichever the profiler

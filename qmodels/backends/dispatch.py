@@ -163,7 +163,7 @@ def _unoptimized() -> AbstractContextManager[None]:
 
 
 def exact(name: str, args: Any) -> Tensor:
-    """An operator in reference arithmetic: dequantize, multiply in float32, quantize."""
+    """An operator's result in reference arithmetic: dequantize, multiply in float32, quantize."""
     value, scale, zero_point = _EXACT[name](args)
     return torch.quantize_per_tensor(value, scale, zero_point, torch.quint8)
 

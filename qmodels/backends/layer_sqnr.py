@@ -1,4 +1,4 @@
-"""Noise of a layer's output; without torch, which reports do not need."""
+"""SQNR of a layer's output. This module imports no torch, so that reports need none."""
 
 from typing import NamedTuple
 

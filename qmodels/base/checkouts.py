@@ -165,6 +165,10 @@ def _import_paths(folder: Path, python: Path, root: Path, top: Path) -> tuple[st
 
 @cache
 def hello(code: Checkout, module: str) -> Hello:
-    """The answer of a base to a hello; it is asked once."""
+    """The answer of a base to a hello; it is asked once.
+
+    Raises:
+        UserError: it does not speak this code's protocol.
+    """
     with connect(code, module=module) as (_, greeting):
         return greeting

@@ -26,7 +26,12 @@ COMMAND = ("qmodels", "serve")
 
 @dataclass(frozen=True)
 class Conditions:
-    """Versions and variables that the numbers of a side depend on, beside its code."""
+    """Machine, versions and variables that the numbers of a side depend on, beside its code.
+
+    Attributes:
+        versions: of Python, of torch, and of all that variants require.
+        isa: variables that hide instructions from a kernel library.
+    """
 
     machine_class: str
     versions: Mapping[str, str]
@@ -39,6 +44,7 @@ class Hello:
 
     Attributes:
         file: the module that was asked for; None where it has none of that name.
+        variants: names of all that it knows, whether they run here or not.
     """
 
     version: str
@@ -71,10 +77,14 @@ def connect(
     Args:
         checkout: that of this process where it is None.
         command: the module that answers, and its arguments.
-        module: as for ``_greet``.
+        module: one whose file the other side is to name.
+        environment: as for ``worker.start``.
 
     Yields:
         The process, and its hello.
+
+    Raises:
+        UserError: the other side speaks another protocol or none.
     """
     with worker.start(*command, checkout=checkout, environment=environment) as process:
         yield process, _greet(process, module)

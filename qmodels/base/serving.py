@@ -56,7 +56,12 @@ def versions() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class BuildRequest:
-    """Quantize a network."""
+    """Quantize a network.
+
+    Attributes:
+        network: as ``Network.call``.
+        variants: names.
+    """
 
     network: Call
     variants: tuple[str, ...]
@@ -64,7 +69,15 @@ class BuildRequest:
 
 @dataclass(frozen=True)
 class _MeasureRequest:
-    """Run benches of this code."""
+    """Run benches of this code.
+
+    Attributes:
+        network: as ``Network.call``.
+        benches: files, or a module that holds them.
+        variants: names.
+        accuracy_images: as in the option of that name, or None.
+        file: the path that the run record is written to.
+    """
 
     network: Call
     benches: tuple[str, ...]
@@ -127,7 +140,11 @@ def _measure(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def main(load: Callable[[Mapping[str, Any]], Mapping[str, Loader]] = latency_worker.load) -> None:
-    """Serve one connection."""
+    """Serve one connection.
+
+    Args:
+        load: maps a ``load`` request to the models that ``visit`` requests then name.
+    """
     models = ModelProcesses()
     requests: dict[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {
         "build": _build,

@@ -38,7 +38,7 @@ class Dataset:
     Attributes:
         calibration: what quantizers look at, drawn from the training split.
         load_train: reads the training split, which only training needs.
-        mean: of each channel over the training split, in units where white is 1.
+        mean, std: of each channel over the training split, in units where white is 1.
         hflip: whether a mirrored image is still one of its class (a digit is not).
     """
 

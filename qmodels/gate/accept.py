@@ -20,6 +20,9 @@ class Accepted:
     """The effect of storing a run on one file.
 
     Attributes:
+        stored: keys of the run's entries that the file has now.
+        kept: the number of earlier entries that it still has beside them.
+        dropped: names of earlier entries that it no longer has.
         refused: lines that say which entries of the run were not stored, and why.
     """
 

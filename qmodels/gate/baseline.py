@@ -57,7 +57,11 @@ def find_baseline(folder: Path, machine_classes: Iterable[str], network: str) ->
     A partial file is completed, entry by entry, from that of the nearest class.
 
     Args:
+        folder: of all baselines.
         machine_classes: of the processor, and of the GPU where there is one.
+
+    Raises:
+        UserError: a file is damaged.
     """
     files: list[Baseline] = []
     partial_for = set()

@@ -1,4 +1,4 @@
-"""Losses that the stored runs of this code accept and those of a base do not have."""
+"""Losses that the baselines of this code accept, and those of a base do not."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

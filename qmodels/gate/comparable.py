@@ -133,7 +133,7 @@ def incompatibility(now: Entry, before: Entry, *, from_base: bool = False) -> st
             if then != here and not from_base:
                 return f"{then}, and this run has {here}: {_PINNED}"
         elif then != here:
-            return f"{condition} {then}, and this run has {here}: restore the baseline's setting"
+            return f"{condition} {then}, and this run has {here}: use the setting of the baseline"
     then, here = (
         _public_versions(entry.provenance.versions.get("torch")) for entry in (before, now)
     )

@@ -66,7 +66,11 @@ class Uncompared(NamedTuple):
 def comparisons(
     now: Entry, baseline: Baseline | None, tolerances: Tolerances, accepted: StoredChanges | None
 ) -> Iterator[InTurn | Comparison | Uncompared]:
-    """The comparison of each gated metric of an entry."""
+    """The comparison of each gated metric of an entry.
+
+    Args:
+        accepted: the stored runs of this code and of a base, which show the accepted losses.
+    """
     before = fit(now, baseline, tolerances)
     gated = {name: tolerances.of(name, now) for name in now.metrics}
     gated = {name: tolerance for name, tolerance in gated.items() if tolerance is not None}

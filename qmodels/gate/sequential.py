@@ -21,7 +21,7 @@ Answer = Literal["slower", "faster", "same", "inconclusive"]
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage of the test: numbers of samples, and the one-sided error of a bound."""
+    """A stage of the test: samples at first and at most, and the one-sided error of a bound."""
 
     first: int
     most: int
@@ -51,7 +51,7 @@ class Rule:
     tolerance: float
 
     def answer(self, samples: Sequence[float], alpha: float) -> Answer:
-        """The answer of samples about the change.
+        """Judge the change that samples show.
 
         Args:
             alpha: the one-sided error of each bound of their interval.

@@ -30,7 +30,11 @@ def compare(
     tolerances: Tolerances,
     accepted: StoredChanges | None = None,
 ) -> list[Finding]:
-    """Compare every gated metric of one benchmark with the baseline."""
+    """Compare every gated metric of one benchmark with the baseline.
+
+    Args:
+        accepted: the stored runs of this code and of a base, which show the accepted losses.
+    """
     return [_finding_on(each, now) for each in comparisons(now, baseline, tolerances, accepted)]
 
 

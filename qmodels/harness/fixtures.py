@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # these import torch
 
 @pytest.fixture(scope="session")
 def qmodels_session(request: pytest.FixtureRequest, pytestconfig: pytest.Config) -> "BenchSession":
-    """The settings, the network and the artifacts of one network that the command line names."""
+    """One network that the command line names, with its settings and artifacts."""
     harness = harness_of(pytestconfig)
     session = harness.runs[getattr(request, "param", harness.settings.network.name)].session
     with harness.exit_on_user_error():

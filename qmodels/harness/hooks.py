@@ -35,6 +35,9 @@ class Harness:
         alone: whether there are no other benchmarks, which pytest-benchmark reports as ever.
         line: what is shown while benches run in a terminal.
         session: that of pytest, after collection.
+
+    Raises:
+        UserError: an option is wrong.
     """
 
     session: pytest.Session

@@ -37,7 +37,7 @@ class Collected:
         chosen: Container[pytest.Item],
         session: pytest.Session,
     ) -> "Collected":
-        """Sort all benches by whether they were chosen."""
+        """The chosen and the other benches of a session."""
         run = [bench for bench in benches if bench in chosen]
         files = {bench.path for bench in run}
         return cls(

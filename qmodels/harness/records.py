@@ -152,7 +152,12 @@ class Record:
 
         Args:
             metrics: by name. One that qmodels does not know brings its tolerance.
+            evaluated: what accuracy was measured of.
             unmeasured: metrics that this machine cannot measure, and why: they are excused.
+            images, cpus, details: as in ``gate.Entry``.
+
+        Raises:
+            UserError: what is recorded is no metric.
         """
         metrics = {name: _checked(name, metric) for name, metric in metrics.items()}
         if self.benchmark.stats is None and not self.benchmark.disabled:

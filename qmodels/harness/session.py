@@ -1,4 +1,4 @@
-"""Shared by the benches of a network: the network, its artifacts, and fp32's logits."""
+"""The objects that benches of a network share: the network, its artifacts, fp32's logits."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -74,7 +74,11 @@ class BenchSession:
         return evaluation.evaluate(self.network, forward, self.evaluated.tolist())
 
     def build(self, name: str) -> Artifact:
-        """Build a variant, or find it in the cache. One that failed is not tried again."""
+        """Build a variant, or find it in the cache. One that failed is not tried again.
+
+        Raises:
+            UserError: as for ``variants.build``; it fails the benches of that variant alone.
+        """
         if name not in self.built:
             try:
                 with self.progress.building(name):

@@ -61,7 +61,9 @@ class Times:
     failures: dict[str, str]
 
 
-class _ModelFailure(UserError):
+class ModelFailure(UserError):
+    """A model failed in one of the processes; the text is the line of its failure."""
+
     def __init__(self, model: str, line: str) -> None:
         super().__init__(line)
         self.model = model
@@ -151,7 +153,7 @@ def time_working(
     while working := [name for name in models if name not in failures]:
         try:
             return time_in_turn(workers, working, batch_size, threads)
-        except _ModelFailure as error:
+        except ModelFailure as error:
             failures[error.model] = str(error)
     return [{} for _ in workers]
 
@@ -194,7 +196,7 @@ def _visit(
         },
     )
     if answer.failure is not None:
-        raise _ModelFailure(model, answer.failure)
+        raise ModelFailure(model, answer.failure)
     return list(answer.seconds)
 
 

@@ -24,6 +24,8 @@ class Metric:
     """A measured number.
 
     Attributes:
+        value: in ``unit``.
+        better: which direction is an improvement.
         tolerance: how much worse than the baseline passes. In percentage points where the unit is
             a percentage or points, in decibels where it is those, else a fraction of the baseline.
             None is not gated.

@@ -80,7 +80,11 @@ def evaluate(network: Network, forward: Forward, positions: Sequence[int]) -> Ev
 
 
 def score(network: Network, outputs: Tensor, targets: Tensor) -> Tensor:
-    """Scores (N,) float64 of outputs (N, ...) by a network's score function."""
+    """Scores (N,) float64 of outputs (N, ...) by a network's score function.
+
+    Raises:
+        UserError: it fails, or is not one number an image.
+    """
     assert network.score is not None
     try:
         scores = torch.as_tensor(network.score(outputs, targets)).double()

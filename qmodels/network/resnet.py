@@ -137,7 +137,12 @@ def build(architecture: str, width: int, classes: int) -> Resnet34:
     """A freshly initialized network; draws from torch's global random generator.
 
     Args:
+        architecture: one of ``ARCHITECTURES``.
         width: channels of the stem; the four stages have 1, 2, 4 and 8 times as many.
+        classes: number of logits.
+
+    Raises:
+        UserError: unknown architecture, or a width or number of classes that makes no network.
     """
     check(architecture, width, classes)
     return Resnet34(width, classes, preactivation=architecture == "preact_resnet34")

@@ -1,1 +1,1 @@
-"""NVIDIA GPUs alone: variants, runtimes, kernels of integers, and their times."""
+"""All that runs on NVIDIA GPUs alone: variants, runtimes, integer kernels, and their times."""

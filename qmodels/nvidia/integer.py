@@ -25,8 +25,6 @@ _WEIGHT_LEVELS = 127
 # Multipliers are int32, and sums of at most 31 bits times them int64: more of a shift gains
 # nothing, and offsets of thousands of steps still fit.
 _MOST_SHIFT = 40
-# Where the numbers of a layer stand in ``Convolution.numbers``.
-_PADDING_VALUE, _RESIDUAL_MULTIPLIER, _SHIFT, _LOWEST_RESULT = range(4)
 
 
 class Convolution(nn.Module):

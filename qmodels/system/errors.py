@@ -39,7 +39,7 @@ class Obstacle:
 
 
 def refused(error: OSError) -> str:
-    """A line on a refusal of the system: a path that can't be looked at, or the output."""
+    """A line for an ``OSError``: of a path that can't be read, or of the output."""
     if error.filename is not None:
         return f"{error.filename}: {error.strerror}: check its folder and its mode"
     try:

@@ -127,7 +127,7 @@ def usable_cpus() -> list[int]:
 
 
 def _most_threads() -> int:
-    """The most threads of this process that run at once: its processors, or its quota."""
+    """How many threads can run at once: the processors, or the CPU quota where that is less."""
     cpus = len(usable_cpus()) or psutil.cpu_count() or 1
     try:
         quota, period = CPU_QUOTA.read_text(encoding="utf-8").split()

@@ -76,7 +76,7 @@ class Worker:
         try:
             return codec.decode(kind, answer)
         except codec.Malformed as error:
-            reason = f"its answer is no {kind.__name__} ({error})"
+            reason = f"its answer is no {kind.__name__.lstrip('_')} ({error})"
             raise WorkerError(f"{self.command} failed in {self.checkout.root}", reason) from None
 
     def send(self, payload: object) -> None:

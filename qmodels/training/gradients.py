@@ -26,7 +26,7 @@ class Accumulator:
         loss: Callable[[Tensor, Tensor], Tensor],
         images: Tensor,
         targets: Tensor,
-        most: int | None,
+        most_images: int | None,
     ) -> Tensor:
         """Leave the gradients of a batch's summed loss in the model; returns that sum.
 
@@ -35,7 +35,7 @@ class Accumulator:
 
         Args:
             loss: the summed loss of some images (M, C, H, W) with their targets (M, classes).
-            most: images that may pass at a time, where ``size`` is more; None for no most.
+            most_images: that may pass at a time, where ``size`` is more; None for any number.
 
         Raises:
             UserError: not even one image fits.
@@ -45,7 +45,7 @@ class Accumulator:
             before = [buffer.clone() for buffer in moving]
             model.zero_grad(set_to_none=True)
             total = torch.zeros((), device=images.device)
-            step = min(self.size, most or self.size)
+            step = min(self.size, most_images or self.size)
             try:
                 for part, its_targets in zip(images.split(step), targets.split(step), strict=True):
                     value = loss(part, its_targets)

@@ -34,7 +34,7 @@ class Job:
 
     @property
     def name(self) -> str:
-        """The name of the files."""
+        """The name of the checkpoint's files."""
         if self.parent is None:
             name = network_name(self.dataset.name, self.architecture, self.width)
             first = f"{name}-{self.recipe.name}"

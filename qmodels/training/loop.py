@@ -123,7 +123,7 @@ def _fit(
                     summed_loss,
                     workers.shard(images),
                     workers.shard(targets),
-                    most=recipe.statistics_batch if moving else None,
+                    most_images=recipe.statistics_batch if moving else None,
                 )
                 workers.all_reduce_gradients(model)
                 optimizer.step()

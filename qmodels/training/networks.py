@@ -43,7 +43,7 @@ class Untrained:
 
     @property
     def accuracy_images(self) -> int | None:
-        """As of the network that ``train`` gives."""
+        """The default number of test images that benches evaluate; None for all of them."""
         return _accuracy_images(self.width)
 
     def train(self, console: Console | None) -> Network:
@@ -135,12 +135,20 @@ def _shortest_name(checkpoint: Checkpoint) -> str:
 
 
 def usual(dataset: str, architecture: str, width: int) -> Network:
-    """The network that benches use where no checkpoint is named."""
+    """The network that benches use where no checkpoint is named.
+
+    Raises:
+        UserError: there is no checkpoint of it.
+    """
     return of_checkpoint(checkpoints.usual(architecture, width, dataset))
 
 
 def trained(checkpoint: str) -> Network:
-    """The network of a checkpoint's name or path."""
+    """The network of a checkpoint's name or path.
+
+    Raises:
+        UserError: there is no such checkpoint.
+    """
     return of_checkpoint(checkpoints.resolve(checkpoint))
 
 

@@ -1,4 +1,4 @@
-"""The state that a killed training resumes from: a safetensors file, replaced at each epoch."""
+"""The state that a killed training resumes from: a safetensors file, replaced atomically."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

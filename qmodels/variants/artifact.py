@@ -38,7 +38,7 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Artifact:
-    """The deployed files of one variant of one network."""
+    """The files of one variant of one network, as they would be deployed."""
 
     variant: Variant
     folder: Path
@@ -142,7 +142,11 @@ class Artifact:
 
 
 def open_artifact(folder: Path) -> Artifact:
-    """The artifact in a folder that ``build`` made. Only the module of its variant is imported."""
+    """The artifact in a folder that ``build`` made. Only the module of its variant is imported.
+
+    Raises:
+        UserError: there is none, or its variant is gone.
+    """
     built = _read_inputs(folder)
     return Artifact(registry.find(built.variant, built.module), folder)
 

@@ -27,6 +27,10 @@ def build(variant: Variant, network: Network, folder: Path) -> None:
 
     Args:
         folder: where the files go.
+
+    Raises:
+        Unavailable: the variant can't be made of this network.
+        UserError: the weights are damaged, or quantizing or storing failed.
     """
     try:
         with eager_quantization.suppress_deprecations():
@@ -86,7 +90,7 @@ class Outcome:
 
 
 def answer(request: Mapping[str, Any]) -> dict[str, Any]:
-    """Build what a ``_ArtifactRequest`` asks for, and answer with an ``Outcome``."""
+    """Build what an ``_ArtifactRequest`` asks for, and answer with an ``Outcome``."""
     asked = codec.decode(_ArtifactRequest, request)
     variant = registry.find(asked.variant, asked.module)
     outcome = Outcome()

@@ -1,9 +1,9 @@
 """The definition of a variant, and all variants by name.
 
 A variant is a function, decorated with ``variant``, in a module like those beside this one, or in
-``variants.py`` of a room for one kind of hardware. It takes a trained model, and calibration images
-if it needs any, and returns what its backend stores. Another package adds one by an entry point in
-the group ``qmodels.variants``, which names a module.
+another folder ``variants`` of this package. It takes a trained model, and calibration images if it
+needs any, and returns what its backend stores. Another package adds one by an entry point in the
+group ``qmodels.variants``, which names a module.
 """
 
 import sys
@@ -15,7 +15,6 @@ from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from inspect import signature
 from pathlib import Path
-from pkgutil import iter_modules
 from typing import Any, Literal, TypeVar
 
 from torch import nn
@@ -50,7 +49,7 @@ class Variant:
             quantization-aware sibling instead of the float one.
         kernels: operators by classes of layers. Of a network with such layers, a profile of one
             forward must show one of the operators.
-        extra: the extra that installs them, of qmodels or of the package that defines the variant.
+        extra: that installs ``requires``, of qmodels or of the variant's package.
         unfit: why this machine can't run the variant, though it can run its backend.
     """
 
@@ -107,7 +106,7 @@ class Variant:
         return modules
 
     def probe(self) -> probe.BackendStatus:
-        """The probe of its backend, asked together with the modules that the variant requires."""
+        """The status of its backend, probed together with the modules that the variant requires."""
         return probe.probe_backend(self.backend, self.requires)
 
     def runtime(self) -> str | None:
@@ -229,12 +228,11 @@ def all_variants() -> dict[str, Variant]:
 
 
 def _modules() -> list[str]:
-    room = Path(__file__).parent
-    beside = [f"{_PACKAGE}.{room.name}.{module.name}" for module in iter_modules([str(room)])]
-    elsewhere = [
-        f"{_PACKAGE}.{file.parent.name}.variants" for file in room.glob("../*/variants.py")
-    ]
-    return beside + sorted(elsewhere)
+    """The modules in all folders ``variants`` of this package."""
+    root = Path(__file__).parents[1]
+    files = [*root.glob("variants/[!_]*.py"), *root.glob("*/variants/[!_]*.py")]
+    names = [file.relative_to(root.parent).with_suffix("").parts for file in sorted(files)]
+    return [".".join(parts) for parts in names]
 
 
 def find(name: str, module: str) -> Variant:

@@ -141,7 +141,7 @@ def test_a_step_at_the_studys_width_fits_many_times_into_its_sixteen_gigabytes()
             lambda x, targets: nn.functional.cross_entropy(model(x), targets, reduction="sum"),
             images,
             torch.eye(100).repeat(2, 1)[:batch],
-            most=None,
+            most_images=None,
         )
         optimizer.step()
     _, peak = memory.totals(profiler)

@@ -26,7 +26,7 @@ TORCH = {
     "mixed-int8",
 }
 COMPILED = {"fp32-compiled", "bf16", "pt2e-int8", "pt2e-qat-int8"}
-NVIDIA = {"cuda-fp32", "cuda-fp16", "cuda-bf16", "cuda-int8", "tensorrt-int8"}
+CUDA = {"cuda-fp32", "cuda-fp16", "cuda-bf16", "cuda-int8"}
 ONNX, OPENVINO = {"onnx-fp32", "onnx-int8"}, {"openvino-fp32", "openvino-int8"}
 Keys = Callable[[], dict[str, dict[str, str]]]
 
@@ -78,12 +78,13 @@ def test_an_edit_of_what_makes_no_artifact_builds_nothing_anew(copy: Path, keys:
     [
         ("backends/onnxruntime.py", ONNX),
         ("backends/openvino.py", OPENVINO),
-        ("network/onnx_graph.py", ONNX | OPENVINO | NVIDIA),
+        ("network/onnx_graph.py", ONNX | OPENVINO | {"tensorrt-int8"}),
         ("backends/inductor.py", COMPILED),
         ("backends/packed.py", {"weight-int4"}),
-        ("backends/torch_engine.py", TORCH | NVIDIA | {"weight-int4"}),
-        ("nvidia/triton_int8.py", NVIDIA),
-        ("nvidia/integer_network.py", NVIDIA),
+        ("backends/torch_engine.py", TORCH | CUDA | {"weight-int4"}),
+        ("nvidia/triton_int8.py", CUDA),
+        ("nvidia/integer_network.py", CUDA),
+        ("nvidia/tensorrt.py", {"tensorrt-int8"}),
         ("variants/pt2e.py", {"pt2e-int8", "pt2e-qat-int8"}),
         ("variants/onnxruntime.py", ONNX),
         ("variants/weight_only.py", {"weight-int4"}),

@@ -11,16 +11,20 @@ from qmodels.system import files, packages
 from qmodels.system.errors import Unavailable, UserError
 
 try:
+    import altair
     import jinja2
     import vl_convert
 
     from qmodels.report.page import charts, content, flips, machines, trade_off
-except ImportError as error:
+except ModuleNotFoundError as error:
+    if error.name not in ("altair", "jinja2", "vl_convert"):
+        raise
     raise Unavailable(
         f"{error.name} is not installed, so nothing was drawn: {packages.install('report')}"
     ) from None
 
-_VEGA_LITE = "6.4"  # what Altair writes
+# Of the specifications that Altair writes, as 6.4.
+_VEGA_LITE = altair.SCHEMA_VERSION.removeprefix("v").rpartition(".")[0]
 LIMIT_BYTES = 3_000_000  # of a page; one that has more shows no images
 _TITLES = {
     "latency": "time of a forward with 1 image, ratio to fp32",

@@ -47,8 +47,9 @@ def distribution(sides: Mapping[str, Sequence[float]]) -> Spec:
             {"side": side, "from": left, "to": right, "share": share}
             for left, right, share in zip(*(1e3 * edges[:-1], 1e3 * edges[1:], shares), strict=True)
         ]
-    chart = _chart(values, "Share of forwards by their time", height=160)
+    chart = _chart(values, height=160)
     return _spec(
+        "Share of forwards by their time",
         chart.mark_bar(opacity=0.55, aria=False).encode(
             alt.X("from:Q")
             .bin("binned")
@@ -60,7 +61,7 @@ def distribution(sides: Mapping[str, Sequence[float]]) -> Spec:
             alt.Color("side:N")
             .title(None)
             .scale(domain=list(sides), range=_TWO_COLORS[: len(sides)]),
-        )
+        ),
     )
 
 
@@ -73,19 +74,19 @@ def noise(layers: Sequence[LayerSqnr]) -> Spec:
         for source, value in zip(sources, (layer.quantization_db, layer.runtime_db), strict=True)
         if value is not None
     ]
-    chart = _chart(values, "SQNR of each layer, in decibels", height=160)
-    db = alt.Y("db:Q").title("SQNR, dB")
+    chart = _chart(values, height=160)
     return _spec(
+        "SQNR of each layer, in decibels",
         chart.mark_line(point=True, aria=False).encode(
             alt.X("index:Q").title("layer, in order"),
-            db,
+            alt.Y("db:Q").title("SQNR, dB"),
             alt.Color("source:N").title("error of").scale(domain=sources, range=_TWO_COLORS),
             tooltip=[
                 alt.Tooltip("layer:N"),
                 alt.Tooltip("source:N").title("error of"),
                 alt.Tooltip("db:Q").title("SQNR, dB").format(".1f"),
             ],
-        )
+        ),
     )
 
 
@@ -101,7 +102,8 @@ def trade_off(points: Sequence[Point], title: str, accuracy: Accuracy) -> Spec:
         # Vega warns of a layer without data.
         if any(p.front and (p.x < _middle(points)) == (side == "<") for p in points)
     ]
-    return _spec(alt.layer(*_points(plot, points, accuracy), *names))
+    chart = alt.layer(*_points(plot, points, accuracy), *names)
+    return _spec(_description(title, accuracy), chart)
 
 
 def labelled(points: Sequence[Point], title: str, accuracy: Accuracy) -> Spec:
@@ -137,7 +139,8 @@ def labelled(points: Sequence[Point], title: str, accuracy: Accuracy) -> Spec:
         for width in (4, 0)  # white behind the letters, then they
     ]
     picture = alt.layer(leaders, *_points(plot, points, accuracy), *names)
-    return _spec(picture.properties(width=760, height=400, background="white"))
+    picture = picture.properties(width=760, height=400, background="white")
+    return _spec(_description(title, accuracy), picture)
 
 
 def _axes(
@@ -155,7 +158,7 @@ def _axes(
     """
     arithmetics = sorted({point.arithmetic for point in points})
     extent = {"domain": domain} if domain else {"padding": 24}
-    return _chart(values, f"Change of {accuracy.label} by {title}, for each variant").encode(
+    return _chart(values).encode(
         alt.X("x:Q")
         .title(title)
         .scale(type="log", nice=False, **extent)
@@ -203,16 +206,21 @@ def _field(plot: alt.Chart, channel: str, field: str) -> Any:
     return copy
 
 
-def _chart(values: Sequence[Mapping[str, Any]], description: str, height: int = 340) -> alt.Chart:
+def _description(title: str, accuracy: Accuracy) -> str:
+    return f"Change of {accuracy.label} by {title}, for each variant"
+
+
+def _chart(values: Sequence[Mapping[str, Any]], height: int = 340) -> alt.Chart:
     data: alt.Data = alt.Data(values=values)  # type: ignore[no-untyped-call]
-    return alt.Chart(data, description=description, width="container", height=height)
+    return alt.Chart(data, width="container", height=height)
 
 
-def _spec(chart: alt.Chart | alt.LayerChart | alt.FacetChart) -> Spec:
+def _spec(description: str, chart: alt.Chart | alt.LayerChart | alt.FacetChart) -> Spec:
     """A chart in the page's style. Text and lines take the page's colors by its style sheet."""
     sizes = {"labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal"}
     spec: Spec = (
-        chart.configure(font="system-ui, sans-serif", background="transparent")
+        chart.properties(description=description)
+        .configure(font="system-ui, sans-serif", background="transparent")
         .configure_view(stroke=None)
         .configure_axis(**sizes)
         .configure_legend(orient="top", **sizes)

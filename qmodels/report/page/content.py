@@ -186,7 +186,7 @@ def _metric_row(
 
 
 def bench_title(key: Key) -> str:
-    """Section heading of a benchmark."""
+    """The heading of a benchmark's section."""
     title = key.bench.removeprefix("bench_")
     if title != "latency":
         return title

@@ -87,7 +87,7 @@ class Reader(HTMLParser):
     def chart_lines(self) -> Iterator[str]:
         """The labels of each chart, and its data."""
         for name, spec in self.charts.items():
-            yield f"chart {name}"
+            yield f"chart {name}: {spec['description']}"
             yield from (f"  {label}" for label in dict.fromkeys(labels(spec)))
             yield from (f"  {row(values)}" for values in spec["data"]["values"])
 

@@ -13,7 +13,7 @@ from qmodels.gate import Failure, Run
 from qmodels.measure import metrics
 from qmodels.report import page
 from qmodels.report.page import charts, flips, trade_off
-from qmodels.system.errors import UserError
+from qmodels.system.errors import Unavailable, UserError
 from tests.report.page.reader import Reader
 from tests.report.page.records import HOSTILE, LOST, WON, run
 
@@ -176,13 +176,20 @@ def test_a_run_of_failures_alone_has_a_page(tmp_path: Path) -> None:
     assert "bench_size[static] failed: it broke" in text
 
 
+@pytest.mark.parametrize("package", ["altair", "jinja2", "vl_convert"])
+@pytest.mark.parametrize("option", ["--html", "--svg"])
 def test_without_its_packages_the_extra_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    option: str,
+    package: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setitem(sys.modules, "vl_convert", None)
+    monkeypatch.setitem(sys.modules, package, None)
     monkeypatch.delitem(sys.modules, "qmodels.report.page")
-    arguments = ["report", str(STORED), "--html", str(tmp_path / "page.html")]
-    with pytest.raises(SystemExit):
-        main(arguments)
-    assert re.search(r"vl_convert is not installed.*\[report\]", capsys.readouterr().err)
+    monkeypatch.delattr("qmodels.report.page")
+    with pytest.raises(SystemExit) as ended:
+        main(["report", str(STORED), option, str(tmp_path / "file")])
+    assert ended.value.code == Unavailable.status
+    assert re.search(rf"{package} is not installed.*\[report\]", capsys.readouterr().err)
     assert not list(tmp_path.iterdir())

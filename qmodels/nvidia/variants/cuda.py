@@ -1,20 +1,14 @@
-"""Compiled in three float precisions, in int8 by Triton kernels of qmodels, and by TensorRT."""
-
-from typing import TYPE_CHECKING
+"""Variants on an NVIDIA GPU: compiled in three float precisions, and in int8 by Triton."""
 
 import torch
 from torch import Tensor, nn
 
 from qmodels.network.fusion import fuse
 from qmodels.network.precision import InPrecision
-from qmodels.nvidia import calibration as observation
-from qmodels.nvidia import cuda, integer_network, qdq, tensorrt, triton
+from qmodels.nvidia import cuda, integer_network, triton
 from qmodels.nvidia.integer_network import IntegerNetwork
 from qmodels.nvidia.residual import residual_network
 from qmodels.variants.registry import variant
-
-if TYPE_CHECKING:
-    from onnx import ModelProto
 
 
 @variant(backend=cuda.BACKEND, summary="fused, compiled, CUDA graphs, float32 without TF32")
@@ -51,18 +45,5 @@ def _structure(model: nn.Module) -> IntegerNetwork:
     structure=_structure,
 )
 def cuda_int8(model: nn.Module, calibration: Tensor) -> IntegerNetwork:
-    """Integers from the image to the pooling: see ``integer``."""
+    """Integers from the image to the pooling: see ``nvidia.integer``."""
     return integer_network.quantize(residual_network(fuse(model)), calibration)
-
-
-@variant(
-    backend=tensorrt.BACKEND,
-    summary="int8 by TensorRT, explicit precision (Q/DQ), CUDA graphs",
-    arithmetic="int8",
-    int8_share=0.999,  # all but the linear layer
-)
-def tensorrt_int8(model: nn.Module, calibration: Tensor) -> "ModelProto":
-    """Symmetric int8, as TensorRT demands; the engine is built when this is stored."""
-    fused = residual_network(fuse(model))
-    scales = observation.scales(fused, calibration, symmetric=True)
-    return qdq.graph(fused, scales, tuple(calibration.shape[1:]))
