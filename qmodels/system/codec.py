@@ -23,7 +23,7 @@ from cattrs.errors import (
 from qmodels.system.converter import Refused, converter, json_key
 from qmodels.system.errors import UserError, describe_error
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 class Malformed(UserError):
@@ -74,7 +74,7 @@ def parse_toml(data: bytes) -> dict[str, Any]:
         raise Malformed("", f"it is no TOML ({error})") from None
 
 
-def decode(kind: type[T], value: Any, *, at: str = "") -> T:
+def decode(kind: type[_T], value: Any, *, at: str = "") -> _T:
     """A parsed value as a class that qmodels uses.
 
     Nothing is converted: a text that looks like a number is none. Keys that the class does not have
