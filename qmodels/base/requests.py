@@ -115,7 +115,7 @@ def measure(
 
 
 def _bench_arguments(base: Base, files: Iterable[Path]) -> list[str]:
-    """Arguments of pytest in a base: its own packaged benches, and files that it has."""
+    """Arguments for pytest in a base: its own packaged benches, and files that it has."""
     packaged = Path(benches.__file__).resolve().parent
     arguments = []
     for file in dict.fromkeys(files):

@@ -89,6 +89,7 @@ class Reader(HTMLParser):
         for name, spec in self.charts.items():
             yield f"chart {name}: {spec['description']}"
             yield from (f"  {label}" for label in dict.fromkeys(labels(spec)))
+            yield from (f"  {mark}" for mark in marks(spec))
             yield from (f"  {row(values)}" for values in spec["data"]["values"])
 
 
@@ -105,6 +106,21 @@ def labels(spec: Any) -> Iterator[str]:
     elif isinstance(spec, list):
         for part in spec:
             yield from labels(part)
+
+
+def marks(spec: dict[str, Any]) -> Iterator[str]:
+    """The marks of a specification, each with the fields that it shows, and of which points."""
+    for part in spec.get("layer", [spec]):
+        fields = {
+            channel: shown["field"]
+            if isinstance(shown, dict)
+            else [each["field"] for each in shown]
+            for channel, shown in sorted(part["encoding"].items())
+            if not isinstance(shown, dict) or "field" in shown
+        }
+        of = "".join(f" where {step['filter']}" for step in part.get("transform", ()))
+        rounded = re.sub(r"\d+\.\d+", lambda number: f"{float(number[0]):.4g}", of)
+        yield f"{part['mark']['type']} of {fields}{rounded}"
 
 
 def row(values: dict[str, Any]) -> str:
