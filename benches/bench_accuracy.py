@@ -25,7 +25,7 @@ def bench_accuracy(
     """
     session = qmodels_session
     evaluated: Evaluation = benchmark.pedantic(  # type: ignore[no-untyped-call]
-        session.evaluate, args=(qmodels_artifact.load(),)
+        session.evaluate, args=(qmodels_artifact.load(), qmodels_artifact)
     )
     if evaluated.broken:
         pytest.fail(f"{qmodels_variant.name}: {evaluated.broken}", pytrace=False)

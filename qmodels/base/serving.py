@@ -127,6 +127,7 @@ def _measure(request: Mapping[str, Any]) -> dict[str, Any]:
     finished = worker.run(
         *(sys.executable, "-P", "-m", "pytest", "--pyargs", *asked.benches),
         *("-k", "not latency"),
+        "--qmodels-recompute",
         *("-p", "no:cacheprovider"),  # writes nothing into the checkout
         *("-o", f"qmodels_baselines={record.parent}"),  # compares with nothing
         *(f"{name}={value}" for name, value in options.items() if value is not None),

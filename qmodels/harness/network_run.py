@@ -81,6 +81,8 @@ class NetworkRun:
     def finish(self, session: pytest.Session, *, passed: bool) -> None:
         """Store the run, or fail where something is missing."""
         results, settings = self.results, self.settings
+        if results.measured and (logits := self.session.kept_logits):
+            results.notes += logits.lines()
         if settings.update_baseline:
             results.notes += storing.update_baseline(
                 session, settings, results, passed=passed, whole=self.collected.is_whole(settings)

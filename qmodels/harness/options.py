@@ -9,6 +9,7 @@ from qmodels.system import defaults
 
 def add_options(parser: pytest.Parser) -> None:
     """Register the options."""
+    in_ci = os.environ.get("CI", "").lower() not in ("", "0", "false", "no", "off")
     group = parser.getgroup("qmodels", "qmodels: what quantizing a network costs and buys")
     group.addoption(
         "--qmodels-network",
@@ -47,6 +48,12 @@ def add_options(parser: pytest.Parser) -> None:
         help="so many test images, of all classes alike; by default all up to width 16, 2000 above",
     )
     group.addoption(
+        "--qmodels-recompute",
+        action="store_true",
+        default=in_ci,
+        help="take no logits from earlier runs; on where CI is set",
+    )
+    group.addoption(
         "--qmodels-base",
         metavar="REVISION|FOLDER",
         help="compare with this code, run in turn with it, instead of the stored run",
@@ -76,6 +83,6 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption(
         "--qmodels-require-baseline",
         action="store_true",
-        default=os.environ.get("CI", "").lower() not in ("", "0", "false", "no", "off"),
+        default=in_ci,
         help="fail where the baseline has no entry or a bench did not run; on where CI is set",
     )

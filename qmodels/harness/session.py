@@ -12,6 +12,7 @@ from qmodels.backends.base import ForwardFn
 from qmodels.data.dataset import stratified_positions
 from qmodels.harness.progress import Progress
 from qmodels.harness.settings import Settings
+from qmodels.measure.kept_logits import KeptLogits
 from qmodels.network import Network, checks, evaluation, images
 from qmodels.network.evaluation import Evaluation
 from qmodels.system.defaults import REFERENCE
@@ -69,9 +70,22 @@ class BenchSession:
         """Images of a batch of these."""
         return images.batch_size(self.network.input_shape)
 
-    def evaluate(self, forward: ForwardFn) -> Evaluation:
-        """Evaluate a model on the images that accuracy is measured on."""
-        return evaluation.evaluate(self.network, forward, self.evaluated.tolist())
+    @cached_property
+    def kept_logits(self) -> KeptLogits | None:
+        """Logits of earlier runs; None where all are computed."""
+        if self.settings.recompute or self.network.score is not None:
+            return None
+        return KeptLogits(self.network, self.evaluated.tolist())
+
+    def evaluate(self, forward: ForwardFn, artifact: Artifact | None = None) -> Evaluation:
+        """Evaluate a model on the images that accuracy is measured on.
+
+        Args:
+            artifact: whose forward it is. Most of its logits may be those of an earlier run.
+        """
+        if artifact is None or artifact.variant.on_gpu or self.kept_logits is None:
+            return evaluation.evaluate(self.network, forward, self.evaluated.tolist())
+        return self.kept_logits.evaluate(artifact, forward)
 
     def build(self, name: str) -> Artifact:
         """Build a variant, or find it in the cache. One that failed is not tried again.
@@ -103,5 +117,5 @@ class BenchSession:
         if variant.name == REFERENCE:
             self.fp32_evaluation = evaluated
         elif self.fp32_evaluation is None:
-            self.fp32_evaluation = self.evaluate(self.fp32)
+            self.fp32_evaluation = self.evaluate(self.fp32, self.build(REFERENCE))
         return self.fp32_evaluation

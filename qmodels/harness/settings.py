@@ -28,6 +28,7 @@ class Settings:
     Attributes:
         left_out: whether variants were named, so that others were left out.
         untimed: whether pytest-benchmark is to time nothing.
+        recompute: whether no logits of earlier runs count.
         max_drop: what the recommended variant may lose; see ``report.choose``.
         base: another state of the code under test, which this one is compared with.
         root: pytest's root directory.
@@ -40,6 +41,7 @@ class Settings:
     left_out: bool
     threads: int
     untimed: bool
+    recompute: bool
     max_drop: float
     accuracy_images: int | None
     base: Base | None
@@ -115,6 +117,7 @@ def _settings_of(chosen: Network | Untrained, config: pytest.Config) -> Settings
         left_out=option.qmodels_variants is not None,
         threads=option.qmodels_threads,
         untimed=_is_untimed(config),
+        recompute=_recomputes(option),
         max_drop=option.qmodels_max_drop,
         accuracy_images=_accuracy_images(option.qmodels_accuracy_images, chosen),
         base=_find_base(config, chosen),
@@ -225,6 +228,13 @@ def _check_update(config: pytest.Config) -> None:
 
 def _is_untimed(config: pytest.Config) -> bool:
     return bool(config.option.benchmark_disable and not config.option.benchmark_enable)
+
+
+def _recomputes(option: Any) -> bool:
+    """Whether all logits are computed: where asked for, and where times of accuracy are kept."""
+    kept = ("benchmark_save", "benchmark_autosave", "benchmark_compare_fail")
+    asked = option.qmodels_recompute or option.qmodels_update_baseline
+    return bool(asked or any(getattr(option, name) for name in kept))
 
 
 def _accuracy_images(option: str | None, network: Network | Untrained) -> int | None:

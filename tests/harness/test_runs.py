@@ -13,7 +13,16 @@ from qmodels.harness.plugin import BENCHES
 from qmodels.system import machine
 from tests.gate.repositories import git
 from tests.harness.conftest import Repository
-from tests.harness.planting import ATTEMPTS, NOISE, SIZES, SLOWER, assert_red, edit, variants_file
+from tests.harness.planting import (
+    ATTEMPTS,
+    NOISE,
+    SIZES,
+    SLOWER,
+    assert_red,
+    edit,
+    loading,
+    variants_file,
+)
 
 
 def test_an_unchanged_run_is_green_and_prints_the_table(stored: Repository) -> None:
@@ -280,3 +289,24 @@ def test_a_regression_of_pytest_benchmarks_own_does_not_hide_the_verdict(
     assert_red(result, "Performance has regressed", "gate: ", "bench_latency[planted-b1]")
     assert "tolerance 100 %, 2 processes" in result.printed, "the second was to confirm"
     assert "Traceback" not in result.printed
+
+
+def test_a_second_run_computes_a_tenth_of_the_logits_and_all_of_them_in_ci(
+    stored: Repository,
+) -> None:
+    line = "logits of 2 variants are from an earlier run; a tenth was computed again"
+    some, verdict = ("-k", "accuracy"), "gate: 5 ok, 0 regressed"
+    stored.run(*some)
+    for options, environment, reused in (
+        ((), {}, True),
+        ((), {"CI": "true"}, False),
+        (("--qmodels-recompute",), {}, False),
+        (("--benchmark-save=kept", "--benchmark-storage=saved"), {}, False),
+    ):
+        printed = stored.run(*some, *options, **environment).printed
+        assert verdict in printed
+        assert (line in printed) == reused
+    stored.plant(variants_file(loading(f"return {NOISE}")))
+    noisy = [stored.run(*some).printed for _ in range(2)]
+    assert line not in "".join(noisy)
+    assert "planted: logits differ from those of an earlier run: all computed" in noisy[1]
