@@ -19,7 +19,8 @@ from qmodels.network.eager_quantization import DeQuantStub, FloatFunctional, Qua
 from qmodels.system.defaults import ARCHITECTURES
 from qmodels.system.errors import UserError
 
-_BLOCKS_PER_STAGE = (3, 4, 6, 3)
+# Each has twice the channels of the one before.
+BLOCKS_PER_STAGE: tuple[int, ...] = (3, 4, 6, 3)
 _IMAGE_SIZE = 32
 
 # Names of modules, within the module that declares them, that fuse into one: see fusion.fuse.
@@ -172,7 +173,7 @@ def check(architecture: str, width: int, classes: int = 1) -> None:
 def _stack(block: type[nn.Module], width: int) -> tuple[nn.Sequential, int]:
     stages = []
     channels = width
-    for index, blocks in enumerate(_BLOCKS_PER_STAGE):
+    for index, blocks in enumerate(BLOCKS_PER_STAGE):
         out_channels = width * 2**index
         strides = [1 if index == 0 else 2] + [1] * (blocks - 1)
         stage = []

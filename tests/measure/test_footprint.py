@@ -73,8 +73,12 @@ needs_smaps = pytest.mark.skipif(
 )
 
 
+# One for each way to serve a model: by torch, from a compiled library, and without torch.
+SERVED = ("fp32", "pt2e-int8", "onnx-int8", "openvino-int8")
+
+
 @needs_smaps
-@pytest.mark.parametrize("name", ON_CPU)
+@pytest.mark.parametrize("name", SERVED)
 def test_a_second_copy_of_the_weights_is_too_much(
     name: str,
     digits_network: Network,

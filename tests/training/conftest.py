@@ -9,11 +9,16 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from qmodels.data import Dataset
+from qmodels.network import resnet
+from qmodels.training import loop
+from qmodels.training.checkpoints import Checkpoint
+from qmodels.training.job import Job
 from qmodels.training.recipes import RECIPES, Recipe, ResizeStage
 
 QUICK = Recipe(
     "quick", (ResizeStage(1, 16), ResizeStage(2, 32)), batch_size=100, peak_rate=0.1, warmup=0.3
 )
+BLOCKS = (1, 1, 1)
 # All that training from scratch can do.
 EVERYTHING = replace(
     RECIPES["default"],
@@ -26,8 +31,23 @@ EVERYTHING = replace(
 
 @pytest.fixture(scope="session")
 def few(digits: Dataset) -> Dataset:
-    """Four hundred images: an epoch takes a second."""
-    return digits.with_train(digits.train.first(400))
+    return digits.with_train(digits.train.first(200))
+
+
+@pytest.fixture(scope="session")
+def parent(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    """A trained network of three blocks."""
+    recipe = replace(QUICK, name="parent", stages=(ResizeStage(6, 32),), batch_size=16)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(resnet, "BLOCKS_PER_STAGE", BLOCKS)
+        patch.setenv("QMODELS_CACHE_DIR", str(tmp_path_factory.mktemp("parent")))
+        return loop.train(Job(digits, "resnet34", 8, recipe))
+
+
+@pytest.fixture
+def three_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have networks three blocks, not sixteen: a step takes milliseconds."""
+    monkeypatch.setattr(resnet, "BLOCKS_PER_STAGE", BLOCKS)
 
 
 @pytest.fixture

@@ -89,7 +89,7 @@ def test_a_probe_leaves_the_model_as_it_was(precision: Precision) -> None:
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-@pytest.mark.usefixtures("own_cache")
+@pytest.mark.usefixtures("own_cache", "three_blocks")
 def test_a_resumed_training_keeps_its_precision(
     few: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,10 +111,10 @@ def test_a_resumed_training_keeps_its_precision(
     assert loop.train(job) == resumed, "what was trained in either precision is found"
 
 
-@pytest.mark.usefixtures("own_cache")
+@pytest.mark.usefixtures("own_cache", "three_blocks")
 @pytest.mark.parametrize("quantization_aware", [True, False])
 def test_fine_tuning_learns_with_convolutions_in_bfloat16(
-    quantization_aware: bool, few: Dataset, digits_checkpoint: Checkpoint
+    quantization_aware: bool, few: Dataset, parent: Checkpoint
 ) -> None:
     tuned = loop.train(
         Job(
@@ -122,10 +122,10 @@ def test_fine_tuning_learns_with_convolutions_in_bfloat16(
             "resnet34",
             8,
             FINE_TUNING["fine-tune"].with_epochs(2),
-            parent=digits_checkpoint,
+            parent=parent,
             quantization_aware=quantization_aware,
             reduced_precision=True,
         )
     )
     assert tuned.precision == "bfloat16-convolutions"
-    assert tuned.top1 > digits_checkpoint.top1 - 1
+    assert tuned.top1 > parent.top1 - 1

@@ -15,7 +15,7 @@ from qmodels.training.distributed import Workers
 from qmodels.training.job import Job
 from qmodels.training.recipes import FINE_TUNING, RECIPES
 
-pytestmark = pytest.mark.usefixtures("own_cache")
+pytestmark = pytest.mark.usefixtures("own_cache", "three_blocks")
 
 
 def test_distillation_is_the_divergence_from_the_softened_teacher() -> None:
@@ -27,10 +27,10 @@ def test_distillation_is_the_divergence_from_the_softened_teacher() -> None:
 
 
 def test_distilling_brings_a_network_nearer_to_its_teacher(
-    few: Dataset, digits_checkpoint: Checkpoint
+    few: Dataset, parent: Checkpoint
 ) -> None:
     """With and without the teacher, the same steps from the same weights."""
-    teacher = checkpoints.load_model(digits_checkpoint)
+    teacher = checkpoints.load_model(parent)
     images = few.test.images
     few = few.with_train(few.train.first(100))
     expected = evaluation.predict(teacher, few.normalized(images))
@@ -43,7 +43,7 @@ def test_distilling_brings_a_network_nearer_to_its_teacher(
                 "resnet34",
                 8,
                 recipe,
-                parent=digits_checkpoint,
+                parent=parent,
                 quantization_aware=True,
             )
         )
@@ -53,16 +53,14 @@ def test_distilling_brings_a_network_nearer_to_its_teacher(
 
 
 @pytest.fixture
-def mistaken(digits_checkpoint: Checkpoint) -> Checkpoint:
+def mistaken(parent: Checkpoint) -> Checkpoint:
     """A teacher that takes each digit for the next one: no label says what it does."""
-    model = checkpoints.load_model(digits_checkpoint)
+    model = checkpoints.load_model(parent)
     state = {
         name: value.roll(1, 0) if name.startswith("head.fc.") else value
         for name, value in model.state_dict().items()
     }
-    description = replace(
-        digits_checkpoint, file="mistaken.safetensors", folder=store.cache_dir("teachers")
-    )
+    description = replace(parent, file="mistaken.safetensors", folder=store.cache_dir("teachers"))
     return checkpoints.save(state, description)
 
 
@@ -74,7 +72,7 @@ def predicted(checkpoint: Checkpoint, digits: Dataset) -> Tensor:
 
 WORKERS = Workers(0, 1, torch.device("cpu"))
 # An epoch of digits is a sixtieth of one of the recipe's: smaller batches make more steps of it.
-DISTILLED = replace(RECIPES["distilled"].with_epochs(1), batch_size=16, peak_rate=0.05, cutmix=0.0)
+DISTILLED = replace(RECIPES["distilled"].with_epochs(2), batch_size=16, peak_rate=0.05, cutmix=0.0)
 
 
 def test_from_scratch_a_network_follows_the_teacher_that_is_named(
@@ -92,28 +90,26 @@ def test_from_scratch_a_network_follows_the_teacher_that_is_named(
 
 
 def test_a_named_teacher_comes_before_the_parent(
-    digits: Dataset, few: Dataset, digits_checkpoint: Checkpoint, mistaken: Checkpoint
+    digits: Dataset, few: Dataset, parent: Checkpoint, mistaken: Checkpoint
 ) -> None:
-    # At a rate that teaches something within an epoch, frozen statistics would make it diverge.
+    # At a rate that teaches something within three epochs, frozen statistics would make it diverge.
     recipe = replace(
-        FINE_TUNING["distill"].with_epochs(1), batch_size=16, peak_rate=0.01, batch_norm_until=1.0
+        FINE_TUNING["distill"].with_epochs(3), batch_size=16, peak_rate=0.05, batch_norm_until=1.0
     )
-    job = Job(digits, "resnet34", 8, recipe, parent=digits_checkpoint)
+    job = Job(digits, "resnet34", 8, recipe, parent=parent)
     alone = loop.train(replace(job, dataset=few))
     taught = loop.train(replace(job, seed=1, teacher=mistaken))
-    assert (alone.parent, alone.teacher) == (digits_checkpoint.sha256, None)
-    assert (taught.parent, taught.teacher) == (digits_checkpoint.sha256, mistaken.sha256)
-    for trained, teacher in ((alone, digits_checkpoint), (taught, mistaken)):
+    assert (alone.parent, alone.teacher) == (parent.sha256, None)
+    assert (taught.parent, taught.teacher) == (parent.sha256, mistaken.sha256)
+    for trained, teacher in ((alone, parent), (taught, mistaken)):
         agreed = predicted(trained, digits) == predicted(teacher, digits)
         assert agreed.float().mean() > 0.9
 
 
 def test_another_teacher_is_another_training(
-    digits: Dataset, digits_checkpoint: Checkpoint, mistaken: Checkpoint
+    digits: Dataset, parent: Checkpoint, mistaken: Checkpoint
 ) -> None:
     job = Job(digits, "resnet34", 8, DISTILLED)
-    expected, other = (
-        replace(job, teacher=teacher).description for teacher in (digits_checkpoint, mistaken)
-    )
+    expected, other = (replace(job, teacher=teacher).description for teacher in (parent, mistaken))
     assert expected != other
     assert loop.state_path(expected, WORKERS) != loop.state_path(other, WORKERS)

@@ -11,9 +11,12 @@ import torch
 from safetensors.torch import load_file
 
 from qmodels import data
-from qmodels.training import checkpoints, loop
+from qmodels.network import resnet
+from qmodels.training import loop
+from qmodels.training.checkpoints import Checkpoint
 from qmodels.training.job import Job
 from qmodels.training.recipes import Recipe, ResizeStage
+from tests.training.conftest import BLOCKS
 
 # From trained weights: from random ones, rounding alone changes the loss by a percent within five
 # steps, in one process too.
@@ -29,7 +32,7 @@ RECIPE = Recipe(
 )
 
 
-def train_share(cache: Path, rank: int, count: int, port: int) -> None:
+def train_share(cache: Path, parent: Checkpoint, rank: int, count: int, port: int) -> None:
     """One process, as torchrun would start it."""
     os.environ |= {
         "QMODELS_CACHE_DIR": str(cache),
@@ -39,11 +42,10 @@ def train_share(cache: Path, rank: int, count: int, port: int) -> None:
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
     }
+    resnet.BLOCKS_PER_STAGE = BLOCKS
     torch.set_num_threads(1)
     whole = data.load("digits")
     few = whole.with_train(whole.train.first(256))
-    parent = checkpoints.find("resnet34", 8, "digits")
-    assert parent is not None
     loop.train(Job(few, "resnet34", 8, RECIPE, parent=parent, reduced_precision=False))
 
 
@@ -55,7 +57,7 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def caches(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+def caches(parent: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """What one process and what two left in their caches."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["torch", "torch.optim", "sklearn.datasets"])
@@ -64,7 +66,7 @@ def caches(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         folder = tmp_path_factory.mktemp(f"by-{count}")
         port = free_port()
         processes = [
-            context.Process(target=train_share, args=(folder, rank, count, port))
+            context.Process(target=train_share, args=(folder, parent, rank, count, port))
             for rank in range(count)
         ]
         for process in processes:

@@ -15,7 +15,7 @@ from qmodels.training.job import Job
 from qmodels.training.recipes import FINE_TUNING, ResizeStage
 from tests.training.conftest import QUICK, losses
 
-pytestmark = pytest.mark.usefixtures("own_cache")
+pytestmark = pytest.mark.usefixtures("own_cache", "three_blocks")
 
 
 def fit_at_most(monkeypatch: pytest.MonkeyPatch, images: int) -> None:
@@ -32,7 +32,7 @@ def fit_at_most(monkeypatch: pytest.MonkeyPatch, images: int) -> None:
 
 def test_out_of_memory_training_goes_on_to_the_same_loss(
     few: Dataset,
-    digits_checkpoint: Checkpoint,
+    parent: Checkpoint,
     own_cache: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -42,7 +42,7 @@ def test_out_of_memory_training_goes_on_to_the_same_loss(
         "resnet34",
         8,
         FINE_TUNING["fine-tune"].with_epochs(2),
-        parent=digits_checkpoint,
+        parent=parent,
         quantization_aware=True,
     )
     undisturbed = loop.train(job)

@@ -11,20 +11,22 @@ import torch
 
 from qmodels import data
 from qmodels.data import Dataset
+from qmodels.network import resnet
 from qmodels.training import checkpoints, loop
 from qmodels.training.checkpoints import Checkpoint
 from qmodels.training.job import Job
-from tests.training.conftest import EVERYTHING, losses, weights
+from tests.training.conftest import BLOCKS, EVERYTHING, losses, weights
 
-pytestmark = pytest.mark.usefixtures("own_cache")
+pytestmark = pytest.mark.usefixtures("own_cache", "three_blocks")
 
 
 def train_few(cache: Path) -> None:
-    """Run in a process of its own: four short epochs on four hundred digits."""
+    """Run in a process of its own: four short epochs."""
     os.environ["QMODELS_CACHE_DIR"] = str(cache)
+    resnet.BLOCKS_PER_STAGE = BLOCKS
     torch.set_num_threads(1)
     whole = data.load("digits")
-    few = whole.with_train(whole.train.first(400))
+    few = whole.with_train(whole.train.first(200))
     loop.train(Job(few, "resnet34", 4, EVERYTHING, reduced_precision=False))
 
 
@@ -87,6 +89,7 @@ def dying(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 @pytest.fixture(scope="module")
 def undisturbed(few: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(resnet, "BLOCKS_PER_STAGE", BLOCKS)
         patch.setenv("QMODELS_CACHE_DIR", str(tmp_path_factory.mktemp("undisturbed")))
         return loop.train(
             Job(few, "resnet34", 4, EVERYTHING.with_epochs(2), reduced_precision=False)
