@@ -16,7 +16,7 @@ from torch import nn
 from qmodels import data
 from qmodels.backends.base import Backend, Stored
 from qmodels.data import Dataset
-from qmodels.network import Network
+from qmodels.network import Network, open_network
 from qmodels.training import checkpoints, networks, on_demand
 from qmodels.training.checkpoints import Checkpoint
 
@@ -80,6 +80,18 @@ def digits_network(digits: Dataset, digits_checkpoint: Checkpoint) -> Network:
 @pytest.fixture
 def digits_model(digits_checkpoint: Checkpoint) -> nn.Module:
     return checkpoints.load_model(digits_checkpoint)
+
+
+@pytest.fixture(scope="session")
+def small_network() -> Network:
+    """A trained network that takes a second to build, to store and to run."""
+    return open_network("tests.small:network")
+
+
+@pytest.fixture(scope="session")
+def small_model(small_network: Network) -> nn.Module:
+    """Its module, which must not be changed."""
+    return small_network.load()
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ dequantize stubs, which do nothing in float.
 """
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -19,8 +20,7 @@ from qmodels.network.eager_quantization import DeQuantStub, FloatFunctional, Qua
 from qmodels.system.defaults import ARCHITECTURES
 from qmodels.system.errors import UserError
 
-# Each has twice the channels of the one before.
-BLOCKS_PER_STAGE: tuple[int, ...] = (3, 4, 6, 3)
+BLOCKS_PER_STAGE: Sequence[int] = (3, 4, 6, 3)
 _IMAGE_SIZE = 32
 
 # Names of modules, within the module that declares them, that fuse into one: see fusion.fuse.
@@ -100,12 +100,24 @@ class Resnet34(nn.Module):
     """ResNet-34: (N, 3, 32, 32) float32 images to (N, classes) logits.
 
     Post-activation nets have batch norm and ReLU in the stem, pre-activation ones in the head.
+
+    Args:
+        blocks: of each stage; those of ResNet-34 by default.
     """
 
-    def __init__(self, width: int, classes: int, *, preactivation: bool) -> None:
+    def __init__(
+        self,
+        width: int,
+        classes: int,
+        *,
+        preactivation: bool = False,
+        blocks: Sequence[int] | None = None,
+    ) -> None:
         super().__init__()
         stem = OrderedDict[str, nn.Module](conv=conv(3, width, 3))
-        stages, features = _stack(PreactBlock if preactivation else BasicBlock, width)
+        block = PreactBlock if preactivation else BasicBlock
+        self.blocks = tuple(blocks or BLOCKS_PER_STAGE)
+        stages, features = _stack(block, self.blocks, width)
         head = OrderedDict[str, nn.Module]()
         activated = head if preactivation else stem
         activated["bn"] = nn.BatchNorm2d(features if preactivation else width)
@@ -156,7 +168,7 @@ def like(model: Resnet34) -> Resnet34:
         model.get_parameter(f"{name}.weight").shape[0] for name in ("stem.conv", "head.fc")
     )
     with torch.random.fork_rng(devices=[]):
-        return Resnet34(width, classes, preactivation=preactivation)
+        return Resnet34(width, classes, preactivation=preactivation, blocks=model.blocks)
 
 
 def check(architecture: str, width: int, classes: int = 1) -> None:
@@ -170,12 +182,12 @@ def check(architecture: str, width: int, classes: int = 1) -> None:
         raise UserError(f"{classes} classes: choose 1 or more")
 
 
-def _stack(block: type[nn.Module], width: int) -> tuple[nn.Sequential, int]:
+def _stack(block: type[nn.Module], blocks: Sequence[int], width: int) -> tuple[nn.Sequential, int]:
     stages = []
     channels = width
-    for index, blocks in enumerate(BLOCKS_PER_STAGE):
+    for index, count in enumerate(blocks):
         out_channels = width * 2**index
-        strides = [1 if index == 0 else 2] + [1] * (blocks - 1)
+        strides = [1 if index == 0 else 2] + [1] * (count - 1)
         stage = []
         for stride in strides:
             stage.append(block(channels, out_channels, stride))

@@ -14,7 +14,7 @@ from qmodels.backends.base import Stored
 from qmodels.measure import kernels
 from qmodels.network.layers import executed
 from qmodels.network.resnet import random_images
-from qmodels.system import machine, store, worker
+from qmodels.system import files, machine, store, worker
 from qmodels.system.errors import UserError
 from qmodels.variants import all_variants
 from tests.conftest import Files
@@ -32,21 +32,23 @@ def network() -> nn.Module:
 
 
 @pytest.fixture(scope="module")
-def packages(network: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Stored:
-    """Of one image and of many. The paths of the cache and of temporary files have a space.
+def packages(network: nn.Module, cache: Path) -> Stored:
+    """Of one image and of many, compiled once for all tests.
 
-    Inductor splits the compiler's command at spaces.
+    The path of temporary files has a space, at which Inductor splits the compiler's command.
     """
     if not compiler.path():
         pytest.skip("needs a C++ compiler")
-    folder = tmp_path_factory.mktemp("packages")
-    exported = inductor.export(network, random_images(2), also_single=True)
-    before = os.environ.get(store.INDUCTOR_CACHE)  # torch sets one of its own
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("QMODELS_CACHE_DIR", str(tmp_path_factory.mktemp("a cache")))
-        patch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("temporary files")))
-        inductor.BACKEND.save(exported, folder)
-    assert os.environ.get(store.INDUCTOR_CACHE) == before
+    folder, temporary = cache / "packages", cache / "temporary files"
+    with files.lock(folder), pytest.MonkeyPatch.context() as patch:
+        if not folder.exists():
+            temporary.mkdir()
+            patch.setattr(tempfile, "tempdir", str(temporary))
+            exported = inductor.export(network, random_images(2), also_single=True)
+            before = os.environ.get(store.INDUCTOR_CACHE)  # torch sets one of its own
+            folder.mkdir()
+            inductor.BACKEND.save(exported, folder)
+            assert os.environ.get(store.INDUCTOR_CACHE) == before
     return Files(folder, nn.Identity)
 
 
@@ -97,7 +99,6 @@ def test_a_graph_that_runs_in_float_is_caught(packages: Stored) -> None:
 # threads than the forward. Which graph is faster depends on what else the machine does.
 SINGLE_IMAGE = """
 import sys
-import time
 from pathlib import Path
 import torch
 from torch import nn
@@ -109,14 +110,13 @@ layers = [nn.Conv2d(3, 32, 3, 2, 1), nn.Conv2d(32, 64, 3, 2, 1), nn.Conv2d(64, 6
 network = nn.Sequential(*layers, nn.Flatten(), nn.Linear(64 * 8 * 8, 4)).eval()
 torch.set_num_threads(2)
 inductor.fastest = lambda forwards, images: forwards[1]
-inductor.BACKEND.save(
-    inductor.export(network, random_images(2), also_single=True), Path(sys.argv[1])
-)
+folder = Path(sys.argv[1])
+inductor.BACKEND.save(inductor.export(network, random_images(2), also_single=True), folder)
 assert torch.get_num_threads() == 2
 images = random_images(1)
 for threads in (1, 2):
     torch.set_num_threads(threads)
-    forward = inductor.BACKEND.load(Files(Path(sys.argv[1]), nn.Identity))
+    forward = inductor.BACKEND.load(Files(folder, nn.Identity))
     with torch.inference_mode():
         torch.testing.assert_close(forward(images), network(images), rtol=1e-4, atol=1e-5)
         log = onednn_log.primitives(onednn_log.logged(lambda: forward(images)))
@@ -129,15 +129,12 @@ def test_weights_lie_as_a_single_image_wants_them_on_avx2(tmp_path: Path) -> Non
     """There, oneDNN's layout depends on the number of threads. Its reference kernel, ``simple``,
     took thirty times as long as the forward to change it.
     """
-    only_avx2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "QMODELS_CACHE_DIR": str(tmp_path / "cache")}
-    folder = tmp_path / "packages"
-    folder.mkdir()
     script = f"from tests.conftest import Files{SINGLE_IMAGE}"
     ended = worker.run(
-        *(sys.executable, "-c", script, str(folder)),
+        *(sys.executable, "-c", script, str(tmp_path)),
         timeout=200,
         folder=ROOT,
-        environment={**os.environ, **only_avx2},
+        environment={**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"},
     )
     one, two = ended.stdout.decode().splitlines()
     assert one == "1", "a single thread finds the weights as it wants them"

@@ -7,10 +7,10 @@ from torch import nn
 
 from qmodels.backends import packed
 from qmodels.backends.base import Stored
-from qmodels.network import resnet
 from qmodels.network.fusion import fuse
 from qmodels.network.resnet import random_images
 from qmodels.variants import weight_only
+from tests import small
 
 
 @given(st.lists(st.integers(-8, 7), min_size=1, max_size=50))
@@ -34,12 +34,12 @@ def test_levels_are_multiplied_by_their_channels_scale() -> None:
 
 
 def test_a_network_comes_back_as_it_was_stored(
-    save: Callable[..., Stored], digits_model: nn.Module
+    save: Callable[..., Stored], small_model: nn.Module
 ) -> None:
     images = random_images(20)
-    rounded = weight_only.weight_int4(digits_model, images)
-    files = save(packed.BACKEND, rounded, lambda: fuse(resnet.build("resnet34", 8, 10).eval()))
+    rounded = weight_only.weight_int4(small_model, images)
+    files = save(packed.BACKEND, rounded, lambda: fuse(small.model()))
     loaded = packed.BACKEND.load(files)
     with torch.inference_mode():
         assert torch.equal(loaded(images), rounded.network(images))
-        assert not torch.equal(loaded(images), digits_model(images))
+        assert not torch.equal(loaded(images), small_model(images))

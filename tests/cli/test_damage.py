@@ -247,8 +247,8 @@ def test_an_index_of_checkpoints_is_read_or_refused(tmp_path: Path) -> None:
     check()
 
 
-def test_an_artifact_is_loaded_or_refused(tmp_path: Path, digits_network: Network) -> None:
-    built = variants.build(variants.all_variants()["fp32"], digits_network)
+def test_an_artifact_is_loaded_or_refused(tmp_path: Path, small_network: Network) -> None:
+    built = variants.build(variants.all_variants()["fp32"], small_network)
     folder = tmp_path / built.folder.name
     shutil.copytree(built.folder, folder)
 

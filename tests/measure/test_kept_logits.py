@@ -20,8 +20,8 @@ BATCHES, PART = 12, 2
 
 
 @pytest.fixture(scope="module")
-def artifact(digits_network: Network) -> Artifact:
-    return variants.build(all_variants()["dynamic-int8"], digits_network)
+def artifact(small_network: Network) -> Artifact:
+    return variants.build(all_variants()["dynamic-int8"], small_network)
 
 
 class Counted:
@@ -56,12 +56,12 @@ def evaluate(network: Network, forward: Counted) -> tuple[Tensor, KeptLogits]:
 
 
 def test_a_later_run_computes_a_tenth_and_has_the_same_bits(
-    digits_network: Network, artifact: Artifact, folder: Path
+    small_network: Network, artifact: Artifact, folder: Path
 ) -> None:
     forward = Counted(artifact)
-    logits, first = evaluate(digits_network, forward)
+    logits, first = evaluate(small_network, forward)
     assert (forward.calls, first.lines()) == (BATCHES, [])
-    again, second = evaluate(digits_network, forward)
+    again, second = evaluate(small_network, forward)
     assert torch.equal(again, logits)
     assert forward.calls == PART
     assert second.reused == ["dynamic-int8"]
@@ -72,7 +72,7 @@ def test_a_later_run_computes_a_tenth_and_has_the_same_bits(
 
 
 def test_the_tenth_is_another_in_each_run(
-    digits_network: Network, artifact: Artifact, folder: Path
+    small_network: Network, artifact: Artifact, folder: Path
 ) -> None:
     seen = set()
 
@@ -80,64 +80,64 @@ def test_the_tenth_is_another_in_each_run(
         seen.add(float(logits.sum()))
         return logits
 
-    evaluate(digits_network, Counted(artifact))
+    evaluate(small_network, Counted(artifact))
     for _ in range(8):
         torch.manual_seed(0)
-        evaluate(digits_network, Counted(artifact, note))
+        evaluate(small_network, Counted(artifact, note))
     assert len(seen) > PART
 
 
 @pytest.mark.parametrize("place", [-1, -4000], ids=["last", "within"])
 def test_damaged_logits_are_computed_again(
-    digits_network: Network, artifact: Artifact, folder: Path, place: int
+    small_network: Network, artifact: Artifact, folder: Path, place: int
 ) -> None:
     forward = Counted(artifact)
-    logits, _ = evaluate(digits_network, forward)
+    logits, _ = evaluate(small_network, forward)
     (file,) = folder.iterdir()
     content = bytearray(file.read_bytes())
     content[place] ^= 1
     file.write_bytes(content)
-    again, kept = evaluate(digits_network, forward)
+    again, kept = evaluate(small_network, forward)
     assert torch.equal(again, logits)
     assert forward.calls == BATCHES
     assert kept.lines() == [f"{file} is damaged: its logits were computed anew"]
-    evaluate(digits_network, forward)
+    evaluate(small_network, forward)
     assert forward.calls == PART, "written anew"
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 100], ids=["empty", "zeros"])
 def test_a_file_that_holds_no_logits_is_damaged(
-    digits_network: Network, artifact: Artifact, folder: Path, content: bytes
+    small_network: Network, artifact: Artifact, folder: Path, content: bytes
 ) -> None:
     forward = Counted(artifact)
-    evaluate(digits_network, forward)
+    evaluate(small_network, forward)
     (file,) = folder.iterdir()
     file.write_bytes(content)
-    _, kept = evaluate(digits_network, forward)
+    _, kept = evaluate(small_network, forward)
     assert forward.calls == BATCHES
     assert kept.lines() == [f"{file} is damaged: its logits were computed anew"]
 
 
 def test_a_changed_forward_has_all_logits_computed_again(
-    digits_network: Network, artifact: Artifact, folder: Path
+    small_network: Network, artifact: Artifact, folder: Path
 ) -> None:
-    evaluate(digits_network, Counted(artifact))
+    evaluate(small_network, Counted(artifact))
     changed = Counted(artifact, lambda logits: torch.nextafter(logits, logits + 1))
-    logits, kept = evaluate(digits_network, changed)
+    logits, kept = evaluate(small_network, changed)
     assert changed.calls == PART + BATCHES
     (line,) = kept.lines()
     assert line == "dynamic-int8: logits differ from those of an earlier run: all computed"
-    again, _ = evaluate(digits_network, changed)
+    again, _ = evaluate(small_network, changed)
     assert torch.equal(again, logits)
     assert changed.calls == PART
 
 
 def test_logits_that_are_not_finite_are_not_kept(
-    digits_network: Network, artifact: Artifact, folder: Path
+    small_network: Network, artifact: Artifact, folder: Path
 ) -> None:
     broken = Counted(artifact, lambda logits: logits.index_fill(0, torch.tensor([3]), torch.inf))
     for _ in range(2):
-        logits, kept = evaluate(digits_network, broken)
+        logits, kept = evaluate(small_network, broken)
         assert not logits.isfinite().all()
         assert (broken.calls, kept.lines()) == (BATCHES, [])
     assert not list(folder.iterdir())
@@ -167,40 +167,40 @@ def other_code(patch: pytest.MonkeyPatch) -> None:
     "change", [other_threads, other_variable, other_flags, other_versions, other_code]
 )
 def test_whatever_logits_depend_on_has_them_computed(
-    digits_network: Network,
+    small_network: Network,
     artifact: Artifact,
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
     change: Callable[[pytest.MonkeyPatch], None],
 ) -> None:
     forward = Counted(artifact)
-    evaluate(digits_network, forward)
+    evaluate(small_network, forward)
     change(monkeypatch)
-    _, kept = evaluate(digits_network, forward)
+    _, kept = evaluate(small_network, forward)
     assert (forward.calls, kept.lines()) == (BATCHES, [])
 
 
 def test_other_images_and_other_artifacts_have_logits_of_their_own(
-    digits_network: Network, artifact: Artifact, folder: Path
+    small_network: Network, artifact: Artifact, folder: Path
 ) -> None:
     forward = Counted(artifact)
-    evaluate(digits_network, forward)
-    every = range(len(digits_network.labels))
-    darker = 0.9 * images.read(digits_network.test_images, every)
-    other = replace(digits_network, test=(darker, digits_network.targets))
+    evaluate(small_network, forward)
+    every = range(len(small_network.labels))
+    darker = 0.9 * images.read(small_network.test_images, every)
+    other = replace(small_network, test=(darker, small_network.targets))
     evaluate(other, forward)
     assert forward.calls == BATCHES
-    fp32 = variants.build(all_variants()["fp32"], digits_network)
+    fp32 = variants.build(all_variants()["fp32"], small_network)
     forward.artifact = replace(fp32, variant=artifact.variant)
     evaluate(other, forward)
     assert forward.calls == BATCHES
 
 
 def test_a_full_disk_is_said_and_loses_nothing(
-    digits_network: Network, artifact: Artifact, folder: Path, monkeypatch: pytest.MonkeyPatch
+    small_network: Network, artifact: Artifact, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder.mkdir(parents=True)
-    folder.joinpath(f"{digits_network.name}-dynamic-int8.safetensors").mkdir()
-    logits, kept = evaluate(digits_network, Counted(artifact))
+    folder.joinpath(f"{small_network.name}-dynamic-int8.safetensors").mkdir()
+    logits, kept = evaluate(small_network, Counted(artifact))
     assert len(logits) == len(POSITIONS)
     assert any("logits are not kept: " in line for line in kept.lines())

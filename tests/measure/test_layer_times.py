@@ -5,6 +5,7 @@ from qmodels.backends.base import ProfiledForward, Step
 from qmodels.measure.layer_times import LayerTime, OtherTime, TimeProfile, profile
 from qmodels.network import Network
 from qmodels.network.layers import executed
+from tests import small
 
 NAMES = ("fp32", "dynamic-int8", "static-int8-jit", "onnx-fp32", "onnx-int8", "openvino-fp32")
 # What each runtime has to do beside the layers, as it names that.
@@ -20,18 +21,18 @@ PARTS = {
 
 
 @pytest.mark.parametrize("name", [*NAMES, "openvino-int8"])
-def test_every_runtime_shows_the_time_of_every_layer(name: str, digits_network: Network) -> None:
+def test_every_runtime_shows_the_time_of_every_layer(name: str, small_network: Network) -> None:
     variant = variants.all_variants()[name]
     reason = variant.unavailable_reason()
     if reason:
         pytest.skip(reason)
-    artifact = variants.build(variant, digits_network)
+    artifact = variants.build(variant, small_network)
     # OpenVINO counts whole microseconds: of 128 images, no layer takes less.
     profiled = profile(artifact, batch_size=128 if "openvino" in name else 4, threads=1)
-    model = digits_network.load()
+    model = small_network.load()
     names = {layer.name for layer in executed(model, artifact.example(1))}
     assert {layer.layer for layer in profiled.layers} == names
-    assert len(names) == 37
+    assert len(names) == small.LAYERS
     assert not profiled.unseen
     assert all(layer.seconds > 0 for layer in profiled.layers)
     assert profiled.others

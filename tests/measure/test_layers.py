@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -6,45 +8,48 @@ from qmodels import variants
 from qmodels.data import Dataset
 from qmodels.measure import layers
 from qmodels.network import Network
-from tests import outside
+from qmodels.variants import Artifact
+from tests import outside, small
 
 NAMES = ("static-int8", "static-int8-onednn", "onnx-int8", "openvino-int8", "pt2e-int8")
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_layer_has_its_noise(
-    name: str, digits: Dataset, digits_network: Network, digits_model: nn.Module
+    name: str, digits: Dataset, small_network: Network, small_model: nn.Module
 ) -> None:
     variant = variants.all_variants()[name]
     reason = variant.unavailable_reason()
     if reason:
         pytest.skip(reason)
-    artifact = variants.build(variant, digits_network)
+    artifact = variants.build(variant, small_network)
     images = digits.normalize(digits.test.images[:20])
     noises = layers.noise(
-        artifact, digits_model, images, quantize=lambda: variants.quantize(variant, digits_network)
+        artifact, small_model, images, quantize=lambda: variants.quantize(variant, small_network)
     )
-    assert len({noise.layer for noise in noises}) == 37
+    assert len({noise.layer for noise in noises}) == small.LAYERS
     assert noises[0].layer == "stem.conv"
     assert noises[-1].layer == "head.fc"
     # Outputs of another layer, or before its ReLU, would be below 10.
     assert min(noise.quantization_db for noise in noises) > 25
     if variant.backend.name == "inductor":
         assert {noise.runtime_db for noise in noises} == {None}
-        assert layers.noise(artifact, digits_model, images) == []
+        assert layers.noise(artifact, small_model, images) == []
         return
     # Runtimes differ from reference arithmetic by rounding, much less than quantization does.
-    assert sum((noise.runtime_db or 0) > noise.quantization_db for noise in noises) > 30
+    closer = sum((noise.runtime_db or 0) > noise.quantization_db for noise in noises)
+    assert closer > 0.8 * small.LAYERS
 
 
 @pytest.mark.parametrize("name", ["onnx-int8", "openvino-int8", "pt2e-int8"])
-def test_a_relu_that_is_not_declared_as_fused_is_no_noise(name: str) -> None:
+def test_a_relu_that_is_not_declared_as_fused_is_no_noise(name: str, tmp_path: Path) -> None:
     network, variant = outside.opened(), variants.all_variants()[name]
     reason = variant.unavailable_reason()
     if reason:
         pytest.skip(reason)
-    artifact = variants.build(variant, network)
-    images = network.test_images[:20]
+    # A package shows no activation, so it is not looked at.
+    folder = tmp_path if name == "pt2e-int8" else variants.build(variant, network).folder
+    artifact, images = Artifact(variant, folder), network.test_images[:20]
     noises = layers.noise(
         artifact, network.load(), images, quantize=lambda: variants.quantize(variant, network)
     )
@@ -85,7 +90,7 @@ def test_a_kernel_gives_the_output_behind_what_is_fused_with_it(name: str) -> No
 
 
 def test_float_variants_have_none(
-    digits: Dataset, digits_network: Network, digits_model: nn.Module
+    digits: Dataset, small_network: Network, small_model: nn.Module
 ) -> None:
-    artifact = variants.build(variants.all_variants()["fp32"], digits_network)
-    assert layers.noise(artifact, digits_model, digits.normalize(digits.test.images[:2])) == []
+    artifact = variants.build(variants.all_variants()["fp32"], small_network)
+    assert layers.noise(artifact, small_model, digits.normalize(digits.test.images[:2])) == []

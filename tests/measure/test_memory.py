@@ -35,28 +35,28 @@ def test_memory_freed_on_the_way_is_no_peak() -> None:
     assert (row.calls, row.cpu_bytes) == (5, 5 * SIZE)
 
 
-def test_an_extra_copy_in_the_forward_is_seen(digits_model: nn.Module) -> None:
-    plain = memory.profile(digits_model, IMAGES).metrics()
-    copying = memory.profile(lambda images: digits_model(images.clone()), IMAGES).metrics()
+def test_an_extra_copy_in_the_forward_is_seen(small_model: nn.Module) -> None:
+    plain = memory.profile(small_model, IMAGES).metrics()
+    copying = memory.profile(lambda images: small_model(images.clone()), IMAGES).metrics()
     for name in ("allocated_bytes", "operator_calls"):
         allowed = plain[name].slack(TOLERANCES.tolerance(name, "fp32", "float32") or 0.0)
         assert copying[name].value > plain[name].value + allowed, name
 
 
-def test_profiles_repeat_to_the_byte(digits_model: nn.Module) -> None:
-    first, second = (memory.profile(digits_model, IMAGES).metrics() for _ in range(2))
+def test_profiles_repeat_to_the_byte(small_model: nn.Module) -> None:
+    first, second = (memory.profile(small_model, IMAGES).metrics() for _ in range(2))
     assert first == second
 
 
 def test_the_profiler_prints_nothing_of_its_own(
-    digits_model: nn.Module, capfd: pytest.CaptureFixture[str]
+    small_model: nn.Module, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    memory.profile(digits_model, IMAGES)
+    memory.profile(small_model, IMAGES)
     assert capfd.readouterr() == ("", "")
 
 
-def test_the_table_has_the_studys_columns_and_ten_rows(digits_model: nn.Module) -> None:
-    lines = operators.table(memory.profile(digits_model, IMAGES).rows).splitlines()
+def test_the_table_has_the_studys_columns_and_ten_rows(small_model: nn.Module) -> None:
+    lines = operators.table(memory.profile(small_model, IMAGES).rows).splitlines()
     assert len(lines) == 11
     assert lines[0].split("  ")[0] == "Name"
     assert all(heading in lines[0] for heading in ("CPU Mem", "Self CPU Mem", "# of Calls"))

@@ -8,8 +8,7 @@ from qmodels.data import Dataset
 from qmodels.network.evaluation import sqnr_db
 from qmodels.quantize import sensitivity
 from qmodels.quantize.sensitivity import Simulation
-from qmodels.training import checkpoints
-from qmodels.training.checkpoints import Checkpoint
+from tests import small
 
 
 @pytest.fixture(scope="module")
@@ -18,15 +17,15 @@ def images(digits: Dataset) -> Tensor:
 
 
 @pytest.fixture(scope="module")
-def simulation(digits_checkpoint: Checkpoint, images: Tensor) -> Simulation:
-    return Simulation(checkpoints.load_model(digits_checkpoint), images)
+def simulation(small_model: nn.Module, images: Tensor) -> Simulation:
+    return Simulation(small_model, images)
 
 
 def test_layers_have_the_names_of_the_float_network(
-    simulation: Simulation, digits_model: nn.Module
+    simulation: Simulation, small_model: nn.Module
 ) -> None:
-    modules = dict(digits_model.named_modules())
-    assert len(simulation.layers) == 37
+    modules = dict(small_model.named_modules())
+    assert len(simulation.layers) == small.LAYERS
     assert set(simulation.layers) <= set(modules)
 
 
@@ -39,33 +38,33 @@ def test_a_layer_alone_costs_less_than_all_and_leaves_no_trace(simulation: Simul
 
 
 def test_a_layer_with_a_wild_channel_input_is_ranked_first(
-    digits_model: nn.Module, images: Tensor
+    small_model: nn.Module, images: Tensor
 ) -> None:
     """One input in eight a thousand times the others takes all the levels there are."""
     from copy import deepcopy
 
-    model = deepcopy(digits_model)
-    block: Any = model.get_submodule("stages.1.1")
+    model = deepcopy(small_model)
+    block: Any = model.get_submodule("stages.1.0")
     block.bn1.weight.data[0] *= 1000
     block.bn1.bias.data[0] *= 1000
     block.conv2.weight.data[:, 0] /= 1000
     with torch.inference_mode():
-        torch.testing.assert_close(model(images), digits_model(images), rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(model(images), small_model(images), rtol=1e-3, atol=1e-3)
     ranked = sensitivity.rank(model, images)
-    assert ranked[0].name == "stages.1.1.conv2"
+    assert ranked[0].name == "stages.1.0.conv2"
     assert [layer.loss for layer in ranked] == sorted(
         (layer.loss for layer in ranked), reverse=True
     )
     kept = sensitivity.left_in_float(model, images, most_points=0.05)
-    assert kept[0] == "stages.1.1.conv2"
+    assert kept[0] == "stages.1.0.conv2"
 
 
 def test_no_layer_is_left_in_float_where_nothing_is_lost(
-    digits_model: nn.Module, images: Tensor
+    small_model: nn.Module, images: Tensor
 ) -> None:
-    assert sensitivity.left_in_float(digits_model, images, most_points=100.0) == []
-    simulation = Simulation(digits_model, images)
-    kept = sensitivity.left_in_float(digits_model, images, most_points=0.0)
+    assert sensitivity.left_in_float(small_model, images, most_points=100.0) == []
+    simulation = Simulation(small_model, images)
+    kept = sensitivity.left_in_float(small_model, images, most_points=0.0)
     rest = [name for name in simulation.layers if name not in kept]
     logits = simulation.predict(rest)
     assert sensitivity.expected_drop(logits, simulation.logits) == 0

@@ -13,14 +13,14 @@ QUIET = Console(quiet=True)
 
 
 def test_a_recording_goes_on_where_it_was_killed(
-    digits_network: Network,
+    small_network: Network,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(latency, "BUDGET_SECONDS", 0.02)
     monkeypatch.setattr(record, "BATCH_SIZES", (1,))
     monkeypatch.setattr(record, "PLANTED", (0, 20))
-    artifacts = {"fp32": variants.build(variants.all_variants()["fp32"], digits_network)}
+    artifacts = {"fp32": variants.build(variants.all_variants()["fp32"], small_network)}
     path = tmp_path / "rows.csv"
     first = record.record(artifacts, path, 1, busy=True, console=QUIET)
     assert [row.planted for row in first] == [0]

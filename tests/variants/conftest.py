@@ -1,4 +1,4 @@
-"""Artifacts of the shipped network of width 8."""
+"""Artifacts of the small network."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ from qmodels.variants import Artifact
 
 
 @pytest.fixture(scope="session")
-def build(digits_network: Network) -> Callable[[str], Artifact]:
+def build(small_network: Network) -> Callable[[str], Artifact]:
     """Build a variant by name; skips the test where this machine can't."""
 
     def built(name: str) -> Artifact:
@@ -20,7 +20,7 @@ def build(digits_network: Network) -> Callable[[str], Artifact]:
         reason = variant.unavailable_reason()
         if reason:
             pytest.skip(reason)
-        return variants.build(variant, digits_network)
+        return variants.build(variant, small_network)
 
     return built
 

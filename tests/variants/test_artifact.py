@@ -33,7 +33,7 @@ from qmodels.variants import Artifact, artifact
     not {"avx512_vnni", "avx_vnni"} & machine.cpu_flags(),
     reason="needs VNNI, to compare with the same processor without",
 )
-def test_a_variant_that_saturates_is_caught(digits_checkpoint: Checkpoint, tmp_path: Path) -> None:
+def test_a_variant_that_saturates_is_caught(tmp_path: Path) -> None:
     """On the same processor without VNNI, weights of eight bits overflow."""
     script = f"""
         import dataclasses
@@ -43,11 +43,11 @@ def test_a_variant_that_saturates_is_caught(digits_checkpoint: Checkpoint, tmp_p
         from qmodels import variants
         from qmodels.backends import torchscript
         from qmodels.measure import kernels
-        from qmodels.training import networks
+        from qmodels.network import open_network
         from qmodels.variants import Artifact, build_worker
 
         folder = Path({str(tmp_path)!r})
-        network = networks.trained({str(digits_checkpoint.path)!r})
+        network = open_network("tests.small:network")
         network = dataclasses.replace(network, calibration=network.calibration_images[:300])
         variant = variants.all_variants()["static-int8-onednn"]
         artifact = Artifact(variant, folder)
@@ -141,7 +141,7 @@ def test_a_damaged_artifact_is_refused_on_load_and_rebuilt_on_build(
     path.write_bytes(path.read_bytes()[:-1000])
     with pytest.raises(UserError, match="damaged: delete"):
         artifact.load()
-    with pytest.warns(UserWarning, match="building digits-resnet34-w8-fp32 again"):
+    with pytest.warns(UserWarning, match="building small-fp32 again"):
         assert store.damaged_file(build("fp32").folder) is None
 
 

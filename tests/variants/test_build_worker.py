@@ -28,7 +28,7 @@ def answer(name: str, network: Network, folder: Path) -> dict[str, str]:
 
 
 def test_it_tells_what_is_unavailable_from_what_failed(
-    digits_network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     errors: list[Exception] = []
 
@@ -39,18 +39,18 @@ def test_it_tells_what_is_unavailable_from_what_failed(
 
     variant = variants.Variant(mine, eager.BACKEND, "")
     monkeypatch.setattr(registry, "find", lambda name, module: variant)
-    assert answer("mine", digits_network, tmp_path) == {}
+    assert answer("mine", small_network, tmp_path) == {}
     errors[:] = [Unavailable("mine: choose resnet34")]
-    assert answer("mine", digits_network, tmp_path) == {"unavailable": "mine: choose resnet34"}
+    assert answer("mine", small_network, tmp_path) == {"unavailable": "mine: choose resnet34"}
     errors[:] = [UserError("the runtime refused: update it")]
     line = "mine can't be built: the runtime refused: update it"
-    assert answer("mine", digits_network, tmp_path) == {"failed": line}
+    assert answer("mine", small_network, tmp_path) == {"failed": line}
     errors[:] = [IndexError()]
     line = f"mine can't be built (IndexError: IndexError): fix {__name__}, or leave"
-    assert answer("mine", digits_network, tmp_path)["failed"].startswith(line)
+    assert answer("mine", small_network, tmp_path)["failed"].startswith(line)
 
 
-def test_a_process_that_dies_is_one_line(digits_network: Network) -> None:
+def test_a_process_that_dies_is_one_line(small_network: Network) -> None:
     def mine(model: nn.Module) -> nn.Module:
         return model
 
@@ -58,7 +58,7 @@ def test_a_process_that_dies_is_one_line(digits_network: Network) -> None:
         mine, inductor.BACKEND, "known here alone", requires=inductor.BACKEND.requires
     )
     with pytest.raises(UserError) as caught:
-        variants.build(variant, digits_network)
+        variants.build(variant, small_network)
     said = str(caught.value)
     assert said.startswith("mine can't be built (qmodels.variants.build_worker failed in ")
     assert said.endswith(f"): fix {__name__}, or leave the variant out")
@@ -69,10 +69,10 @@ def fails(model: nn.Module) -> nn.Module:
     raise ValueError("no such layer\nand a page of it")
 
 
-def test_a_quantizer_that_raises_is_one_line(digits_network: Network) -> None:
+def test_a_quantizer_that_raises_is_one_line(small_network: Network) -> None:
     failing = dataclasses.replace(variants.all_variants()["fp32"], quantize=fails)
     with pytest.raises(UserError) as caught:
-        variants.build(failing, digits_network)
+        variants.build(failing, small_network)
     assert str(caught.value) == (
         f"fails can't be built (ValueError: no such layer): fix {fails.__module__}, "
         "or leave the variant out"
@@ -86,7 +86,7 @@ def test_a_quantizer_that_raises_is_one_line(digits_network: Network) -> None:
 def test_a_full_disk_is_one_line(
     error: Exception,
     fewest_free_bytes: int,
-    digits_network: Network,
+    small_network: Network,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     class Full(eager.Eager):
@@ -96,13 +96,13 @@ def test_a_full_disk_is_one_line(
     monkeypatch.setattr(files, "FULL", fewest_free_bytes)
     broken = dataclasses.replace(variants.all_variants()["fp32"], backend=Full())
     with pytest.raises(UserError, match=r"^fp32 can't be built \(.*Error: .*\): free the disk"):
-        variants.build(broken, digits_network)
+        variants.build(broken, small_network)
 
 
-def test_what_a_runtime_or_the_network_refuses_is_told_apart(digits_network: Network) -> None:
+def test_what_a_runtime_or_the_network_refuses_is_told_apart(small_network: Network) -> None:
     def refuses(model: nn.Module) -> nn.Module:
         raise Unavailable("mine has no such blocks: choose resnet34")
 
     fp32 = variants.all_variants()["fp32"]
     with pytest.raises(Unavailable, match="^mine has no such blocks: choose resnet34$"):
-        variants.build(dataclasses.replace(fp32, quantize=refuses), digits_network)
+        variants.build(dataclasses.replace(fp32, quantize=refuses), small_network)

@@ -11,12 +11,11 @@ from qmodels import data, variants
 from qmodels.backends import torch_engine
 from qmodels.data import Dataset
 from qmodels.measure import memory
-from qmodels.network import resnet
+from qmodels.network import Network, resnet
 from qmodels.quantize import fake_quantize
 from qmodels.system import defaults
-from qmodels.training import checkpoints, on_demand
-from qmodels.training.checkpoints import Checkpoint
 from qmodels.variants import Artifact, static
+from tests import small
 
 
 def test_qat_int8_is_as_small_as_its_static_sibling_and_has_the_same_kernels(
@@ -34,7 +33,7 @@ def test_qat_int8_is_as_small_as_its_static_sibling_and_has_the_same_kernels(
         for artifact in (static_jit, qat)
     ]
     assert calls[0] == calls[1]
-    assert sum(calls[0].values()) > 50
+    assert sum(calls[0].values()) == small.LAYERS + len(small.BLOCKS)
 
 
 def quantized_layers(model: nn.Module) -> list[Any]:
@@ -42,19 +41,22 @@ def quantized_layers(model: nn.Module) -> list[Any]:
 
 
 def test_qat_int8_has_seven_bit_weights_on_every_machine_class(
-    build: Callable[[str], Artifact], digits: Dataset, digits_checkpoint: Checkpoint
+    build: Callable[[str], Artifact],
 ) -> None:
-    source = checkpoints.load_model(on_demand.find_or_fine_tune(digits_checkpoint, digits))
-    converted = fake_quantize.convert(source, static.EAGER.engine)
+    converted = fake_quantize.convert(small.fake_quantized(), static.EAGER.engine)
     levels = torch.cat([m.weight().int_repr().flatten() for m in quantized_layers(converted)])
     assert int(levels.min()) >= -64
     assert 60 <= int(levels.max()) <= 63
 
 
-def test_static_int8_is_a_quarter_of_the_bytes(build: Callable[[str], Artifact]) -> None:
+def test_static_int8_is_a_quarter_of_the_bytes(digits_network: Network) -> None:
     """Per-channel scales, not weights, keep it from a quarter at width 8."""
-    assert build("static-int8").size_bytes < 0.30 * build("fp32").size_bytes
-    assert build("dynamic-int8").size_bytes < build("fp32").size_bytes
+    static_int8, dynamic, fp32 = (
+        variants.build(variants.all_variants()[name], digits_network).size_bytes
+        for name in ("static-int8", "dynamic-int8", "fp32")
+    )
+    assert static_int8 < 0.30 * fp32
+    assert dynamic < fp32
 
 
 def test_the_jit_computes_what_eager_does(build: Callable[[str], Artifact], images: Tensor) -> None:
@@ -65,40 +67,40 @@ def test_the_jit_computes_what_eager_does(build: Callable[[str], Artifact], imag
 
 @pytest.mark.parametrize("name", ["dynamic-fp16", "dynamic-int8"])
 def test_dynamic_quantization_changes_linear_layers_alone(
-    name: str, digits_model: nn.Module
+    name: str, small_model: nn.Module
 ) -> None:
-    quantized = variants.all_variants()[name].quantize(digits_model)
+    quantized = variants.all_variants()[name].quantize(small_model)
     assert isinstance(quantized, nn.Module)
-    before, after = dict(digits_model.named_modules()), dict(quantized.named_modules())
+    before, after = dict(small_model.named_modules()), dict(quantized.named_modules())
     changed = {path for path, module in before.items() if type(module) is not type(after[path])}
     assert changed == {"head.fc"}
     state = quantized.state_dict()
-    for path, value in digits_model.state_dict().items():
+    for path, value in small_model.state_dict().items():
         if not path.startswith("head.fc"):
             assert torch.equal(state[path], value)
 
 
 def test_weights_are_quantized_per_channel_and_activations_by_calibration(
-    digits: Dataset, digits_model: nn.Module
+    digits: Dataset, small_model: nn.Module
 ) -> None:
     calibration = digits.normalize(data.stratified_subset(digits.train, 100).images)
-    quantized = static.quantize(digits_model, calibration, static.EAGER)
+    quantized = static.quantize(small_model, calibration, static.EAGER)
     stem: Any = quantized.get_submodule("stem.conv")
     weight = stem.weight()
     assert weight.qscheme() == torch.per_channel_affine
     assert weight.q_per_channel_scales().unique().numel() > 1
     assert bool((weight.q_per_channel_zero_points() == 0).all())
     scales = {m.scale for m in quantized.modules() if isinstance(getattr(m, "scale", None), float)}
-    assert len(scales) > 40  # an uncalibrated activation has scale 1
+    assert len(scales) > small.LAYERS  # an uncalibrated activation has scale 1
 
 
 @pytest.mark.parametrize("saturates", [False, True])
 def test_weights_get_seven_bits_where_the_engine_saturates(
-    saturates: bool, digits_model: nn.Module, monkeypatch: pytest.MonkeyPatch
+    saturates: bool, small_model: nn.Module, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch_engine, "int8_saturates", lambda engine: saturates)
     images = resnet.random_images(32)
-    quantized = static.quantize(digits_model, images, static.EAGER)
+    quantized = static.quantize(small_model, images, static.EAGER)
     levels = torch.cat([m.weight().int_repr().flatten() for m in quantized_layers(quantized)])
     assert (int(levels.min()), int(levels.max())) == ((-64, 63) if saturates else (-128, 127))
     assert int(quantized.get_submodule("quant")(images).int_repr().max()) > 200, (

@@ -8,11 +8,10 @@ from torch import Tensor, nn
 
 from qmodels import variants
 from qmodels.backends import dispatch
-from qmodels.data import Dataset
 from qmodels.measure import kernels, memory
 from qmodels.network import Network, eager_quantization, evaluation, resnet
-from qmodels.training.checkpoints import Checkpoint
 from qmodels.variants import Artifact, build_worker
+from tests import small
 
 # All that torch runs operator by operator; the others are in test_other_runtimes.py.
 ALL = (
@@ -44,11 +43,11 @@ def test_the_reference_comes_first_then_variants_by_backend_and_those_of_gpus_ar
 def test_load_gives_the_outputs_of_what_was_saved_bit_for_bit(
     name: str,
     build: Callable[[str], Artifact],
-    digits_network: Network,
+    small_network: Network,
     images: Tensor,
 ) -> None:
     artifact = build(name)
-    quantized = variants.quantize(artifact.variant, digits_network)
+    quantized = variants.quantize(artifact.variant, small_network)
     quantized = eager_quantization.on_engine(artifact.variant.engine, quantized)
     with torch.inference_mode():
         for batch in (images, images[:1]):
@@ -84,10 +83,16 @@ def test_an_image_gets_the_same_logits_alone_and_in_a_batch(
 
 @pytest.mark.parametrize("name", ALL)
 def test_accuracy_is_that_of_fp32_within_two_points(
-    name: str, build: Callable[[str], Artifact], digits: Dataset, digits_checkpoint: Checkpoint
+    name: str, build: Callable[[str], Artifact], small_network: Network, small_model: nn.Module
 ) -> None:
-    logits = evaluation.predict(build(name).load(), digits.normalized(digits.test.images))
-    assert evaluation.accuracy(logits, digits.test.labels)[0] > digits_checkpoint.top1 - 2
+    top1, fp32 = (
+        evaluation.accuracy(
+            evaluation.predict(forward, small_network.test_images), small_network.labels
+        )[0]
+        for forward in (build(name).load(), small_model)
+    )
+    assert fp32 > 98
+    assert top1 > fp32 - 2
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -105,14 +110,14 @@ def test_a_profile_shows_the_kernels(name: str, build: Callable[[str], Artifact]
 
 @pytest.mark.parametrize("name", INT8)
 def test_int8_variants_are_what_they_claim(
-    name: str, build: Callable[[str], Artifact], digits_network: Network, digits_model: nn.Module
+    name: str, build: Callable[[str], Artifact], small_network: Network, small_model: nn.Module
 ) -> None:
     artifact = build(name)
-    forward, images = artifact.load(), digits_network.reference_images
-    whole = sum(kernel.macs for kernel in dispatch.kernels(digits_model, images[:1]))
+    forward, images = artifact.load(), small_network.reference_images
+    whole = sum(kernel.macs for kernel in dispatch.kernels(small_model, images[:1]))
     ran = artifact.variant.backend.kernels(forward, artifact, images[:1])
     with torch.inference_mode():
-        logits, fp32 = forward(images), digits_model(images)
+        logits, fp32 = forward(images), small_model(images)
     shown = kernels.report(ran, whole, logits, artifact.reference_logits(), fp32)
     assert kernels.check(artifact.variant, shown) is None
     assert shown.int8_fraction <= 1
@@ -124,11 +129,15 @@ def test_onednn_fuses_residual_sums(build: Callable[[str], Artifact]) -> None:
     forward = build("static-int8-onednn").load()
     before = torch.backends.quantized.engine
     rows = {row.name: row.calls for row in memory.profile(forward, resnet.random_images(1)).rows}
-    assert rows["quantized::conv2d_add_relu"] == 16
+    assert rows["quantized::conv2d_add_relu"] == len(small.BLOCKS)
     assert "quantized::add_relu" not in rows
     assert torch.backends.quantized.engine == before
 
 
-def test_four_bits_are_a_seventh_of_the_bytes(build: Callable[[str], Artifact]) -> None:
+def test_four_bits_are_a_seventh_of_the_bytes(digits_network: Network) -> None:
     """Of eight, and the ends have eight bits; biases and scales are the rest at width 8."""
-    assert build("weight-int4").size_bytes < build("fp32").size_bytes / 6.5
+    int4, fp32 = (
+        variants.build(variants.all_variants()[name], digits_network).size_bytes
+        for name in ("weight-int4", "fp32")
+    )
+    assert int4 < fp32 / 6.5

@@ -12,9 +12,9 @@ from qmodels.variants import weight_only
 
 
 def test_rounding_for_the_inputs_is_better_than_to_the_nearest(
-    digits: Dataset, digits_model: nn.Module
+    digits: Dataset, small_model: nn.Module
 ) -> None:
-    weight = digits_model.get_parameter("stages.0.0.conv2.weight")
+    weight = small_model.get_parameter("stages.0.0.conv2.weight")
     generator = torch.Generator().manual_seed(0)
     mixing = torch.randn(10, weight[0].numel(), generator=generator)
     inputs = torch.randn(500, 10, generator=generator) @ mixing  # that go together
