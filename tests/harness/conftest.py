@@ -1,5 +1,6 @@
 """A user's repository, and runs of the packaged benches in it, in this process."""
 
+import gc
 import re
 import shutil
 import sys
@@ -42,6 +43,8 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
     """What runs import; it ends after pytester, where a fixture asks for it first."""
     # pytester drops what is imported after this, and no variant can be defined twice.
     all_variants()
+    # Benches collect garbage before they measure: that takes long where there is much that stays.
+    gc.freeze()
     modules = Kept(tmp_path_factory.getbasetemp())
     yield modules
     modules.restore()

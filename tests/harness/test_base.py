@@ -8,6 +8,8 @@ from statistics import median
 import pytest
 
 from qmodels import cli, gate
+from qmodels.system import files
+from tests.gate.repositories import git
 from tests.harness.conftest import Repository
 from tests.harness.planting import (
     FAILING,
@@ -28,9 +30,23 @@ KEPT = ("__init__", "artifact", "build_worker", "floating", "registry")
 
 
 @pytest.fixture
-def base(stored: Repository, tmp_path: Path) -> Path:
-    """Another checkout of qmodels with the same variant."""
-    folder = tmp_path / "base"
+def committed(stored: Repository, cache: Path) -> Path:
+    """Another checkout of qmodels with the same variant and stored run.
+
+    All tests share the commit, so that it is measured once.
+    """
+    folder = cache / "base"
+    with files.lock(folder):
+        if not folder.exists():
+            make_checkout(folder)
+            shutil.copytree(stored.folder / "baselines", folder / "baselines")
+            git(folder, "init", "-q", "-b", "main")
+            git(folder, "add", "--all")
+            git(folder, "commit", "-qm", "The base")
+    return folder
+
+
+def make_checkout(folder: Path) -> None:
     package = [path for path in (ROOT / "qmodels").iterdir() if path.name != "variants"]
     kept = [ROOT / "qmodels" / "variants" / f"{name}.py" for name in KEPT]
     benches = [ROOT / "benches" / f"bench_{name}.py" for name in ("latency", "size")]
@@ -39,20 +55,23 @@ def base(stored: Repository, tmp_path: Path) -> Path:
         linked = folder / path.relative_to(ROOT)
         linked.parent.mkdir(parents=True, exist_ok=True)
         linked.symlink_to("../benches" if path.name == "benches" else path)
-    # No two tests have the same base, so that none takes another's run from the cache.
-    (folder / "benches" / "test.txt").write_text(str(tmp_path))
-    shutil.copytree(stored.folder / "baselines", folder / "baselines")
+    (folder / ".gitignore").write_text("__pycache__\n")
     install(folder, "planted", PLAIN)
-    return folder
+
+
+@pytest.fixture
+def base(committed: Path, tmp_path: Path) -> Path:
+    """A copy of that checkout, for a test to change."""
+    return Path(shutil.copytree(committed, tmp_path / "base", symlinks=True))
 
 
 def test_a_change_against_a_base_is_reported_as_one(
-    stored: Repository, base: Path, capsys: pytest.CaptureFixture[str]
+    stored: Repository, committed: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """How it passes once it is accepted is shown by the workflow's steps."""
     record = stored.folder / "run.json"
     stored.plant(FATTER)
-    given = ("-k", "size", f"--qmodels-base={base}", f"--benchmark-json={record}")
+    given = ("-k", "size", f"--qmodels-base={committed}", f"--benchmark-json={record}")
     line = "bench_size[planted] regressed: size_bytes"
     assert_red(stored.run(*given, CI="true"), line, "base")
     capsys.readouterr()
@@ -65,24 +84,23 @@ def test_a_change_against_a_base_is_reported_as_one(
 
 
 def test_a_stored_loss_is_accepted_unless_the_stored_run_of_the_base_cannot_be_read(
-    stored: Repository, base: Path
+    stored: Repository, committed: Path, base: Path
 ) -> None:
-    given = ("-k", "size", f"--qmodels-base={base}")
     stored.plant(FATTER)
     updated = stored.run("-k", "size", UPDATE)
     assert updated.status == 0, updated.printed
-    accepted = stored.run(*given)
+    accepted = stored.run("-k", "size", f"--qmodels-base={committed}")
     assert accepted.status == 0, accepted.printed
     for path in (base / "baselines").glob("*/*-w8.json"):
         edit(path, '"format": 4', '"format": 5')
-    unreadable = stored.run(*given)
+    unreadable = stored.run("-k", "size", f"--qmodels-base={base}")
     assert_red(unreadable, "bench_size[planted] regressed: size_bytes", "base")
 
 
 def test_a_variant_that_the_base_has_and_this_code_has_not_fails(
-    stored: Repository, base: Path
+    stored: Repository, committed: Path
 ) -> None:
-    given = ("-k", "size[fp32]", f"--qmodels-base={base}")
+    given = ("-k", "size[fp32]", f"--qmodels-base={committed}")
     shutil.rmtree(stored.baseline.parent)
     stored.plant(GONE)
     line = "FAILED planted: the base has this variant, and this code has not"
@@ -125,11 +143,11 @@ def test_a_base_that_pytest_takes_for_a_folder_of_tests_is_one_line(
         assert f"for a folder of tests too: write {option}={value}" in result.printed
 
 
-def test_latency_is_compared_with_a_base_in_turn(stored: Repository, base: Path) -> None:
+def test_latency_is_compared_with_a_base_in_turn(stored: Repository, committed: Path) -> None:
     record = stored.folder / "run.json"
     stored.plant(SLOWER)
     chosen = ("-k", "latency and b8 or accuracy", f"--benchmark-json={record}")
-    result = stored.run(*chosen, f"--qmodels-base={base}")
+    result = stored.run(*chosen, f"--qmodels-base={committed}")
     assert_red(result, "bench_latency[planted-b8] regressed: latency_change")
     assert "bench_latency[fp32-b8] regressed" not in result.printed, "it was not slowed"
     assert "x base" in result.printed
