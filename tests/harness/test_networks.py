@@ -68,6 +68,7 @@ def test_a_network_is_measured_stored_and_gated_where_its_owner_keeps_it(birds: 
     entries = gate.read_run(path).entries
     assert {key.network for key in entries} == {"birds"}
     assert {dict(entry.source)["function"] for entry in entries.values()} == {"quantized:network"}
+    some = ("-k", "accuracy or size")
     again = run(birds, *some)
     assert again.status == 0, again.printed
     assert "network: quantized:network" in again.printed
@@ -79,7 +80,8 @@ def test_a_network_is_measured_stored_and_gated_where_its_owner_keeps_it(birds: 
 
 def test_a_score_takes_the_place_of_top_1(birds: Repository) -> None:
     record = birds.folder / "run.json"
-    some = ("--qmodels-network=quantized:scored", "-k", "accuracy or latency and b1 or kernels")
+    scored = "--qmodels-network=quantized:scored"
+    some = (scored, "-k", "accuracy or latency and b1 or kernels")
     stored = run(birds, *some, UPDATE)
     assert stored.status == 0, stored.printed
     again = run(birds, *some, f"--benchmark-json={record}")
@@ -95,7 +97,7 @@ def test_a_score_takes_the_place_of_top_1(birds: Repository) -> None:
     assert fx.metrics["sqnr_db"].value > 20
     # Every image is as right as before, by less.
     edit(birds.folder / "quantized.py", "    pass", "    module.classify.weight *= 0.5")
-    worse = run(birds, *some)
+    worse = run(birds, scored, "-k", "accuracy")
     assert_red(
         worse, "bench_accuracy[fp32] regressed: score from 0.", "120 images worse and 0 better"
     )
@@ -125,12 +127,12 @@ def test_a_base_is_a_state_of_the_repository(
     (birds.folder / ".gitignore").write_text("cache\n__pycache__\n")
     for arguments in (("init", "-b", "main"), ("add", "."), ("commit", "-m", "first")):
         git(birds.folder, *arguments)
-    some = ("-k", "accuracy or size or latency and b1", "--qmodels-base=main")
-    same = run(birds, *some)
+    base = "--qmodels-base=main"
+    same = run(birds, base, "-k", "accuracy or size or latency and b1")
     assert same.status == 0, same.printed
     assert " ok, 0 regressed, 0 improved, 0 undecided, 0 new, 0 missing" in same.printed
     edit(birds.folder / "quantized.py", "    pass", "    module.classify.bias[1] += 100")
-    changed = run(birds, *some)
+    changed = run(birds, base, "-k", "accuracy or size")
     assert_red(changed, "bench_accuracy[fp32] regressed: top1 from 100.00 % to 50.00 %", "the base")
     assert "bench_size[fp32] regressed" not in changed.printed
 
@@ -148,6 +150,7 @@ def test_several_networks_are_measured_side_by_side(birds: Repository) -> None:
         assert {entry.key.network for entry in entries} == {name}
         assert "bench_latency[fx-int8-b1]" in {entry.name for entry in entries}
         assert f"= qmodels: {name} =" in stored.printed
+    some = ("-k", "accuracy or size")
     alone = run(birds, *some, REQUIRE)
     assert alone.status == 0, alone.printed
     assert " 0 new, 0 missing" in alone.printed

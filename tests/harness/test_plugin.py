@@ -131,7 +131,7 @@ def test_a_backend_of_another_package_is_measured_by_every_bench_and_gated(
     stored: Repository,
 ) -> None:
     install(stored.folder, "runtime", RUNTIME)
-    variants = "fp32,half-weights"
+    variants = "half-weights"
     updated = stored.run("-k", "not b8", UPDATE, variants=variants)
     assert updated.status == 0, updated.printed
     for bench in ("accuracy", "kernels", "latency", "memory", "size"):

@@ -112,3 +112,31 @@ def test_what_can_not_be_looked_at_is_one_line(repository: Repository) -> None:
     said = "ERROR: /closed/baselines: Permission denied: check its folder and its mode"
     assert said in result.printed
     assert "Traceback" not in result.printed
+
+
+TELLING = """
+from qmodels.harness.plugin import harness_of
+
+def pytest_collection_finish(session):
+    print("recompute:", harness_of(session.config).settings.recompute)
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "recompute"),
+    [
+        ("", False),
+        ("--benchmark-json=run.json", False),
+        ("--qmodels-recompute", True),
+        (UPDATE, True),
+        ("--benchmark-save=kept", True),
+        ("--benchmark-autosave", True),
+        ("--benchmark-compare --benchmark-compare-fail=median:5%", True),
+    ],
+)
+def test_where_times_of_accuracy_are_kept_all_logits_are_computed(
+    repository: Repository, options: str, recompute: bool
+) -> None:
+    (repository.folder / "telling.py").write_text(TELLING)
+    result = repository.run("--collect-only", "-p", "telling", *options.split())
+    assert f"recompute: {recompute}\n" in result.printed
