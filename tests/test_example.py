@@ -45,6 +45,6 @@ def test_its_stored_run_holds_and_a_loss_of_accuracy_is_red(repository: Path) ->
     assert "baseline: baselines/linux-x86_64-avx2/shapes.json" in green.stdout
     quantized = repository / "quantized.py"
     quantized.write_text(quantized.read_text().replace("shapes.draw(500", "0.3 * shapes.draw(500"))
-    red = run(repository, *benches)
+    red = run(repository, *benches, "--qmodels-variants=fp32,static-int8-jit")
     assert red.returncode == 1
     assert "bench_accuracy[static-int8-jit] regressed: top1 from 94.72 %" in red.stdout

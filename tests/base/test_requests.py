@@ -96,17 +96,14 @@ def test_a_build_is_of_the_network_that_the_checkouts_function_gives() -> None:
     assert all("\n" not in line for line in built.failures.values())
 
 
-def test_the_benches_of_a_checkout_measure_the_network_that_is_asked_for() -> None:
+def test_the_benches_of_a_checkout_measure_what_is_asked_for_but_no_latency() -> None:
     network = open_network("tests.outside:network")
-    run = measure(this_code(), network, ["fp32"], BENCHES, threads=1, accuracy_images=None)
+    run = measure(this_code(), network, ["fp32"], BENCHES, threads=1, accuracy_images="100")
     assert {key.network for key in run.entries} == {"sides"}
-
-
-def test_the_benches_of_a_checkout_are_run_without_latency(digits_network: Network) -> None:
-    run = measure(this_code(), digits_network, ["fp32"], BENCHES, threads=1, accuracy_images="100")
     entries = {entry.name: entry for entry in run.entries.values()}
     assert {"bench_accuracy[fp32]", "bench_size[fp32]", "bench_kernels[fp32]"} <= set(entries)
     assert not any("latency" in name for name in entries)
     accuracy = entries["bench_accuracy[fp32]"]
+    assert accuracy.images == 100
     assert accuracy.metrics["top1"].value > 90
-    assert accuracy.weights == digits_network.sha256[:16]
+    assert accuracy.weights == network.sha256[:16]

@@ -4,20 +4,21 @@ from pathlib import Path
 
 import pytest
 
+from tests import small
 from tests.cli.conftest import Qmodels, cells
 
-OPTIONS = "--dataset digits --images 4"
+OPTIONS = "--network tests.small:network --images 4"
 
 
 def test_time_and_noise_are_a_table_or_json(qmodels: Qmodels, tmp_path: Path) -> None:
     trace = tmp_path / "trace.json"
-    table = qmodels(f"layers static-int8-jit {OPTIONS} --batch-size 4 --trace {trace}").out
+    table = qmodels(f"layers static-int8-jit {OPTIONS} --batch-size 16 --trace {trace}").out
     heading, _rule, *rows = table.splitlines()
     assert cells(heading) == [
         *("Layer", "ms", "%", "Quantization (dB)", "Runtime (dB)", "Kernel"),
     ]
     *parts, whole = (cells(row) for row in rows if row.startswith("|"))
-    layers, others = parts[:37], parts[37:]
+    layers, others = parts[: small.LAYERS], parts[small.LAYERS :]
     assert {row[0] for row in others} == {"not a layer"}
     assert any(row[5] == "aten::quantize_per_tensor, 1 call" for row in others)
     assert others[-1][5] == "between what the profiler saw"
@@ -33,7 +34,7 @@ def test_time_and_noise_are_a_table_or_json(qmodels: Qmodels, tmp_path: Path) ->
     alone, profiled, percent = map(float, re.findall(r"[+-]?\d+\.\d+", forward))
     assert profiled == float(whole[1])
     assert percent == pytest.approx(100 * (profiled / alone - 1), abs=0.2)
-    assert forward.endswith("; 4 images, 1 thread")
+    assert forward.endswith("; 16 images, 1 thread")
 
     events = json.loads(trace.read_text())["traceEvents"]
     slices = [event for event in events if event["ph"] == "X"]
@@ -46,7 +47,7 @@ def test_time_and_noise_are_a_table_or_json(qmodels: Qmodels, tmp_path: Path) ->
     )
 
     answer = qmodels(f"layers static-int8-jit {OPTIONS} --json").json
-    assert len(answer["layers"]) == 37
+    assert len(answer["layers"]) == small.LAYERS
     assert set(answer["layers"][0]) == {
         *("layer", "seconds", "operation", "quantization_db", "runtime_db"),
     }
@@ -54,13 +55,13 @@ def test_time_and_noise_are_a_table_or_json(qmodels: Qmodels, tmp_path: Path) ->
     assert shown + answer["between_seconds"] == pytest.approx(answer["profiled_seconds"])
     assert {other["operation"]: other["calls"] for other in answer["others"]}[
         "quantized::add_relu"
-    ] == 16
+    ] == len(small.BLOCKS)
     assert answer["forward_seconds"] > 0
 
 
 def test_a_float_variant_has_times_alone(qmodels: Qmodels) -> None:
     answer = qmodels(f"layers fp32 {OPTIONS} --json").json
-    assert len(answer["layers"]) == 37
+    assert len(answer["layers"]) == small.LAYERS
     assert {layer["quantization_db"] for layer in answer["layers"]} == {None}
 
 

@@ -2,20 +2,25 @@ import pytest
 
 from qmodels import data
 from qmodels.data import Dataset
+from qmodels.network import resnet
 from qmodels.training import checkpoints
+from tests import small
 from tests.cli.conftest import Qmodels
 
-pytestmark = pytest.mark.usefixtures("empty_cache", "few_images")
+pytestmark = pytest.mark.usefixtures("empty_cache", "quick")
 
 
 @pytest.fixture
-def few_images(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Train on 400 images."""
-    few = digits.with_train(digits.train.first(400))
+def quick(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train on 200 images."""
+    few = digits.with_train(digits.train.first(200))
     monkeypatch.setattr(data, "load", lambda name: few)
 
 
-def test_a_checkpoint_is_written_that_build_and_fine_tuning_use(qmodels: Qmodels) -> None:
+def test_a_checkpoint_is_written_that_build_and_fine_tuning_use(
+    qmodels: Qmodels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resnet, "BLOCKS_PER_STAGE", small.BLOCKS)
     network = "--dataset digits --architecture preact_resnet34 --width 4"
     trained = qmodels(f"train {network} --seed 3 --epochs 3 --json").json
     assert trained["seed"] == 3
@@ -48,6 +53,7 @@ def test_qat_and_its_control_start_from_a_checkpoint(qmodels: Qmodels) -> None:
 def test_only_the_main_process_of_torchrun_prints(
     qmodels: Qmodels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(resnet, "BLOCKS_PER_STAGE", small.BLOCKS)
     train = "train --dataset digits --width 4 --epochs 1"
     assert "top-1" in qmodels(train).out
     monkeypatch.setenv("RANK", "1")
