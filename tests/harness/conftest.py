@@ -88,10 +88,11 @@ class Repository:
         )
 
     def pytest(self, *arguments: str, **environment: str) -> Result:
-        """Run pytest in this process, with qmodels imported anew."""
+        """Run pytest in this process, with qmodels imported anew, but for its foundations."""
         with self.monkeypatch.context() as patch:
-            for name in [name for name in sys.modules if name.partition(".")[0] == "qmodels"]:
-                patch.delitem(sys.modules, name)
+            for name in list(sys.modules):
+                if name.split(".")[0] == "qmodels" and name.split(".")[1:2] != ["system"]:
+                    patch.delitem(sys.modules, name)
             patch.syspath_prepend(self.folder)
             patch.setenv("PYTHONPATH", str(self.folder))
             for name in ("CI", "PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT"):

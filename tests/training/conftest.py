@@ -10,15 +10,15 @@ from torch import Tensor
 
 from qmodels.data import Dataset
 from qmodels.network import resnet
-from qmodels.training import loop
+from qmodels.training import checkpoints
 from qmodels.training.checkpoints import Checkpoint
 from qmodels.training.job import Job
 from qmodels.training.recipes import RECIPES, Recipe, ResizeStage
+from tests import small
 
 QUICK = Recipe(
     "quick", (ResizeStage(1, 16), ResizeStage(2, 32)), batch_size=100, peak_rate=0.1, warmup=0.3
 )
-BLOCKS = (1, 1, 1)
 # All that training from scratch can do.
 EVERYTHING = replace(
     RECIPES["default"],
@@ -37,17 +37,17 @@ def few(digits: Dataset) -> Dataset:
 @pytest.fixture(scope="session")
 def parent(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     """A trained network of three blocks."""
-    recipe = replace(QUICK, name="parent", stages=(ResizeStage(6, 32),), batch_size=16)
+    recipe = replace(QUICK, name="parent")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(resnet, "BLOCKS_PER_STAGE", BLOCKS)
         patch.setenv("QMODELS_CACHE_DIR", str(tmp_path_factory.mktemp("parent")))
-        return loop.train(Job(digits, "resnet34", 8, recipe))
+        description = Job(digits, "resnet34", small.WIDTH, recipe).description
+    return checkpoints.save(small.model().state_dict(), replace(description, top1=small.TOP1))
 
 
 @pytest.fixture
 def three_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have networks three blocks, not sixteen: a step takes milliseconds."""
-    monkeypatch.setattr(resnet, "BLOCKS_PER_STAGE", BLOCKS)
+    monkeypatch.setattr(resnet, "BLOCKS_PER_STAGE", small.BLOCKS)
 
 
 @pytest.fixture

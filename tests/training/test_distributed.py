@@ -16,7 +16,7 @@ from qmodels.training import loop
 from qmodels.training.checkpoints import Checkpoint
 from qmodels.training.job import Job
 from qmodels.training.recipes import Recipe, ResizeStage
-from tests.training.conftest import BLOCKS
+from tests import small
 
 # From trained weights: from random ones, rounding alone changes the loss by a percent within five
 # steps, in one process too.
@@ -42,7 +42,7 @@ def train_share(cache: Path, parent: Checkpoint, rank: int, count: int, port: in
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
     }
-    resnet.BLOCKS_PER_STAGE = BLOCKS
+    resnet.BLOCKS_PER_STAGE = small.BLOCKS
     torch.set_num_threads(1)
     whole = data.load("digits")
     few = whole.with_train(whole.train.first(256))

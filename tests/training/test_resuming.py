@@ -15,7 +15,8 @@ from qmodels.network import resnet
 from qmodels.training import checkpoints, loop
 from qmodels.training.checkpoints import Checkpoint
 from qmodels.training.job import Job
-from tests.training.conftest import BLOCKS, EVERYTHING, losses, weights
+from tests import small
+from tests.training.conftest import EVERYTHING, losses, weights
 
 pytestmark = pytest.mark.usefixtures("own_cache", "three_blocks")
 
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("own_cache", "three_blocks")
 def train_few(cache: Path) -> None:
     """Run in a process of its own: four short epochs."""
     os.environ["QMODELS_CACHE_DIR"] = str(cache)
-    resnet.BLOCKS_PER_STAGE = BLOCKS
+    resnet.BLOCKS_PER_STAGE = small.BLOCKS
     torch.set_num_threads(1)
     whole = data.load("digits")
     few = whole.with_train(whole.train.first(200))
@@ -89,7 +90,7 @@ def dying(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 @pytest.fixture(scope="module")
 def undisturbed(few: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(resnet, "BLOCKS_PER_STAGE", BLOCKS)
+        patch.setattr(resnet, "BLOCKS_PER_STAGE", small.BLOCKS)
         patch.setenv("QMODELS_CACHE_DIR", str(tmp_path_factory.mktemp("undisturbed")))
         return loop.train(
             Job(few, "resnet34", 4, EVERYTHING.with_epochs(2), reduced_precision=False)

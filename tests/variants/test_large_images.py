@@ -16,7 +16,7 @@ from qmodels.variants import fx, pt2e, static, weight_only
 def model() -> nn.Module:
     torch.manual_seed(0)
     layers = (
-        nn.Conv2d(3, 4, 3, stride=4, padding=1),
+        nn.Conv2d(1, 4, 3, stride=4, padding=1),
         nn.ReLU(),
         nn.Conv2d(4, 4, 3, padding=1, groups=4),
     )
@@ -25,7 +25,7 @@ def model() -> nn.Module:
 
 def peak(quantize: Callable[[nn.Module, Tensor], Any], model: nn.Module, count: int) -> int:
     """Bytes that torch held at once while a model was quantized with so many images."""
-    images = torch.rand(count, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    images = torch.rand(count, 1, 224, 224, generator=torch.Generator().manual_seed(0))
     with eager_quantization.suppress_deprecations(), memory.allocation_profiler() as profiler:
         quantize(model, images)
     return memory.totals(profiler)[1]

@@ -21,6 +21,12 @@ ROOT = Path(__file__).parents[3]
 STORED = ROOT / "baselines" / "linux-x86_64-avx512_bf16" / "cifar100-resnet34-w64.json"
 
 
+@pytest.fixture(scope="module")
+def html(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The page of a run."""
+    return write(tmp_path_factory.mktemp("page"), run())
+
+
 def write(tmp_path: Path, *runs: Run) -> str:
     path = tmp_path / "page.html"
     page.write_page(path, runs, (), {}, about=["made here"], max_drop=0.5)
@@ -44,15 +50,14 @@ def test_what_a_record_says_is_text(tmp_path: Path) -> None:
     assert "<script>alert" not in html
 
 
-def test_the_recommendation_comes_first(tmp_path: Path) -> None:
-    text = "\n".join(Reader(write(tmp_path, run())).lines)
+def test_the_recommendation_comes_first(html: str) -> None:
+    text = "\n".join(Reader(html).lines)
     sections = ["recommended: onnx-int8", "Accuracy against latency", "Every variant"]
     places = [text.index(section) for section in sections]
     assert places == sorted(places)
 
 
-def test_a_metric_says_what_it_is_where_one_points_at_it(tmp_path: Path) -> None:
-    html = write(tmp_path, run())
+def test_a_metric_says_what_it_is_where_one_points_at_it(html: str) -> None:
     assert f'<td title="{metrics.SIZE.meaning}">{metrics.SIZE.name}</td>' in html
 
 
