@@ -1,4 +1,4 @@
-"""Accuracy on the test split, against the labels and against fp32. Timed: the whole evaluation."""
+"""Accuracy on the test split, against the labels and against fp32. Timed: what a run evaluates."""
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture

@@ -1,4 +1,4 @@
-"""The example repository, as its owner runs it. A minute."""
+"""The example repository, as its owner runs it. Twenty seconds."""
 
 import os
 import shutil

@@ -83,6 +83,9 @@ class NetworkRun:
         results, settings = self.results, self.settings
         if results.measured and (logits := self.session.kept_logits):
             results.notes += logits.lines()
+            for finding in results.of_measured:
+                if finding.verdict == "regressed":  # so that a second run is of its own
+                    logits.forget(finding.key.variant)
         if settings.update_baseline:
             results.notes += storing.update_baseline(
                 session, settings, results, passed=passed, whole=self.collected.is_whole(settings)

@@ -28,7 +28,7 @@ class Settings:
     Attributes:
         left_out: whether variants were named, so that others were left out.
         untimed: whether pytest-benchmark is to time nothing.
-        recompute: whether no logits of earlier runs count.
+        recompute: whether all logits are computed, and none taken from earlier runs.
         max_drop: what the recommended variant may lose; see ``report.choose``.
         base: another state of the code under test, which this one is compared with.
         root: pytest's root directory.
@@ -231,10 +231,10 @@ def _is_untimed(config: pytest.Config) -> bool:
 
 
 def _recomputes(option: Any) -> bool:
-    """Whether all logits are computed: where asked for, and where times of accuracy are kept."""
-    kept = ("benchmark_save", "benchmark_autosave", "benchmark_compare_fail")
+    """Whether all logits are computed: where asked for, and where a run or its times are kept."""
+    keeping = ("json", "save", "autosave", "histogram", "compare_fail")
     asked = option.qmodels_recompute or option.qmodels_update_baseline
-    return bool(asked or any(getattr(option, name) for name in kept))
+    return bool(asked or any(getattr(option, f"benchmark_{name}") for name in keeping))
 
 
 def _accuracy_images(option: str | None, network: Network | Untrained) -> int | None:

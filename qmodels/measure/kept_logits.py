@@ -1,8 +1,8 @@
 """Logits of artifacts, kept from one run to the next.
 
-A run evaluates most artifacts on the images of the run before. Logits are kept with the digest of
-all that they depend on. A random tenth of their batches is computed anew in each run: where one bit
-differs, all are.
+Most runs evaluate the same artifacts and images as the run before. Logits are kept with the digest
+of what they depend on. Each run computes one batch in ten again, at least one. Where one bit
+differs, it computes all.
 """
 
 import hashlib
@@ -26,10 +26,13 @@ from qmodels.system import files, machine, packages, sources, store
 from qmodels.system.errors import UserError
 from qmodels.variants import Artifact
 
-# Of so many batches one is computed anew.
-_PART = 10
-# First letters of variables that choose kernels, their instructions or their threads.
-_VARIABLES = ("ATEN", "DNNL", "GOMP", "KMP", "MKL", "OMP", "ONEDNN", "OPENBLAS", "OV", "TORCH")
+# One batch in this many is computed again.
+_BATCHES_PER_CHECK = 10
+# Prefixes of environment variables that choose libraries, kernels, instructions or threads.
+_VARIABLES = (
+    *("ATEN", "BLIS", "DNNL", "DYLD_", "FBGEMM", "GLIBC", "GOMP", "KMP", "LD_", "MKL", "OMP"),
+    *("ONEDNN", "OPENBLAS", "ORT", "OV", "PYTORCH", "TORCH", "VECLIB", "XNNPACK"),
+)
 
 
 @dataclass
@@ -37,31 +40,33 @@ class KeptLogits:
     """Evaluates artifacts of one classifier on some of its test images.
 
     Attributes:
-        positions: of the images.
-        reused: variants whose logits an earlier run computed.
+        positions: those of the evaluated images.
+        reused: variants whose logits an earlier run computed, in order.
         notes: lines on logits that had to be computed anew.
     """
 
     network: Network
     positions: Sequence[int]
-    reused: list[str] = field(default_factory=list)
+    reused: dict[str, None] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def evaluate(self, artifact: Artifact, forward: ForwardFn) -> Evaluation:
         """The logits of an artifact, of which a part is computed, or all.
 
         Args:
-            forward: of the artifact, loaded.
+            forward: the loaded artifact.
         """
         name = artifact.variant.name
-        path = store.cache_dir("logits") / f"{self.network.name}-{name}.safetensors"
+        path = self._path(name)
         key = store.digest_value(self._dependencies(artifact))
         kept = self._read(path, key)
         if kept is not None:
             if self._matches_part(kept, forward):
-                self.reused.append(name)
+                self.reused[name] = None
                 return Predictions(kept, self.network.labels[list(self.positions)])
-            self.notes.append(f"{name}: logits differ from those of an earlier run: all computed")
+            self.notes.append(
+                f"{name}: logits differ from those of an earlier run, so all were computed"
+            )
         evaluated = self._compute(forward, self.positions)
         if evaluated.logits.isfinite().all():
             self._write(path, key, evaluated.logits)
@@ -75,9 +80,17 @@ class KeptLogits:
         variants = "1 variant" if count == 1 else f"{count} variants"
         return [
             *self.notes,
-            f"logits of {variants} are from an earlier run; a tenth was computed again, with the "
-            "same bits (--qmodels-recompute: all)",
+            f"logits of {variants} are from an earlier run; one batch in ten was computed again, "
+            "with the same bits (--qmodels-recompute computes all)",
         ]
+
+    def forget(self, variant: str) -> None:
+        """Have the next run compute all logits of a variant."""
+        if variant in self.reused:
+            self._path(variant).unlink(missing_ok=True)
+
+    def _path(self, variant: str) -> Path:
+        return store.cache_path() / "logits" / f"{self.network.name}-{variant}.safetensors"
 
     def _compute(self, forward: ForwardFn, positions: Sequence[int]) -> Predictions:
         evaluated = evaluation.evaluate(self.network, forward, positions)
@@ -88,7 +101,7 @@ class KeptLogits:
         """Whether a random part of some logits (N, classes) is what the model gives, to the bit."""
         starts = range(0, len(self.positions), self._batch_size)
         # In order: only the last batch may be short.
-        chosen = sorted(SystemRandom().sample(starts, -(-len(starts) // _PART)))
+        chosen = sorted(SystemRandom().sample(starts, -(-len(starts) // _BATCHES_PER_CHECK)))
         every = range(len(self.positions))
         part = [index for start in chosen for index in every[start : start + self._batch_size]]
         again = self._compute(forward, [self.positions[index] for index in part]).logits
@@ -126,6 +139,11 @@ class KeptLogits:
             "images": self._images_digest,
             "batch_size": self._batch_size,
             "threads": torch.get_num_threads(),
+            "torch": [
+                torch.get_float32_matmul_precision(),
+                torch.backends.mkldnn.enabled,
+                torch.are_deterministic_algorithms_enabled(),
+            ],
             "machine": [machine.machine_class(), machine.processor(), *sorted(machine.cpu_flags())],
             "cpus": len(machine.usable_cpus()),
             "versions": machine.versions(),
@@ -148,7 +166,9 @@ class KeptLogits:
 
     @cached_property
     def _sources(self) -> dict[str, str]:
-        return sources.import_digests([evaluation.evaluate, Artifact.load])
+        calls = [call for call in (self.network.call, self.network.structure) if call]
+        functions = [call.resolve() for call in calls if call.function]
+        return sources.import_digests([KeptLogits.evaluate, Artifact.load, *functions])
 
 
 def _digest(tensors: Iterable[Tensor]) -> str:
@@ -156,5 +176,5 @@ def _digest(tensors: Iterable[Tensor]) -> str:
     digest = hashlib.sha256()
     for tensor in tensors:
         digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.contiguous().view(torch.uint8).numpy().tobytes())
+        digest.update(tensor.contiguous().view(torch.uint8).numpy().data)
     return digest.hexdigest()

@@ -95,12 +95,15 @@ def test_without_a_folder_that_inductor_takes_the_remedy_is_named(
         pass
 
 
+@pytest.mark.parametrize("temporary", ["temporary", "temporary files"])
 def test_no_folder_that_inductor_gets_has_a_space(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    temporary: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / temporary).mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / temporary))
     monkeypatch.setenv("QMODELS_CACHE_DIR", str(tmp_path / "a cache"))
     with compiler.scratch_dir() as scratch:
-        assert scratch.is_relative_to(tmp_path)
+        assert scratch.is_relative_to(tmp_path) == (" " not in temporary)
+        assert scratch.is_dir()
         assert " " not in str(scratch)
     assert not scratch.exists()

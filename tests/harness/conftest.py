@@ -43,11 +43,13 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
     """What runs import; it ends after pytester, where a fixture asks for it first."""
     # pytester drops what is imported after this, and no variant can be defined twice.
     all_variants()
-    # Benches collect garbage before they measure: that takes long where there is much that stays.
+    # Benches collect garbage before they measure. It takes long where many objects stay alive.
+    gc.collect()
     gc.freeze()
     modules = Kept(tmp_path_factory.getbasetemp())
     yield modules
     modules.restore()
+    gc.unfreeze()
 
 
 class Repository:

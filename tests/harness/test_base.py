@@ -61,8 +61,10 @@ def make_checkout(folder: Path) -> None:
 
 @pytest.fixture
 def base(committed: Path, tmp_path: Path) -> Path:
-    """A copy of that checkout, for a test to change."""
-    return Path(shutil.copytree(committed, tmp_path / "base", symlinks=True))
+    """A copy of that checkout outside git, for a test to change."""
+    folder = tmp_path / "base"
+    shutil.copytree(committed, folder, symlinks=True, ignore=shutil.ignore_patterns(".git"))
+    return folder
 
 
 def test_a_change_against_a_base_is_reported_as_one(

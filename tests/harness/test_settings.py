@@ -126,7 +126,8 @@ def pytest_collection_finish(session):
     ("options", "recompute"),
     [
         ("", False),
-        ("--benchmark-json=run.json", False),
+        ("--benchmark-compare", False),
+        ("--benchmark-json=run.json", True),
         ("--qmodels-recompute", True),
         (UPDATE, True),
         ("--benchmark-save=kept", True),

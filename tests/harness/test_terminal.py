@@ -1,4 +1,4 @@
-"""The line that moves in a terminal. Processes of their own: 30 seconds."""
+"""The line that moves in a terminal. Processes of their own: ten seconds."""
 
 import re
 import sys

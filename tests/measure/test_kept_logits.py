@@ -1,3 +1,5 @@
+"""Logits that later runs take, and what has them computed again. Three seconds."""
+
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,14 +16,14 @@ from qmodels.network.evaluation import Predictions
 from qmodels.variants import Artifact
 from qmodels.variants.registry import all_variants
 
-# The test images of the digits, several times: batches of 250.
+# The first test images of the digits, several times: batches of 250.
 POSITIONS = [*range(360)] * 8
 BATCHES, PART = 12, 2
 
 
 @pytest.fixture(scope="module")
 def artifact(small_network: Network) -> Artifact:
-    return variants.build(all_variants()["dynamic-int8"], small_network)
+    return variants.build(all_variants()["fp32"], small_network)
 
 
 class Counted:
@@ -64,9 +66,11 @@ def test_a_later_run_computes_a_tenth_and_has_the_same_bits(
     again, second = evaluate(small_network, forward)
     assert torch.equal(again, logits)
     assert forward.calls == PART
-    assert second.reused == ["dynamic-int8"]
+    assert second.reused == {"fp32": None}
     (line,) = second.lines()
-    assert line.startswith("logits of 1 variant are from an earlier run; a tenth was computed")
+    assert line.startswith(
+        "logits of 1 variant are from an earlier run; one batch in ten was computed"
+    )
     (file,) = folder.iterdir()
     assert torch.equal(load_file(file)["logits"], logits)
 
@@ -126,7 +130,7 @@ def test_a_changed_forward_has_all_logits_computed_again(
     logits, kept = evaluate(small_network, changed)
     assert changed.calls == PART + BATCHES
     (line,) = kept.lines()
-    assert line == "dynamic-int8: logits differ from those of an earlier run: all computed"
+    assert line == "fp32: logits differ from those of an earlier run, so all were computed"
     again, _ = evaluate(small_network, changed)
     assert torch.equal(again, logits)
     assert changed.calls == PART
@@ -140,7 +144,7 @@ def test_logits_that_are_not_finite_are_not_kept(
         logits, kept = evaluate(small_network, broken)
         assert not logits.isfinite().all()
         assert (broken.calls, kept.lines()) == (BATCHES, [])
-    assert not list(folder.iterdir())
+    assert not folder.exists()
 
 
 def other_threads(patch: pytest.MonkeyPatch) -> None:
@@ -190,17 +194,29 @@ def test_other_images_and_other_artifacts_have_logits_of_their_own(
     other = replace(small_network, test=(darker, small_network.targets))
     evaluate(other, forward)
     assert forward.calls == BATCHES
-    fp32 = variants.build(all_variants()["fp32"], small_network)
-    forward.artifact = replace(fp32, variant=artifact.variant)
+    rounded = variants.build(all_variants()["weight-int4"], small_network)
+    forward.artifact = replace(rounded, variant=artifact.variant)
     evaluate(other, forward)
     assert forward.calls == BATCHES
 
 
-def test_a_full_disk_is_said_and_loses_nothing(
+def test_logits_that_cannot_be_kept_lose_nothing(
     small_network: Network, artifact: Artifact, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder.mkdir(parents=True)
-    folder.joinpath(f"{small_network.name}-dynamic-int8.safetensors").mkdir()
+    folder.write_text("a file in the way")
     logits, kept = evaluate(small_network, Counted(artifact))
     assert len(logits) == len(POSITIONS)
     assert any("logits are not kept: " in line for line in kept.lines())
+
+
+def test_forgotten_logits_are_computed_again(
+    small_network: Network, artifact: Artifact, folder: Path
+) -> None:
+    forward = Counted(artifact)
+    _, first = evaluate(small_network, forward)
+    first.forget("fp32")  # it did not take them
+    _, second = evaluate(small_network, forward)
+    assert forward.calls == PART
+    second.forget("fp32")
+    evaluate(small_network, forward)
+    assert forward.calls == BATCHES

@@ -1,4 +1,4 @@
-"""Quantizers and images that don't fit in memory as one batch. Twenty seconds."""
+"""Quantizers and images that don't fit in memory as one batch. Ten seconds."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,4 @@
-"""Any network is quantized as ResNet-34 is, of other images and by another package.
-
-Runtimes that take longer to build are in test_untuned.py.
-"""
+"""Any network is quantized as ResNet-34 is, of other images and by another package."""
 
 from dataclasses import replace
 
@@ -22,6 +19,8 @@ from tests import outside
         ("static-int8", 1.0),
         ("static-int8-jit", 1.0),
         ("fx-int8", 1.0),
+        ("onnx-int8", 1.0),
+        ("openvino-int8", 1.0),
     ],
 )
 def test_a_network_of_another_package_is_built_loaded_and_right(name: str, int8: float) -> None:

@@ -1,4 +1,4 @@
-"""Variants of a network that nobody tuned them for. A minute."""
+"""Variants of a network that nobody tuned them for. Half a minute."""
 
 import pytest
 import torch
