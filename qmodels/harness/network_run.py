@@ -84,7 +84,7 @@ class NetworkRun:
         if results.measured and (logits := self.session.kept_logits):
             results.notes += logits.lines()
             for finding in results.of_measured:
-                if finding.verdict == "regressed":  # so that a second run is of its own
+                if finding.verdict == "regressed":  # the next run has to show it by itself
                     logits.forget(finding.key.variant)
         if settings.update_baseline:
             results.notes += storing.update_baseline(
