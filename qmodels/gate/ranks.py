@@ -70,7 +70,7 @@ class Flips:
         flips = self.lost + self.won
         if not flips:
             return 1.0
-        from scipy.stats import binomtest  # as slow as half of torch, and seldom needed
+        from scipy.stats import binomtest  # it takes long to import, and few runs need it
 
         return float(binomtest(self.lost, flips, alternative="greater").pvalue)
 

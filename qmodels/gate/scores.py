@@ -79,7 +79,7 @@ class Differences:
             return 1.0
         if np.isin(changed, (-1, 1)).all():
             return Flips(len(self.losses), self.lost, self.won).p_value
-        from scipy.stats import wilcoxon  # slow, and seldom needed
+        from scipy.stats import wilcoxon  # it takes long to import, and few runs need it
 
         return float(wilcoxon(changed, alternative="greater").pvalue)
 

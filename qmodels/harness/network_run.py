@@ -84,7 +84,7 @@ class NetworkRun:
         if results.measured and (logits := self.session.kept_logits):
             results.notes += logits.lines()
             for finding in results.of_measured:
-                if finding.verdict == "regressed":  # the next run has to show it by itself
+                if finding.verdict == "regressed":  # the next run computes all of it
                     logits.forget(finding.key.variant)
         if settings.update_baseline:
             results.notes += storing.update_baseline(

@@ -8,6 +8,7 @@ differs, it computes all.
 import hashlib
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -87,7 +88,8 @@ class KeptLogits:
     def forget(self, variant: str) -> None:
         """Have the next run compute all logits of a variant."""
         if variant in self.reused:
-            self._path(variant).unlink(missing_ok=True)
+            with suppress(OSError):  # what can't be deleted is checked as before
+                self._path(variant).unlink()
 
     def _path(self, variant: str) -> Path:
         return store.cache_path() / "logits" / f"{self.network.name}-{variant}.safetensors"
@@ -120,7 +122,7 @@ class KeptLogits:
             return None
         except (OSError, SafetensorError, KeyError, TypeError):
             pass
-        self.notes.append(f"{path} is damaged: its logits were computed anew")
+        self.notes.append(f"{path} is damaged or can't be read, so its logits were computed")
         return None
 
     def _write(self, path: Path, key: str, logits: Tensor) -> None:

@@ -42,13 +42,14 @@ def packages(network: nn.Module, cache: Path) -> Stored:
     folder, temporary = cache / "packages", cache / "temporary files"
     with files.lock(folder), pytest.MonkeyPatch.context() as patch:
         if not folder.exists():
-            temporary.mkdir()
+            temporary.mkdir(exist_ok=True)
             patch.setattr(tempfile, "tempdir", str(temporary))
             exported = inductor.export(network, random_images(2), also_single=True)
             before = os.environ.get(store.INDUCTOR_CACHE)  # torch sets one of its own
-            folder.mkdir()
-            inductor.BACKEND.save(exported, folder)
+            unfinished = Path(tempfile.mkdtemp())
+            inductor.BACKEND.save(exported, unfinished)
             assert os.environ.get(store.INDUCTOR_CACHE) == before
+            unfinished.rename(folder)
     return Files(folder, nn.Identity)
 
 

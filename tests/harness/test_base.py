@@ -38,11 +38,13 @@ def committed(stored: Repository, cache: Path) -> Path:
     folder = cache / "base"
     with files.lock(folder):
         if not folder.exists():
-            make_checkout(folder)
-            shutil.copytree(stored.folder / "baselines", folder / "baselines")
-            git(folder, "init", "-q", "-b", "main")
-            git(folder, "add", "--all")
-            git(folder, "commit", "-qm", "The base")
+            unfinished = stored.folder / "base"
+            make_checkout(unfinished)
+            shutil.copytree(stored.folder / "baselines", unfinished / "baselines")
+            git(unfinished, "init", "-q", "-b", "main")
+            git(unfinished, "add", "--all")
+            git(unfinished, "commit", "-qm", "The base")
+            unfinished.rename(folder)
     return folder
 
 

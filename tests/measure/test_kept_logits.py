@@ -104,7 +104,7 @@ def test_damaged_logits_are_computed_again(
     again, kept = evaluate(small_network, forward)
     assert torch.equal(again, logits)
     assert forward.calls == BATCHES
-    assert kept.lines() == [f"{file} is damaged: its logits were computed anew"]
+    assert kept.lines() == [f"{file} is damaged or can't be read, so its logits were computed"]
     evaluate(small_network, forward)
     assert forward.calls == PART, "written anew"
 
@@ -119,7 +119,7 @@ def test_a_file_that_holds_no_logits_is_damaged(
     file.write_bytes(content)
     _, kept = evaluate(small_network, forward)
     assert forward.calls == BATCHES
-    assert kept.lines() == [f"{file} is damaged: its logits were computed anew"]
+    assert kept.lines() == [f"{file} is damaged or can't be read, so its logits were computed"]
 
 
 def test_a_changed_forward_has_all_logits_computed_again(
@@ -218,5 +218,6 @@ def test_forgotten_logits_are_computed_again(
     _, second = evaluate(small_network, forward)
     assert forward.calls == PART
     second.forget("fp32")
+    second.forget("fp32")  # another process may have deleted it
     evaluate(small_network, forward)
     assert forward.calls == BATCHES
