@@ -152,7 +152,7 @@ def other_threads(patch: pytest.MonkeyPatch) -> None:
 
 
 def other_variable(patch: pytest.MonkeyPatch) -> None:
-    patch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    patch.setenv("ONEDNN_MAX_CPU_ISA", "SSE41")
 
 
 def other_flags(patch: pytest.MonkeyPatch) -> None:
