@@ -89,7 +89,7 @@ class Backend(ABC):
             is not torch's may set global state, or crash.
         torch_allocates: whether its memory comes from torch's allocator, which the profiler sees.
         machine_code: whether artifacts hold code for this very processor, with all of its
-            instructions.
+            instructions, and for the number of threads.
         portable: whether artifacts are the same on every machine class, but for numbers in them.
         service: the module that serves an artifact in a process without torch. It has a function
             ``loader(variant, folder, threads)``, which starts the runtime and returns what loads

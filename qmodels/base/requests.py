@@ -115,13 +115,18 @@ def measure(
 
 
 def _bench_arguments(base: Base, files: Iterable[Path]) -> list[str]:
-    """Arguments for pytest in a base: its own packaged benches, and files that it has."""
+    """Arguments for pytest in a base: files that it has, or else its packaged benches.
+
+    Files first: where no argument is a path, pytest imports ``conftest.py`` of folders that are
+    named like tests, which may change the threads or the memory of all that is measured.
+    """
     packaged = Path(benches.__file__).resolve().parent
     arguments = []
     for file in dict.fromkeys(files):
         own = base.counterpart(file.resolve())
-        if file.resolve().parent == packaged:
-            arguments.append(benches.__name__)
-        elif own.is_file():
+        is_packaged = file.resolve().parent == packaged
+        if own.is_file() and (own.is_relative_to(base.code.root) or not is_packaged):
             arguments.append(os.path.relpath(own, base.code.root))
+        elif is_packaged:
+            arguments.append(benches.__name__)
     return list(dict.fromkeys(arguments))

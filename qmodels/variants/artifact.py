@@ -158,13 +158,15 @@ def _read_inputs(folder: Path) -> Inputs:
 
 
 def conditions(variant: Variant) -> dict[str, Any]:
-    """The conditions of an artifact beside network and code: class, versions, saturation."""
+    """The conditions of an artifact beside network and code, as class, versions and saturation."""
     backend = variant.backend
     return {
         "machine_class": backend.machine_class(),
         "saturates": bool(variant.int8_share > 0 and variant.probe().saturates),
         "versions": packages.versions(("torch", *variant.requires)),
         "cpu_flags": sorted(machine.cpu_flags()) if backend.machine_code else None,
+        # Of one thread, compiled loops are serial, and layouts of weights are others.
+        "threads": torch.get_num_threads() if backend.machine_code else None,
         # Kernels are chosen and built for one kind of card, of which a class has several.
         "gpu": machine.gpu_name() if variant.on_gpu else None,
     }

@@ -87,6 +87,20 @@ def test_a_base_runs_the_benches_that_it_has(repository: Path, digits_network: N
     assert request["benches"] == ["qmodels.benches", "test_a.py"]  # type: ignore[index]
 
 
+def test_a_base_that_has_the_packaged_benches_runs_them_by_their_paths(
+    repository: Path, digits_network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a path, pytest would import the ``conftest.py`` of its tests."""
+    bench = repository / "benches" / "bench_size.py"
+    bench.parent.mkdir()
+    bench.touch()
+    monkeypatch.setattr(benches, "__file__", str(bench.parent / "__init__.py"))
+    base = find(str(repository), repository)
+    measure(base, digits_network, ["fp32"], [bench], threads=1, accuracy_images=None)
+    (request,) = requests(repository, "measure")
+    assert request["benches"] == ["benches/bench_size.py"]  # type: ignore[index]
+
+
 def test_a_build_is_of_the_network_that_the_checkouts_function_gives() -> None:
     network = open_network("tests.outside:network")
     built = build(this_code(), network, ["fp32", "cuda-fp32"])

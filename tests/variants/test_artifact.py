@@ -194,12 +194,15 @@ def test_a_key_holds_the_images_that_are_looked_at(
     assert changed(before, keys(names, networks.of_checkpoint(digits_checkpoint, other))) == set()
 
 
-def test_machine_code_is_keyed_by_the_instructions_it_may_use(
+def test_machine_code_is_keyed_by_instructions_and_threads(
     digits_network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = ("fp32", "static-int8-onednn", "fp32-compiled", "bf16")
     before, flags = keys(names, digits_network), machine.cpu_flags()
-    monkeypatch.setattr(machine, "cpu_flags", lambda: flags | {"an_instruction"})
+    with monkeypatch.context() as patch:
+        patch.setattr(machine, "cpu_flags", lambda: flags | {"an_instruction"})
+        assert changed(before, keys(names, digits_network)) == {"fp32-compiled", "bf16"}
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 77)
     assert changed(before, keys(names, digits_network)) == {"fp32-compiled", "bf16"}
 
 
