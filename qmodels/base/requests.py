@@ -117,8 +117,8 @@ def measure(
 def _bench_arguments(base: Base, files: Iterable[Path]) -> list[str]:
     """Arguments for pytest in a base: files that it has, or else its packaged benches.
 
-    Files first: where no argument is a path, pytest imports ``conftest.py`` of folders that are
-    named like tests, which may change the threads or the memory of all that is measured.
+    Without a path, pytest would import ``conftest.py`` of folders of tests. That may change the
+    threads or the memory of all that is measured.
     """
     packaged = Path(benches.__file__).resolve().parent
     arguments = []
