@@ -116,6 +116,10 @@ class Backend(ABC):
         """Why this machine can't run the backend, installed packages aside; None where it can."""
         return None
 
+    def deprecation(self) -> str | None:
+        """What its runtime announces to remove, and so the backend with it; None without."""
+        return None
+
     @abstractmethod
     def save(self, model: Any, folder: Path) -> None:
         """Write what a variant's function returned into an empty folder."""

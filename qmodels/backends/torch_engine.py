@@ -2,7 +2,8 @@
 
 import platform
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Self
@@ -10,7 +11,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from qmodels.backends import dispatch
+from qmodels.backends import dispatch, torch_ao
 from qmodels.backends.base import (
     Backend,
     ForwardFn,
@@ -19,7 +20,6 @@ from qmodels.backends.base import (
     Stored,
 )
 from qmodels.backends.layer_sqnr import LayerSqnr
-from qmodels.network import eager_quantization
 from qmodels.network.evaluation import sqnr_db
 from qmodels.network.layers import Layer, blocks, executed, fused_outputs, output_sqnr
 from qmodels.system import machine
@@ -34,10 +34,55 @@ _X86_CALLS_ONEDNN = ("avx512_vnni", "avx512_bf16", "amx")
 _ONEDNN_ALIKE = ("avx512_vnni", "avx512_bf16")
 
 
+def supported_engines() -> list[str]:
+    """The engines that this torch has kernels of."""
+    quantized = getattr(torch.backends, "quantized", None)  # goes with ``torch.ao.quantization``
+    return list(quantized.supported_engines) if quantized else []
+
+
 def default_engine() -> str:
     """The best engine for int8 that this torch has; "none" without."""
-    supported = torch.backends.quantized.supported_engines
-    return next((engine for engine in _ENGINES if engine in supported), "none")
+    return next((engine for engine in _ENGINES if engine in supported_engines()), "none")
+
+
+@contextmanager
+def quantized_engine(engine: str) -> Iterator[None]:
+    """Pack quantized weights for an engine; torch keeps the choice in a global.
+
+    The name of an engine that is not one of torch's leaves the choice as it is.
+    """
+    if engine not in supported_engines():
+        yield
+        return
+    previous = torch.backends.quantized.engine
+    torch.backends.quantized.engine = engine
+    try:
+        with torch_ao.one_warning():
+            yield
+    finally:
+        torch.backends.quantized.engine = previous
+
+
+def on_engine(engine: str, forward: ForwardFn) -> ForwardFn:
+    """A model that always runs on an engine, whatever the global choice is then.
+
+    Some operators look at the choice when they run, not only when weights are packed. The name of
+    an engine that is not one of torch's gives the model as it is.
+    """
+    if engine not in supported_engines():
+        return forward
+
+    def run(images: Tensor) -> Tensor:
+        previous = torch.backends.quantized.engine
+        if previous == engine:
+            return forward(images)
+        torch.backends.quantized.engine = engine
+        try:
+            return forward(images)
+        finally:
+            torch.backends.quantized.engine = previous
+
+    return run
 
 
 @cache
@@ -48,7 +93,7 @@ def int8_saturates(engine: str) -> bool:
     probe is a 64-channel 1x1 convolution of activations 255 and weights 127, whose exact result
     is 64 * 255 * 127.
     """
-    with eager_quantization.quantized_engine(engine):
+    with quantized_engine(engine):
         weight = torch.quantize_per_tensor(torch.full((64, 64, 1, 1), 127.0), 1.0, 0, torch.qint8)
         image = torch.quantize_per_tensor(torch.full((1, 64, 8, 8), 255.0), 1.0, 0, torch.quint8)
         packed = torch.ops.quantized.conv2d_prepack(weight, None, [1, 1], [0, 0], [1, 1], 1)
@@ -75,9 +120,11 @@ class TorchBackend(Backend):
 
     def obstacle(self) -> Obstacle | None:
         """Why this torch lacks the engine; None where it has it."""
-        supported = torch.backends.quantized.supported_engines
-        if self.engine == "eager" or (self.engine in supported and self.engine != "none"):
+        if self.engine == "eager":
             return None
+        obstacle = torch_ao.obstacle()
+        if obstacle or (self.engine in supported_engines() and self.engine != "none"):
+            return obstacle
         x86 = platform.machine().lower() in ("x86_64", "amd64") and "avx2" in machine.cpu_flags()
         if self.engine in _X86_ENGINES and not x86:
             return Obstacle(
@@ -89,10 +136,14 @@ class TorchBackend(Backend):
             fixable=True,
         )
 
+    def deprecation(self) -> str | None:
+        """What torch announces of the engines; None for float models."""
+        return None if self.engine == "eager" else torch_ao.deprecation()
+
     def load(self, artifact: Stored) -> ForwardFn:
         """Read what was saved, to run on the engine whatever torch's global choice is."""
-        with eager_quantization.quantized_engine(self.engine):
-            return eager_quantization.on_engine(self.engine, self.read(artifact))
+        with quantized_engine(self.engine):
+            return on_engine(self.engine, self.read(artifact))
 
     @abstractmethod
     def read(self, artifact: Stored) -> ForwardFn:
@@ -104,12 +155,11 @@ class TorchBackend(Backend):
 
     def reference(self, model: Any) -> ForwardFn:
         """The model with quantized operators replaced by float ones on the same integers."""
-        return eager_quantization.on_engine(self.engine, dispatch.reference(model))
+        return on_engine(self.engine, dispatch.reference(model))
 
     def saturates(self) -> bool | None:
         """Whether the engine does; None for float models."""
-        supported = torch.backends.quantized.supported_engines
-        return int8_saturates(self.engine) if self.engine in supported else None
+        return int8_saturates(self.engine) if self.engine in supported_engines() else None
 
     def kernel_library(self, machine_class: str) -> str:
         """The library that the engine calls on a machine class."""

@@ -10,7 +10,6 @@ import torch
 from qmodels.backends import archive
 from qmodels.backends.base import ForwardFn, Stored
 from qmodels.backends.torch_engine import TorchBackend
-from qmodels.network import eager_quantization
 from qmodels.system.errors import Obstacle
 
 _FILE = "model.pt"
@@ -33,13 +32,11 @@ class _TorchScript(TorchBackend):
     def save(self, model: torch.jit.ScriptModule, folder: Path) -> None:
         """Write an archive, without the source lines that its operators were traced from."""
         archive_bytes = io.BytesIO()
-        with eager_quantization.suppress_deprecations():
-            torch.jit.save(model, archive_bytes)
+        torch.jit.save(model, archive_bytes)
         archive.copy_without(archive_bytes, folder / _FILE, ".debug_pkl")
 
     def read(self, artifact: Stored) -> ForwardFn:
-        with eager_quantization.suppress_deprecations():
-            script: ForwardFn = torch.jit.load(artifact.folder / _FILE)
+        script: ForwardFn = torch.jit.load(artifact.folder / _FILE)
         return script
 
 

@@ -2,7 +2,7 @@
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -59,6 +59,7 @@ def _facts() -> dict[str, Any]:
             for name, variant in known.items()
             if (reason := variant.unavailable_reason())
         },
+        "deprecated": _deprecation_line(known.values()),
         "versions": machine.versions() | packages.versions(_OPTIONAL),
     }
 
@@ -80,6 +81,15 @@ def _engine_status(users: Sequence[Variant]) -> str:
     if verdict.saturates:
         return "works; int8 saturates at full range: weights get seven bits"
     return "works; int8 is exact"
+
+
+def _deprecation_line(known: Iterable[Variant]) -> str:
+    """What torch announces to remove, and the variants that go with it."""
+    lines: dict[str, list[str]] = {}
+    for variant in known:
+        if line := variant.backend.deprecation():
+            lines.setdefault(line, []).append(variant.name)
+    return "; ".join(f"{', '.join(names)}: {line}" for line, names in lines.items()) or "none"
 
 
 def _checkpoint_line(checkpoint: Checkpoint) -> str:

@@ -31,6 +31,7 @@ def run(arguments: argparse.Namespace) -> None:
                 "summary": variant.summary,
                 "extra": variant.extra,
                 "missing": variant.unavailable_reason(),
+                "deprecated": variant.backend.deprecation(),
             }
             for variant in known
         ]
@@ -38,7 +39,8 @@ def run(arguments: argparse.Namespace) -> None:
         return
     table = Table("variant", "engine", "extra", "what it does", "here")
     for variant in known:
-        here = variant.unavailable_reason() or "yes"
+        deprecated = variant.backend.deprecation()
+        here = variant.unavailable_reason() or (f"yes; {deprecated}" if deprecated else "yes")
         table.add_row(variant.name, variant.engine, variant.extra or "", variant.summary, here)
     # FORCE_COLOR has rich take a pipe for a terminal.
     Console(width=None if sys.stdout.isatty() else _UNLIMITED).print(table)

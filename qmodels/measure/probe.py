@@ -8,12 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from qmodels.backends.base import ForwardFn
-from qmodels.backends.torch_engine import default_engine
-from qmodels.network import eager_quantization
 
 # Channels and side of the image. Where a process happens to put tensors and compiled code moves
 # the time of one kernel by some percent; of many, less.
-SHAPES = ((8, 48), (16, 32), (24, 24), (32, 24), (48, 16), (64, 16), (96, 8), (128, 8))
+SHAPES = (
+    *((8, 32), (8, 48), (16, 32), (24, 24), (32, 24)),
+    *((48, 16), (64, 16), (96, 8), (128, 8)),
+)
 
 
 def probe() -> ForwardFn:
@@ -32,22 +33,24 @@ def probe() -> ForwardFn:
 
 
 def _convolutions(channels: int, size: int) -> list[ForwardFn]:
-    """A convolution in float32, and in int8 where this torch has an engine for it."""
+    """A convolution in float32, and in int8 where this torch has oneDNN."""
     generator = torch.Generator().manual_seed(channels)
     image = torch.randn(1, channels, size, size, generator=generator)
     weight = torch.randn(channels, channels, 3, 3, generator=generator)
     kernels: list[ForwardFn] = [lambda images: nn.functional.conv2d(image, weight, padding=1)]
-    engine = default_engine()
-    if engine != "none":
-        with eager_quantization.quantized_engine(engine):
-            integers = torch.quantize_per_tensor(image, 0.05, 64, torch.quint8)
-            packed = torch.ops.quantized.conv2d_prepack(
-                torch.quantize_per_tensor(weight, 0.05, 0, torch.qint8),
-                None,
-                [1, 1],
-                [1, 1],
-                [1, 1],
-                1,
+    if torch.backends.mkldnn.is_available():
+        levels = (image / 0.05 + 64).round().clamp(0, 255).to(torch.uint8)
+        integers = levels.contiguous(memory_format=torch.channels_last)
+        scales, zero_points = torch.full((channels,), 0.05), torch.zeros(channels, dtype=torch.int8)
+        packed = torch.ops.onednn.qconv_prepack(
+            *((weight / 0.05).round().clamp(-128, 127).to(torch.int8), scales, 0.05, 64),
+            *([1, 1], [1, 1], [1, 1], 1, [1, channels, size, size]),
+        )
+        # The operator that torch's compiler calls for graphs of PT2E.
+        kernels.append(
+            lambda images: torch.ops.onednn.qconv_pointwise(
+                *(integers, 0.05, 64, packed, scales, zero_points, None),
+                *([1, 1], [1, 1], [1, 1], 1, 0.5, 64, torch.uint8, "none", [], ""),
             )
-        kernels.append(lambda images: torch.ops.quantized.conv2d.new(integers, packed, 0.5, 64))
+        )
     return kernels

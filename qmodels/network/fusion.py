@@ -1,63 +1,79 @@
-"""Fold batch norms into convolutions, and join the ReLUs after them.
+"""Fold batch norms into the convolutions before them.
 
 In eval mode a batch norm is an affine map of each channel. So a convolution followed by one is a
-convolution with other weights. Static quantization needs the fusion: a fused module has one output,
-which is quantized once. Source: Jacob et al., "Quantization and Training of Neural Networks for
-Efficient Integer-Arithmetic-Only Inference", 2018, section 3.2.
+convolution with other weights. Source: Jacob et al., "Quantization and Training of Neural Networks
+for Efficient Integer-Arithmetic-Only Inference", 2018, section 3.2.
 """
 
 import copy
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections import Counter
+from typing import TypeVar
 
-from torch import nn
+from torch import fx, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from qmodels.network import eager_quantization
 from qmodels.system.errors import UserError
 
-_FUSIBLE = (nn.Conv2d, nn.BatchNorm2d, nn.ReLU)
 Module = TypeVar("Module", bound=nn.Module)
+
+# What follows one another and is computed at once, and the beginnings of that.
+_PREFIXES: frozenset[tuple[type[nn.Module], ...]] = frozenset(
+    {
+        (nn.Conv2d, nn.BatchNorm2d),
+        (nn.Conv2d, nn.BatchNorm2d, nn.ReLU),
+        (nn.Conv2d, nn.ReLU),
+        (nn.BatchNorm2d, nn.ReLU),
+    }
+)
 
 
 def fuse(model: Module) -> Module:
-    """A copy of a model in which every declared fusion group is one module, for inference.
+    """A copy of a model whose batch norms behind convolutions are folded into them, for inference.
 
-    Groups are what modules list in ``fusion_groups``: convolution + batch norm, convolution +
-    batch norm + ReLU, batch norm + ReLU. The first module of a group becomes the fused one, the
-    others ``Identity``, so parameters and buffers of folded batch norms are gone. A model that is
-    fused already comes back unchanged.
+    Batch norms that are gone are ``Identity``. What torch.fx can't trace is left as it is.
 
     Raises:
         UserError: the model is in training mode, where batch norm depends on the batch.
     """
     if model.training:
         raise UserError("a model in training mode can't be fused: call model.eval() first")
-    return join_groups(copy.deepcopy(model), eager_quantization.fuse_modules)
+    fused = copy.deepcopy(model)
+    for first, second, *_ in chains(fused):
+        convolution, norm = fused.get_submodule(first), fused.get_submodule(second)
+        if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+            fused.set_submodule(first, fuse_conv_bn_eval(convolution, norm))
+            fused.set_submodule(second, nn.Identity())
+    return fused
 
 
-def groups(model: nn.Module) -> list[tuple[str, ...]]:
-    """Every declared fusion group of a model, by the full names of its modules."""
-    return [
-        tuple(f"{prefix}.{name}".lstrip(".") for name in group)
-        for prefix, module in model.named_modules()
-        for group in getattr(module, "fusion_groups", ())
-    ]
+def chains(model: nn.Module) -> tuple[tuple[str, ...], ...]:
+    """Names of convolutions, batch norms and ReLUs that follow one another, each called once.
 
-
-def fuse_for_training(model: Module) -> Module:
-    """A copy, in training mode, whose groups are joined but keep their batch norms.
-
-    What quantization-aware training starts from; it folds them anew in every forward.
+    None where torch.fx can't trace the model.
     """
-    return join_groups(copy.deepcopy(model).train(), eager_quantization.fuse_modules_qat)
+    try:
+        traced = fx.symbolic_trace(model)
+    except Exception:  # whatever the model's code does with a tensor that has no values
+        return ()
+    return chains_of(traced)
 
 
-def join_groups(model: Module, fuse_modules: Callable[..., Any]) -> Module:
-    """Replace each declared group of a model by one module, in place, by a function of torch's."""
-    with eager_quantization.suppress_deprecations():
-        for module in list(model.modules()):
-            for group in getattr(module, "fusion_groups", ()):
-                # Exact types: subclasses, fused modules and Identity are left alone.
-                if all(type(module.get_submodule(name)) in _FUSIBLE for name in group):
-                    fuse_modules(module, list(group), inplace=True)
-    return model
+def chains_of(traced: fx.GraphModule) -> tuple[tuple[str, ...], ...]:
+    """``chains`` of a model that was traced."""
+    called = [node for node in traced.graph.nodes if node.op == "call_module"]
+    kinds = {node: type(traced.get_submodule(str(node.target))) for node in called}
+    count = Counter(node.target for node in called)
+    names: list[tuple[str, ...]] = []
+    chained: set[fx.Node] = set()
+    for node in called:
+        chain = [node]
+        while len(chain[-1].users) == 1:
+            user = next(iter(chain[-1].users))
+            if (*map(kinds.get, chain), kinds.get(user)) not in _PREFIXES:
+                break
+            chain.append(user)
+        fits = len(chain) > 1 and all(count[part.target] == 1 for part in chain)
+        if fits and chained.isdisjoint(chain):
+            names.append(tuple(str(part.target) for part in chain))
+            chained.update(chain)
+    return tuple(names)

@@ -8,9 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from qmodels.network import stubs
 from qmodels.network.evaluation import sqnr_db
-from qmodels.network.fusion import fuse
+from qmodels.network.fusion import chains, fuse
 
 
 @dataclass(frozen=True)
@@ -62,8 +61,7 @@ def blocks(layer: str) -> list[str]:
 def fused_outputs(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
     """Outputs of all modules of a float network in eval mode, by name.
 
-    Those of a convolution include the batch norm and the ReLU behind it, which runtimes fuse: those
-    that the network declares, or else those that torch.fx sees.
+    Those of a convolution include the batch norm and the ReLU behind it, which runtimes fuse.
 
     Args:
         images: (N, C, H, W) float32.
@@ -74,12 +72,11 @@ def fused_outputs(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
         return lambda module, inputs, output: outputs.__setitem__(name, output.clone())
 
     fused = fuse(model)
-    chains = stubs.chains(fused)  # before there are hooks, which tracing would call
     for name, module in fused.named_modules():
         module.register_forward_hook(keep(name))
     with torch.inference_mode():
         fused(images)
-    for first, *_, last in chains:
+    for first, *_, last in chains(model):
         outputs[first] = outputs[last]
     return outputs
 

@@ -1,30 +1,21 @@
-"""ResNet-34 for 32x32 images, post- and pre-activation, ready for eager-mode quantization.
+"""ResNet-34 for 32x32 images, post- and pre-activation.
 
 Sources: He et al., "Deep Residual Learning for Image Recognition" (2015) and "Identity Mappings in
 Deep Residual Networks" (2016). The stem is the usual one for small images: 3x3, stride 1, no
 max-pooling.
-
-Eager-mode static quantization replaces modules, so every operation is a module that is used once.
-Residual additions go through ``FloatFunctional``. The ends of the network have quantize and
-dequantize stubs, which do nothing in float.
 """
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from qmodels.network.eager_quantization import DeQuantStub, FloatFunctional, QuantStub
 from qmodels.system.defaults import ARCHITECTURES
 from qmodels.system.errors import UserError
 
 BLOCKS_PER_STAGE: Sequence[int] = (3, 4, 6, 3)
 _IMAGE_SIZE = 32
-
-# Names of modules, within the module that declares them, that fuse into one: see fusion.fuse.
-FusionGroups = tuple[tuple[str, ...], ...]
 
 
 def conv(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> nn.Conv2d:
@@ -52,18 +43,14 @@ class BasicBlock(nn.Module):
                     conv=conv(in_channels, out_channels, 1, stride), bn=nn.BatchNorm2d(out_channels)
                 )
             )
-        self.add = FloatFunctional()
-        self.fusion_groups: FusionGroups = (
-            ("conv1", "bn1", "relu1"),
-            ("conv2", "bn2"),
-            *((("shortcut.conv", "shortcut.bn"),) if projects else ()),
-        )
+        self.relu2 = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, in_channels, H, W) to (N, out_channels, H / stride, W / stride)."""
         out = self.relu1(self.bn1(self.conv1(x)))
-        out = self.bn2(self.conv2(out))
-        return self.add.add_relu(out, self.shortcut(x))
+        out = self.bn2(self.conv2(out)) + self.shortcut(x)
+        activated: Tensor = self.relu2(out)
+        return activated
 
 
 class PreactBlock(nn.Module):
@@ -71,8 +58,6 @@ class PreactBlock(nn.Module):
 
     A projection reads the pre-activated input, the identity the raw one, as in the paper's code.
     """
-
-    fusion_groups: ClassVar[FusionGroups] = (("bn1", "relu1"), ("conv1", "bn2", "relu2"))
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
@@ -86,14 +71,13 @@ class PreactBlock(nn.Module):
         self.shortcut = (
             conv(in_channels, out_channels, 1, stride) if self.projects else nn.Identity()
         )
-        self.add = FloatFunctional()
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, in_channels, H, W) to (N, out_channels, H / stride, W / stride)."""
         activated = self.relu1(self.bn1(x))
         shortcut = self.shortcut(activated if self.projects else x)
-        out = self.conv2(self.relu2(self.bn2(self.conv1(activated))))
-        return self.add.add(out, shortcut)
+        out: Tensor = self.conv2(self.relu2(self.bn2(self.conv1(activated)))) + shortcut
+        return out
 
 
 class Resnet34(nn.Module):
@@ -125,16 +109,9 @@ class Resnet34(nn.Module):
         head["pool"] = nn.AdaptiveAvgPool2d(1)
         head["flatten"] = nn.Flatten()
         head["fc"] = nn.Linear(features, classes)
-        self.quant = QuantStub()
         self.stem = nn.Sequential(stem)
         self.stages = stages
         self.head = nn.Sequential(head)
-        self.dequant = DeQuantStub()
-        self.fusion_groups: FusionGroups = (
-            (("head.bn", "head.relu"),)
-            if preactivation
-            else (("stem.conv", "stem.bn", "stem.relu"),)
-        )
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 # He et al. (2015), equation 14: keeps the variance of the gradients.
@@ -142,7 +119,7 @@ class Resnet34(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits, (N, classes) float32, of normalized images (N, 3, H, W)."""
-        logits: Tensor = self.dequant(self.head(self.stages(self.stem(self.quant(x)))))
+        logits: Tensor = self.head(self.stages(self.stem(x)))
         return logits
 
 

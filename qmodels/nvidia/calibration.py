@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from qmodels.network import eager_quantization
 from qmodels.nvidia.residual import ResidualNetwork
 from qmodels.quantize import histograms
 
@@ -26,8 +25,8 @@ class Scale:
 
 
 def observed_modules(network: ResidualNetwork) -> dict[str, nn.Module]:
-    """The modules whose outputs are rounded, by name."""
-    modules: dict[str, nn.Module] = {IMAGE: network.image, STEM: network.stem}
+    """The modules whose outputs are rounded, by name; that of the images is the identity."""
+    modules: dict[str, nn.Module] = {IMAGE: nn.Identity(), STEM: network.stem}
     for block in network.blocks:
         modules[f"{block.name}.conv1"] = block.first
         if block.shortcut is not None:
@@ -44,22 +43,20 @@ def scales(network: ResidualNetwork, images: Tensor, *, symmetric: bool) -> dict
         images: (N, 3, 32, 32) float32, normalized, on the network's device.
         symmetric: zero points are 0. Of what leaves a ReLU that wastes half of the integers.
     """
-    kind = torch.per_tensor_symmetric if symmetric else torch.per_tensor_affine
+    modules = observed_modules(network)
     observers = {
-        name: eager_quantization.HistogramObserver(
-            dtype=torch.qint8, qscheme=kind, reduce_range=False
-        )
-        for name in observed_modules(network)
+        name: histograms.HistogramObserver(quant_min=-128, symmetric=symmetric) for name in modules
     }
 
     def watch(name: str, module: nn.Module) -> torch.utils.hooks.RemovableHandle:
         return module.register_forward_hook(lambda _, inputs, output: observers[name](output))
 
-    handles = [watch(name, module) for name, module in observed_modules(network).items()]
+    handles = [watch(name, module) for name, module in modules.items()]
     try:
-        histograms.observe(network.module, observers.values(), images)
+        histograms.observe(
+            lambda batch: network.module(modules[IMAGE](batch)), observers.values(), images
+        )
     finally:
         for handle in handles:
             handle.remove()
-    qparams = {name: observer.calculate_qparams() for name, observer in observers.items()}
-    return {name: Scale(float(scale), int(zero)) for name, (scale, zero) in qparams.items()}
+    return {name: Scale(*observer.qparams()) for name, observer in observers.items()}

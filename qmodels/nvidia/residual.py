@@ -15,7 +15,7 @@ class Block:
 
     Attributes:
         module: the whole block.
-        first: ``conv1`` with its ReLU.
+        first: the ReLU behind ``conv1``.
         shortcut: None where it is the identity.
     """
 
@@ -33,13 +33,11 @@ class ResidualNetwork:
 
     Attributes:
         module: the whole network.
-        image: the module that passes the images on.
-        stem: a convolution with its ReLU.
+        stem: a convolution with its ReLU, which takes the images.
         conv: the convolution of the stem.
     """
 
     module: nn.Module
-    image: nn.Module
     stem: nn.Module
     conv: nn.Conv2d
     blocks: tuple[Block, ...]
@@ -64,12 +62,11 @@ def residual_network(fused: nn.Module) -> ResidualNetwork:
         for name, module in fused.named_modules()
         if isinstance(module, BasicBlock)
     ]
-    # Of a fused convolution with a ReLU, the convolution is the first part.
     stem: Any = fused.stem
     head: Any = fused.head
-    return ResidualNetwork(fused, fused.quant, stem, stem.conv[0], tuple(blocks), head.fc)
+    return ResidualNetwork(fused, stem, stem.conv, tuple(blocks), head.fc)
 
 
 def _block(name: str, module: Any) -> Block:
     shortcut = None if isinstance(module.shortcut, nn.Identity) else module.shortcut.conv
-    return Block(name, module, module.conv1, module.conv1[0], module.conv2, shortcut)
+    return Block(name, module, module.relu1, module.conv1, module.conv2, shortcut)

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from qmodels.network import eager_quantization
 from qmodels.network.evaluation import sqnr_db
 from qmodels.network.fusion import fuse
 from qmodels.network.images import batch_size
@@ -51,16 +50,15 @@ class Simulation:
         """Observe the inputs of all layers on images (N, 3, 32, 32) float32, normalized."""
         self.images = images
         self.network = fuse(copy.deepcopy(model))
-        # Fused modules hold their convolution as a part: layers have the names of before.
         self.layers = {
-            name.removesuffix(".0"): module
+            name: module
             for name, module in self.network.named_modules()
             if isinstance(module, nn.Conv2d | nn.Linear)
         }
-        observers = {name: eager_quantization.HistogramObserver() for name in self.layers}
+        observers = {name: histograms.HistogramObserver() for name in self.layers}
         with self.hooked({name: observers[name] for name in self.layers}):
             histograms.observe(self.network, observers.values(), images)
-        self.ranges = {name: observer.calculate_qparams() for name, observer in observers.items()}
+        self.ranges = {name: observer.qparams() for name, observer in observers.items()}
         self.logits = self.predict(())
 
     @contextmanager
@@ -82,9 +80,8 @@ class Simulation:
         """Logits (N, classes) float32 with some layers quantized."""
 
         def round_input(name: str) -> Callable[[Tensor], Tensor]:
-            scale, zero_point = (float(part) for part in self.ranges[name])
             return lambda x: torch.fake_quantize_per_tensor_affine(
-                x, scale, int(zero_point), *_ACTIVATION_LEVELS
+                x, *self.ranges[name], *_ACTIVATION_LEVELS
             )
 
         kept = {name: self.layers[name].weight.data for name in rounded}

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from qmodels import data
 from qmodels.backends.base import ForwardFn
-from qmodels.network import Call, Network, eager_quantization
+from qmodels.network import Call, Network
 from qmodels.system import codec, machine, packages, sources, store, worker
 from qmodels.system.errors import Unavailable, UserError, describe_error
 from qmodels.variants import build_worker, registry
@@ -236,7 +236,7 @@ def _source(variant: Variant, network: Network, console: Console | None) -> Netw
 def quantize(variant: Variant, network: Network) -> Any:
     """The result of a variant's function, which ``build`` stores."""
     quantized = _source(variant, network, None)
-    with eager_quantization.suppress_deprecations():
+    with build_worker.announced(variant):
         return variant.quantize(quantized.load(), **build_worker.arguments(variant, quantized))
 
 

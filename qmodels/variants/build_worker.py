@@ -4,6 +4,7 @@ The first request says what to build; the answer comes when it is stored.
 """
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from qmodels import data
-from qmodels.network import Call, Network, eager_quantization, open_network
+from qmodels.backends import torch_ao
+from qmodels.network import Call, Network, open_network
 from qmodels.system import child, codec, files
 from qmodels.system.errors import Unavailable, UserError, describe_error
 from qmodels.variants import registry
@@ -33,7 +35,7 @@ def build(variant: Variant, network: Network, folder: Path) -> None:
         UserError: the weights are damaged, or quantizing or storing failed.
     """
     try:
-        with eager_quantization.suppress_deprecations():
+        with announced(variant):
             quantized = variant.quantize(network.load(), **arguments(variant, network))
             variant.backend.save(quantized, folder)
             if variant.int8_share > 0:
@@ -46,6 +48,11 @@ def build(variant: Variant, network: Network, folder: Path) -> None:
         raise UserError(f"{variant.name} can't be built: {error}") from error
     except Exception as error:
         raise build_failure(variant, describe_error(error), folder) from error
+
+
+def announced(variant: Variant) -> AbstractContextManager[None]:
+    """While it lasts, torch announces in one line that it will remove what a variant needs."""
+    return torch_ao.one_warning() if variant.backend.deprecation() else nullcontext()
 
 
 def build_failure(variant: Variant, reason: str, folder: Path) -> UserError:

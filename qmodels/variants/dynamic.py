@@ -8,8 +8,7 @@ import torch
 from torch import nn
 
 from qmodels.backends import eager
-from qmodels.backends.torch_engine import default_engine
-from qmodels.network import eager_quantization
+from qmodels.backends.torch_engine import default_engine, quantized_engine
 from qmodels.variants.registry import variant
 
 _FBGEMM = eager.BACKEND.on("fbgemm")  # the only engine with float16 linear kernels
@@ -37,6 +36,8 @@ def dynamic_int8(model: nn.Module) -> nn.Module:
 
 
 def _quantize_linear(model: nn.Module, dtype: torch.dtype, engine: str) -> nn.Module:
-    with eager_quantization.quantized_engine(engine):
-        quantized: nn.Module = eager_quantization.quantize_dynamic(model, {nn.Linear}, dtype=dtype)
+    from torch.ao.quantization import quantize_dynamic
+
+    with quantized_engine(engine):
+        quantized: nn.Module = quantize_dynamic(model, {nn.Linear}, dtype=dtype)
     return quantized

@@ -2,35 +2,23 @@
 
 import copy
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from qmodels.backends import torchscript
-from qmodels.backends.torch_engine import TorchBackend
-from qmodels.network import eager_quantization
+from qmodels.backends.torch_engine import TorchBackend, quantized_engine
 from qmodels.quantize import histograms
 from qmodels.variants.registry import variant
 from qmodels.variants.static import KERNELS, SCRIPT, freeze, qconfig
 
+if TYPE_CHECKING:
+    from torch.ao.quantization.backend_config import BackendConfig
+
 _ONEDNN = torchscript.BACKEND.on("onednn")
 # Torch quantizes their weights by one scale for all channels alone, so they stay in float.
 _PER_TENSOR = (nn.ConvTranspose2d, nn.functional.conv_transpose2d)
-
-
-class _Addition(nn.Module):
-    """``FloatFunctional`` by an addition and a module: what oneDNN's patterns know."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.relu = nn.ReLU()
-
-    def add(self, x: Tensor, y: Tensor) -> Tensor:
-        return torch.add(x, y)
-
-    def add_relu(self, x: Tensor, y: Tensor) -> Tensor:
-        rectified: Tensor = self.relu(torch.add(x, y))
-        return rectified
 
 
 @variant(
@@ -45,13 +33,11 @@ def static_int8_onednn(model: nn.Module, calibration: Tensor) -> torch.jit.Scrip
 
     Its intermediate, the convolution's own output, is not rounded.
     """
-    fusible = copy.deepcopy(model)
-    for module in list(fusible.modules()):
-        for name, child in module.named_children():
-            if isinstance(child, eager_quantization.FloatFunctional):
-                setattr(module, name, _Addition())
-    patterns = eager_quantization.get_onednn_backend_config()
-    return freeze(quantize(fusible, calibration, _ONEDNN, patterns=patterns), calibration, _ONEDNN)
+    from torch.ao.quantization import quantize_fx  # noqa: F401  imports what the next line needs
+    from torch.ao.quantization.backend_config import get_onednn_backend_config
+
+    patterns = get_onednn_backend_config()
+    return freeze(quantize(model, calibration, _ONEDNN, patterns=patterns), calibration, _ONEDNN)
 
 
 @variant(
@@ -72,7 +58,7 @@ def quantize(
     backend: TorchBackend,
     *,
     in_float: Sequence[str] = (),
-    patterns: eager_quantization.BackendConfig | None = None,
+    patterns: "BackendConfig | None" = None,
 ) -> nn.Module:
     """A statically quantized copy of a float model in eval mode.
 
@@ -82,17 +68,20 @@ def quantize(
         in_float: modules that stay float, by name.
         patterns: what can be fused; torch's default otherwise.
     """
-    with eager_quantization.quantized_engine(backend.engine):
+    from torch.ao.quantization import get_default_qconfig_mapping
+    from torch.ao.quantization.quantize_fx import convert_fx, prepare_fx
+
+    with quantized_engine(backend.engine):
         # With torch's own ranges for what has a known one, as a sigmoid.
-        mapping = eager_quantization.get_default_qconfig_mapping()
+        mapping = get_default_qconfig_mapping()
         mapping.set_global(qconfig(backend))
         for part in _PER_TENSOR:
             mapping.set_object_type(part, None)
         for name in in_float:
             mapping.set_module_name(name, None)
-        prepared = eager_quantization.prepare_fx(
+        prepared = prepare_fx(
             copy.deepcopy(model), mapping, (calibration[:1],), backend_config=patterns
         )
         histograms.observe(prepared, histograms.observers_of(prepared), calibration)
-        converted: nn.Module = eager_quantization.convert_fx(prepared, backend_config=patterns)
+        converted: nn.Module = convert_fx(prepared, backend_config=patterns)
     return converted

@@ -25,6 +25,6 @@ def mixed_int8(model: nn.Module, calibration: Tensor) -> torch.jit.ScriptModule:
     """Rank the layers, keep the first ones in float, quantize the others."""
     kept = set(sensitivity.left_in_float(model, calibration, _MOST_POINTS))
     # What is fused into a layer has to have the same precision.
-    fused = [name for group in fusion.groups(model) if kept & set(group) for name in group]
+    fused = [name for chain in fusion.chains(model) if kept & set(chain) for name in chain]
     in_float = sorted(kept.union(fused))
     return freeze(fx.quantize(model, calibration, SCRIPT, in_float=in_float), calibration, SCRIPT)

@@ -47,7 +47,7 @@ def pt2e_int8(model: nn.Module, calibration: Tensor) -> Exported:
 def pt2e_qat_int8(model: nn.Module, example: Tensor) -> Exported:
     """Put the trained ranges in the place of observed ones, and convert."""
     prepared = _prepare(fake_quantize.to_float(model), example, fake_quantize.WEIGHT_RANGE)
-    _install(prepared, fake_quantize.ranges(model))
+    fake_quantize.install(fake_quantize.ranges(model), prepared)
     return _convert(prepared, example)
 
 
@@ -62,6 +62,8 @@ def _prepare(fused: nn.Module, images: Tensor, weight_range: tuple[int, int]) ->
     weight = dataclasses.replace(config.weight, quant_min=lowest, quant_max=highest)
     quantizer = x86.X86InductorQuantizer()
     quantizer.set_global(dataclasses.replace(config, weight=weight))
+    # Means in int8 are no faster, and round once more: a decibel on CIFAR-100 at width 16.
+    quantizer.set_module_type_qconfig(nn.AdaptiveAvgPool2d, None)
     for name, part in fused.named_modules():
         # The strides of one channel fit two layouts. Inductor assumes one and oneDNN the other, so
         # that what an int8 kernel gives is read in a wrong order (torch 2.15).
@@ -99,34 +101,6 @@ def _tell_calls_apart(exported: Any, fused: nn.Module) -> None:
             if calls[name]:
                 node.meta["nn_module_stack"] = {**stack, key: (f"{name}@{calls[name]}", kind)}
             calls[name] += 1
-
-
-def _install(prepared: Any, ranges: fake_quantize.Ranges) -> None:
-    for node in prepared.graph.nodes:
-        if node.op == "call_module" and node.target.startswith("activation_post_process"):
-            answer = ranges[_range_name(node.args[0], ranges)]
-            observer = prepared.get_submodule(node.target)
-            observer.calculate_qparams = lambda answer=answer: answer
-
-
-def _range_name(node: Any, ranges: fake_quantize.Ranges) -> str:
-    """The name of the range of what a node gives.
-
-    That of the module that it comes from, or of the nearest module around it: a fused layer's parts
-    are numbered. What has none, as pooling, keeps the range of its input.
-    """
-    if node.op == "placeholder":
-        return fake_quantize.INPUT
-    suffix = ".weight" if node.op == "get_attr" else ""
-    if node.op == "get_attr":
-        module = node.target.removesuffix(".weight")
-    else:
-        module = list(node.meta["nn_module_stack"].values())[-1][0]
-    while module:
-        if f"{module}{suffix}" in ranges:
-            return f"{module}{suffix}"
-        module = module.rpartition(".")[0]
-    return _range_name(node.args[0], ranges)
 
 
 def _convert(prepared: Any, images: Tensor) -> Exported:

@@ -3,9 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from qmodels.quantize import fake_quantize
 from qmodels.variants.registry import variant
-from qmodels.variants.static import KERNELS, SCRIPT, freeze
+from qmodels.variants.static import KERNELS, SCRIPT, freeze, with_ranges
 
 
 @variant(
@@ -17,5 +16,5 @@ from qmodels.variants.static import KERNELS, SCRIPT, freeze
     kernels=KERNELS,
 )
 def qat_int8(model: nn.Module, example: Tensor) -> torch.jit.ScriptModule:
-    """Convert a fake-quantized model, then trace it."""
-    return freeze(fake_quantize.convert(model, SCRIPT.engine), example, SCRIPT)
+    """Convert the network of rounded weights with the trained ranges, then trace it."""
+    return freeze(with_ranges(model, SCRIPT), example, SCRIPT)

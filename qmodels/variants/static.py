@@ -6,18 +6,21 @@ convolutional networks for efficient inference", 2018).
 """
 
 import copy
+import warnings
 from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from qmodels.backends import eager, torchscript
-from qmodels.backends.torch_engine import TorchBackend, default_engine
-from qmodels.network import eager_quantization
-from qmodels.network.fusion import fuse
-from qmodels.network.stubs import with_stubs
-from qmodels.quantize import histograms
+from qmodels.backends.torch_engine import TorchBackend, default_engine, quantized_engine
+from qmodels.quantize import fake_quantize, histograms
 from qmodels.variants.registry import variant
+
+if TYPE_CHECKING:
+    from torch.ao.quantization import QConfig
 
 EAGER = eager.BACKEND.on(default_engine())
 SCRIPT = torchscript.BACKEND.on(default_engine())
@@ -31,7 +34,10 @@ KERNELS: Mapping[type[nn.Module], tuple[str, ...]] = {
 
 
 def _structure(model: nn.Module) -> nn.Module:
-    return _convert(prepare(model, EAGER))
+    with warnings.catch_warnings():
+        # Whatever its ranges, the weights that fill it bring theirs.
+        warnings.filterwarnings("ignore", ".*must run observer before")
+        return _convert(prepare(model, EAGER))
 
 
 @variant(
@@ -68,35 +74,68 @@ def quantize(model: nn.Module, calibration: Tensor, backend: TorchBackend) -> nn
     """
     prepared = prepare(model, backend)
     histograms.observe(prepared, histograms.observers_of(prepared), calibration)
-    with eager_quantization.quantized_engine(backend.engine):
+    with quantized_engine(backend.engine):
         return _convert(prepared)
 
 
-def prepare(model: nn.Module, backend: TorchBackend) -> nn.Module:
-    """A fused copy of a float model with observers.
+def with_ranges(model: nn.Module, backend: TorchBackend) -> nn.Module:
+    """The int8 model that a fake-quantized ``Resnet34`` in eval mode stands for."""
+    ranges = fake_quantize.ranges(model)
+    prepared = prepare(fake_quantize.to_float(model), backend)
+    untrained = qconfig(backend)
+
+    def trained_weight(name: str) -> Any:
+        observer = untrained.weight()
+        observer.calculate_qparams = partial(ranges.get, name)
+        return observer
+
+    for node in prepared.graph.nodes:
+        if node.op != "call_module":
+            continue
+        name = fake_quantize.range_name(node, ranges)
+        parts: list[Any] = list(prepared.get_submodule(str(node.target)).modules())
+        for part in parts:
+            if hasattr(part, "activation_post_process"):
+                part.activation_post_process.calculate_qparams = partial(ranges.get, name)
+            if f"{name}.weight" in ranges:
+                weight = partial(trained_weight, f"{name}.weight")
+                part.qconfig = untrained._replace(weight=weight)
+    with quantized_engine(backend.engine):
+        return _convert(prepared)
+
+
+def prepare(model: nn.Module, backend: TorchBackend) -> fx.GraphModule:
+    """A fused copy of a float model with stubs and observers.
 
     Raises:
-        Unavailable: the model has no stubs, and torch.fx can't trace it to put them in.
+        Unavailable: torch.fx can't trace the model to put stubs in.
     """
-    has_stubs = any(isinstance(part, eager_quantization.QuantStub) for part in model.modules())
-    with eager_quantization.quantized_engine(backend.engine):
-        prepared: nn.Module = fuse(model) if has_stubs else with_stubs(model)
+    from torch.ao import quantization
+
+    from qmodels.quantize.stubs import with_stubs
+
+    with quantized_engine(backend.engine):
+        prepared = with_stubs(model)
         prepared.qconfig = qconfig(backend)  # type: ignore[assignment]
-        eager_quantization.prepare(prepared, inplace=True)
+        quantization.prepare(prepared, inplace=True)
     return prepared
 
 
 def _convert(prepared: nn.Module) -> nn.Module:
-    converted: nn.Module = eager_quantization.convert(prepared, inplace=True)
+    from torch.ao.quantization import convert
+
+    converted: nn.Module = convert(prepared, inplace=True)
     return converted
 
 
-def qconfig(backend: TorchBackend) -> eager_quantization.QConfig:
+def qconfig(backend: TorchBackend) -> "QConfig":
     """Histograms for activations, a symmetric range for each channel of weights."""
+    from torch.ao.quantization import HistogramObserver, PerChannelMinMaxObserver, QConfig
+
     lowest, highest = backend.weight_range()
-    return eager_quantization.QConfig(
-        activation=eager_quantization.HistogramObserver.with_args(reduce_range=False),
-        weight=eager_quantization.PerChannelMinMaxObserver.with_args(
+    return QConfig(
+        activation=HistogramObserver.with_args(reduce_range=False),
+        weight=PerChannelMinMaxObserver.with_args(
             dtype=torch.qint8,
             qscheme=torch.per_channel_symmetric,
             quant_min=lowest,
@@ -111,7 +150,11 @@ def freeze(quantized: nn.Module, images: Tensor, backend: TorchBackend) -> torch
     Args:
         images: (N, C, H, W) float32, for their shape.
     """
-    with eager_quantization.quantized_engine(backend.engine), torch.no_grad():
+    from torch.jit._trace import TracerWarning
+
+    with quantized_engine(backend.engine), torch.no_grad(), warnings.catch_warnings():
+        # Scales become constants of the graph, as they should.
+        warnings.filterwarnings("ignore", category=TracerWarning)
         script: torch.jit.ScriptModule = torch.jit.freeze(
             torch.jit.trace(copy.deepcopy(quantized), torch.zeros_like(images[:1]))
         )

@@ -32,7 +32,7 @@ def graph(network: resnet.Resnet34) -> Any:
 def test_nodes_have_the_names_of_layers_and_no_paths(graph: Any) -> None:
     names = [node.name for node in graph.graph.node]
     assert len(set(names)) == len(names)
-    assert names[0] == "stem.conv.0.Conv"
+    assert names[0] == "stem.conv.Conv"
     assert "stages.1.0.shortcut.conv.Conv" in names
     assert "stages.3.2.Add" in names
     assert names[-1] == "head.fc.Gemm"

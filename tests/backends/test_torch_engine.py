@@ -12,7 +12,6 @@ import torch
 from qmodels import variants
 from qmodels.backends import inductor, onednn_log, torch_engine, torchscript
 from qmodels.backends.base import Backend
-from qmodels.network import eager_quantization
 from qmodels.system import machine
 
 VNNI = {"avx512_vnni", "avx_vnni"} & machine.cpu_flags()
@@ -51,7 +50,7 @@ def test_the_default_engine_is_one_of_torch() -> None:
 def test_the_library_of_x86_is_the_one_that_runs(
     flags: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with eager_quantization.quantized_engine("x86"):
+    with torch_engine.quantized_engine("x86"):
         weight = torch.quantize_per_tensor(torch.ones(8, 8, 1, 1), 1.0, 0, torch.qint8)
         image = torch.quantize_per_tensor(torch.ones(1, 8, 4, 4), 1.0, 0, torch.quint8)
         packed = torch.ops.quantized.conv2d_prepack(weight, None, [1, 1], [0, 0], [1, 1], 1)

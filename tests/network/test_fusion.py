@@ -1,9 +1,9 @@
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from qmodels.network import resnet
-from qmodels.network.fusion import fuse, fuse_for_training
+from qmodels.network.fusion import chains, fuse
 from qmodels.system import defaults
 from qmodels.system.errors import UserError
 
@@ -82,18 +82,28 @@ def test_training_mode_is_refused() -> None:
         fuse(resnet.build("resnet34", 4, 10).train())
 
 
-@pytest.mark.parametrize("architecture", defaults.ARCHITECTURES)
-@pytest.mark.parametrize("training", [False, True])
-def test_fused_for_training_computes_the_same_with_batch_norms_alive(
-    architecture: str, training: bool
-) -> None:
-    model = randomize(resnet.build(architecture, 4, 10))
-    fused = fuse_for_training(model)
-    assert fused.training
-    assert not model.training
-    alive = [module for module in fused.modules() if isinstance(module, nn.BatchNorm2d)]
-    assert len(alive) == 36 if architecture == "resnet34" else len(alive) == 33
-    images = resnet.random_images(4)
-    with torch.no_grad():
-        expected = model.train(training)(images)
-        torch.testing.assert_close(fused.train(training)(images), expected)
+def test_what_can_not_be_traced_is_left_as_it_is() -> None:
+    class Branches(nn.Sequential):
+        def forward(self, x: Tensor) -> Tensor:
+            out: Tensor = self[1](self[0](x))
+            return out if out.sum() > 0 else -out
+
+    model = Branches(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).eval()
+    assert str(fuse(model)) == str(model)
+    assert isinstance(fuse(nn.Sequential(*model).eval())[1], nn.Identity)
+
+
+def test_a_convolution_that_is_called_twice_is_not_fused() -> None:
+    class Shared(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.bn = nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            out: Tensor = self.bn(self.conv(x)) + self.conv(x)
+            return out
+
+    model = randomize(Shared())
+    assert chains(model) == ()
+    images = resnet.random_images(2)
+    assert torch.equal(fuse(model)(images), model(images))

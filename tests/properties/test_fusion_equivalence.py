@@ -123,7 +123,6 @@ class Chain(nn.Module):
     def __init__(self, conv: nn.Conv2d, bn: nn.BatchNorm2d, relu: bool) -> None:
         super().__init__()
         self.conv, self.bn, self.relu = conv, bn, nn.ReLU() if relu else nn.Identity()
-        self.fusion_groups = (("conv", "bn", "relu"),) if relu else (("conv", "bn"),)
 
     def forward(self, x: Tensor) -> Tensor:
         activated: Tensor = self.relu(self.bn(self.conv(x)))

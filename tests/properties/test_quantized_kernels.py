@@ -7,7 +7,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from qmodels.backends import torch_engine
-from qmodels.network import eager_quantization
 
 ENGINE = torch_engine.default_engine()
 # Where the engine saturates, weights use seven bits: the range that the variants use there.
@@ -23,13 +22,12 @@ def convolutions(draw: st.DrawFn) -> tuple[Tensor, Tensor, Tensor, int, int, flo
     levels = torch.randint(LOWEST, HIGHEST + 1, weight_shape, generator=generator).to(torch.int8)
     scales = torch.rand(out_channels, generator=generator).double() * 0.1 + 1e-3
     zero_point = draw(st.integers(0, 128))
-    with eager_quantization.suppress_deprecations():
-        weight = torch._make_per_channel_quantized_tensor(
-            levels, scales, torch.zeros(out_channels, dtype=torch.int64), 0
-        )
-        batch = draw(st.sampled_from([1, 3]))
-        image = torch.randint(0, 256, (batch, channels, 7, 7), generator=generator)
-        x = torch._make_per_tensor_quantized_tensor(image.to(torch.uint8), 0.02, zero_point)
+    weight = torch._make_per_channel_quantized_tensor(
+        levels, scales, torch.zeros(out_channels, dtype=torch.int64), 0
+    )
+    batch = draw(st.sampled_from([1, 3]))
+    image = torch.randint(0, 256, (batch, channels, 7, 7), generator=generator)
+    x = torch._make_per_tensor_quantized_tensor(image.to(torch.uint8), 0.02, zero_point)
     bias = torch.randn(out_channels, generator=generator)
     exact = functional.conv2d(x.dequantize().double(), weight.dequantize().double())
     out_scale = max(float(exact.abs().max()) / 200, 1e-3)
@@ -50,7 +48,7 @@ def test_fused_and_unfused_int8_are_within_one_step_of_the_exact_result(
     drawn: tuple[Tensor, Tensor, Tensor, int, int, float, int],
 ) -> None:
     x, weight, bias, stride, padding, scale, zero_point = drawn
-    with eager_quantization.quantized_engine(ENGINE):
+    with torch_engine.quantized_engine(ENGINE):
         packed = torch.ops.quantized.conv2d_prepack(
             weight, bias, [stride] * 2, [padding] * 2, [1, 1], 1
         )

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from qmodels.measure import memory
-from qmodels.network import eager_quantization
 from qmodels.variants import fx, pt2e, static, weight_only
 
 
@@ -26,7 +25,7 @@ def model() -> nn.Module:
 def peak(quantize: Callable[[nn.Module, Tensor], Any], model: nn.Module, count: int) -> int:
     """Bytes that torch held at once while a model was quantized with so many images."""
     images = torch.rand(count, 1, 224, 224, generator=torch.Generator().manual_seed(0))
-    with eager_quantization.suppress_deprecations(), memory.allocation_profiler() as profiler:
+    with memory.allocation_profiler() as profiler:
         quantize(model, images)
     return memory.totals(profiler)[1]
 

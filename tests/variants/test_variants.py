@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from qmodels import variants
-from qmodels.backends import dispatch
+from qmodels.backends import dispatch, torch_engine
 from qmodels.measure import kernels, memory
-from qmodels.network import Network, eager_quantization, evaluation, resnet
+from qmodels.network import Network, evaluation, resnet
 from qmodels.variants import Artifact, build_worker
 from tests import small
 
@@ -48,7 +48,7 @@ def test_load_gives_the_outputs_of_what_was_saved_bit_for_bit(
 ) -> None:
     artifact = build(name)
     quantized = variants.quantize(artifact.variant, small_network)
-    quantized = eager_quantization.on_engine(artifact.variant.engine, quantized)
+    quantized = torch_engine.on_engine(artifact.variant.engine, quantized)
     with torch.inference_mode():
         for batch in (images, images[:1]):
             assert torch.equal(quantized(batch), artifact.load()(batch))

@@ -7,16 +7,16 @@ concatenations are modules with an output of their own to round. Source: torch's
 
 import copy
 import operator
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.ao.nn.quantized import FloatFunctional
+from torch.ao.quantization import DeQuantStub, QuantStub, fuse_modules
 from torch.nn import functional
 
-from qmodels.network import eager_quantization, fusion
-from qmodels.network.eager_quantization import DeQuantStub, FloatFunctional, QuantStub
+from qmodels.network import fusion
 from qmodels.system.errors import Unavailable, describe_error
 
 # Modules with a quantized counterpart: their inputs have to be quantized.
@@ -73,12 +73,22 @@ def with_stubs(model: nn.Module) -> fx.GraphModule:
             f"torch.fx can't trace {type(model).__name__} ({describe_error(error)}): choose a "
             "variant that exports the network"
         ) from None
+    _leave_out_identities(traced)
     _place_operations(traced)
     _place_stubs(traced)
     traced.recompile()
     traced.eval()  # the new modules too
-    traced.fusion_groups = _fusion_groups(traced)  # type: ignore[assignment]
-    return fusion.join_groups(traced, eager_quantization.fuse_modules)
+    for chain in fusion.chains_of(traced):
+        fuse_modules(traced, list(chain), inplace=True)
+    return traced
+
+
+def _leave_out_identities(traced: fx.GraphModule) -> None:
+    """Have convolutions and ReLUs follow one another where batch norms were folded."""
+    for node in list(traced.graph.nodes):
+        if _target(traced, node) is nn.Identity:
+            node.replace_all_uses_with(node.args[0])
+            traced.graph.erase_node(node)
 
 
 def _target(traced: fx.GraphModule, node: fx.Node) -> Any:
@@ -129,7 +139,8 @@ def _replace(
 ) -> fx.Node:
     """Call a module in the place of a node; returns the call."""
     with traced.graph.inserting_before(node):
-        called = _call(traced, f"{type(module).__name__.lower()}_{node.name}", module, arguments)
+        called = _call(traced, node.name, module, arguments)
+    called.meta = dict(node.meta)
     node.replace_all_uses_with(called)
     traced.graph.erase_node(node)
     return called
@@ -138,6 +149,8 @@ def _replace(
 def _call(
     traced: fx.GraphModule, name: str, module: nn.Module, arguments: tuple[Any, ...]
 ) -> fx.Node:
+    while hasattr(traced, name):
+        name += "_"
     traced.add_submodule(name, module)
     return traced.graph.call_module(name, arguments)
 
@@ -175,43 +188,3 @@ def _place_stubs(traced: fx.GraphModule) -> None:
             quantized.add(node)
         elif is_module:
             traced.get_submodule(str(node.target)).qconfig = None  # type: ignore[assignment]
-
-
-def chains(model: nn.Module) -> tuple[tuple[str, ...], ...]:
-    """Names of modules that can be fused and are not yet; none where torch.fx can't trace."""
-    try:
-        return _fusion_groups(fx.symbolic_trace(model))
-    except Exception:  # whatever the model's code does with a tensor that has no values
-        return ()
-
-
-def _fusion_groups(traced: fx.GraphModule) -> tuple[tuple[str, ...], ...]:
-    """Convolutions, batch norms and ReLUs that follow one another, each called once, by name."""
-    called = [node for node in traced.graph.nodes if node.op == "call_module"]
-    count = Counter(node.target for node in called)
-    groups: list[tuple[str, ...]] = []
-    grouped: set[fx.Node] = set()
-    for node in called:
-        chain = [node]
-        kinds = [_target(traced, node)]
-        while len(chain[-1].users) == 1:
-            user = next(iter(chain[-1].users))
-            kind = _target(traced, user) if user.op == "call_module" else None
-            if (*kinds, kind) not in _PREFIXES:
-                break
-            chain.append(user)
-            kinds.append(kind)
-        fits = len(chain) > 1 and all(count[part.target] == 1 for part in chain)
-        if fits and grouped.isdisjoint(chain):
-            groups.append(tuple(str(part.target) for part in chain))
-            grouped.update(chain)
-    return tuple(groups)
-
-
-# Of the chains that torch fuses.
-_PREFIXES = {
-    (nn.Conv2d, nn.BatchNorm2d),
-    (nn.Conv2d, nn.BatchNorm2d, nn.ReLU),
-    (nn.Conv2d, nn.ReLU),
-    (nn.BatchNorm2d, nn.ReLU),
-}
