@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.eager import needs_eager_quantization
+
 EXAMPLE = Path(__file__).parents[1] / "examples" / "shapes"
 
 
@@ -36,6 +38,7 @@ def test_its_own_tests_pass(repository: Path) -> None:
     assert "1 passed" in result.stdout
 
 
+@needs_eager_quantization
 def test_its_stored_run_holds_and_a_loss_of_accuracy_is_red(repository: Path) -> None:
     """On any machine class: accuracy may differ from the stored one by its tolerance."""
     benches = ("--pyargs", "qmodels.benches", "-k", "accuracy")

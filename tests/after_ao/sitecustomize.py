@@ -1,7 +1,7 @@
 """Torch as after the removal of ``torch.ao.quantization``, in every process with this on its path.
 
-Eager quantization, its dtypes and engines, and TorchScript's tracing are gone for all but torch and
-torchao, which import parts of it until they are released without.
+Eager quantization, its dtypes and engines, and TorchScript's tracing are gone. Torch, torchao and
+torchvision still import parts of it, until they are released without.
 """
 
 import builtins
@@ -11,7 +11,7 @@ import sys
 from types import ModuleType
 from typing import Any
 
-OWNERS = ("torch", "torchao")
+OWNERS = ("torch", "torchao", "torchvision")
 PACKAGES = ("torch.ao.quantization", "torch.ao.nn")
 # Of modules of torch.
 ATTRIBUTES = {
@@ -61,15 +61,12 @@ class Loader(importlib.abc.Loader):
 
 
 class Finder(importlib.abc.MetaPathFinder):
-    """Finds torch by the other finders."""
+    """Finds torch, to be loaded so."""
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        if name != "torch":
-            return None
-        others = (finder.find_spec(name, path, target) for finder in sys.meta_path[1:])
-        spec = next((spec for spec in others if spec and spec.loader), None)
-        if spec is not None:
-            spec.loader = Loader(spec.loader)  # type: ignore[arg-type]
+        spec = importlib.machinery.PathFinder.find_spec(name) if name == "torch" else None
+        if spec is not None and spec.loader is not None:
+            spec.loader = Loader(spec.loader)
         return spec
 
 

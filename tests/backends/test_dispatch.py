@@ -6,6 +6,7 @@ from qmodels.backends import dispatch, torch_engine, torchscript
 from qmodels.network import resnet
 from qmodels.network.layers import Layer
 from qmodels.variants import fx, static
+from tests.eager import needs_eager_quantization
 
 BACKEND = torchscript.BACKEND.on(torch_engine.default_engine())
 IMAGES = resnet.random_images(2)
@@ -36,6 +37,7 @@ def test_a_network_has_37_layers_that_multiply() -> None:
     assert not any(kernel.int8 for kernel in ran)
 
 
+@needs_eager_quantization
 def test_quantized_kernels_multiply_as_much_and_in_int8(
     network: resnet.Resnet34, quantized: nn.Module
 ) -> None:
@@ -45,6 +47,7 @@ def test_quantized_kernels_multiply_as_much_and_in_int8(
         assert sum(kernel.macs for kernel in ran if kernel.int8) == whole
 
 
+@needs_eager_quantization
 def test_a_layer_in_float_is_counted_as_such(quantized: nn.Module) -> None:
     conv = nn.Conv2d(3, 4, 3, bias=False)
 
@@ -57,6 +60,7 @@ def test_a_layer_in_float_is_counted_as_such(quantized: nn.Module) -> None:
     assert extra.macs == 2 * 4 * 30 * 30 * 3 * 9
 
 
+@needs_eager_quantization
 def test_reference_arithmetic_is_exact_on_integers() -> None:
     generator = torch.Generator().manual_seed(0)
     levels = torch.randint(-64, 64, (8, 6, 3, 3), generator=generator)
@@ -79,6 +83,7 @@ def test_reference_arithmetic_is_exact_on_integers() -> None:
     assert float((out.int_repr() == expected).float().mean()) > 0.99
 
 
+@needs_eager_quantization
 def test_a_model_in_reference_arithmetic_agrees_with_its_kernels(quantized: nn.Module) -> None:
     with torch.inference_mode():
         ran, exact = quantized(IMAGES), dispatch.reference(quantized)(IMAGES)
@@ -89,6 +94,7 @@ def test_a_model_in_reference_arithmetic_agrees_with_its_kernels(quantized: nn.M
         assert not torch.equal(exact, torch.zeros_like(exact))
 
 
+@needs_eager_quantization
 def test_reference_arithmetic_ends_with_the_forward(quantized: nn.Module) -> None:
     with torch.inference_mode():
         before = quantized(IMAGES)
@@ -119,6 +125,7 @@ class Shuffle(nn.Module):
         return halves.transpose(1, 2).reshape(count, channels, height, width).mean([2, 3])
 
 
+@needs_eager_quantization
 def test_graphs_that_compute_sizes_are_seen_before_torch_has_rewritten_them() -> None:
     torch.manual_seed(0)
     script = fx.fx_int8(Shuffle().eval(), resnet.random_images(8))

@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,19 @@ from qmodels import variants
 from qmodels.backends import inductor, onednn_log, torch_engine, torchscript
 from qmodels.backends.base import Backend
 from qmodels.system import machine
+from tests.eager import needs_eager_quantization
 
 VNNI = {"avx512_vnni", "avx_vnni"} & machine.cpu_flags()
 needs_vnni = pytest.mark.skipif(
     not VNNI, reason="needs VNNI, to compare with the same processor without"
 )
+
+
+@pytest.fixture(autouse=True)
+def _own_machine_class() -> Iterator[None]:
+    """What tests here say of the processor is not remembered."""
+    yield
+    machine.machine_class.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -28,6 +37,7 @@ needs_vnni = pytest.mark.skipif(
         ("x86_64", {"avx2"}, True, "this build of torch has no quantized engine fbgemm: install"),
     ],
 )
+@needs_eager_quantization
 def test_an_engine_that_torch_lacks_is_the_processors_fault_or_the_builds(
     processor: str, flags: set[str], fixable: bool, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -41,12 +51,14 @@ def test_an_engine_that_torch_lacks_is_the_processors_fault_or_the_builds(
     assert torchscript.BACKEND.on("qnnpack").obstacle() is None
 
 
+@needs_eager_quantization
 def test_the_default_engine_is_one_of_torch() -> None:
     assert torch_engine.default_engine() in torch.backends.quantized.supported_engines
 
 
 @pytest.mark.skipif("avx2" not in machine.cpu_flags(), reason="needs AVX2")
 @pytest.mark.parametrize("flags", [machine.cpu_flags(), {"avx2"}], ids=["all", "some hidden"])
+@needs_eager_quantization
 def test_the_library_of_x86_is_the_one_that_runs(
     flags: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -61,6 +73,7 @@ def test_the_library_of_x86_is_the_one_that_runs(
     assert library.partition(" ")[0] == ("onednn" if logged else "fbgemm")
 
 
+@needs_eager_quantization
 def test_the_probe_leaves_the_engine_as_it_was() -> None:
     before = torch.backends.quantized.engine
     # Some torches count the lack of an engine among them.
@@ -75,6 +88,7 @@ def test_the_probe_leaves_the_engine_as_it_was() -> None:
     ids=lambda backend: backend.engine,
 )
 @pytest.mark.parametrize(("saturates", "weights"), [(True, (-64, 63)), (False, (-128, 127))])
+@needs_eager_quantization
 def test_weights_get_seven_bits_where_the_probe_says_so(
     saturates: bool, weights: tuple[int, int], backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -95,6 +109,7 @@ SATURATES = {
 
 @needs_vnni
 @pytest.mark.parametrize("engine", SATURATES)
+@needs_eager_quantization
 def test_the_probe_sees_saturation_where_vnni_is_switched_off(engine: str) -> None:
     assert not torch_engine.int8_saturates("onednn")
     assert not inductor.BACKEND.saturates()

@@ -9,8 +9,10 @@ from qmodels.system import store
 from qmodels.training import checkpoints
 from qmodels.training.checkpoints import Checkpoint
 from tests.cli.conftest import Qmodels
+from tests.eager import needs_eager_quantization
 
 
+@needs_eager_quantization
 def test_json_says_where_the_artifacts_are(qmodels: Qmodels) -> None:
     built = qmodels("build --dataset digits --variants fp32,dynamic-int8 --json").json
     assert [artifact["variant"] for artifact in built] == ["fp32", "dynamic-int8"]
@@ -47,6 +49,7 @@ def test_other_weights_are_built_where_they_are_named(
 
 
 @pytest.mark.usefixtures("empty_cache")
+@needs_eager_quantization
 def test_a_variant_that_cannot_be_built_costs_itself(
     qmodels: Qmodels, monkeypatch: pytest.MonkeyPatch
 ) -> None:

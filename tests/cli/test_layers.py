@@ -6,10 +6,12 @@ import pytest
 
 from tests import small
 from tests.cli.conftest import Qmodels, cells
+from tests.eager import needs_eager_quantization
 
 OPTIONS = "--network tests.small:network --images 4"
 
 
+@needs_eager_quantization
 def test_time_and_noise_are_a_table_or_json(qmodels: Qmodels, tmp_path: Path) -> None:
     trace = tmp_path / "trace.json"
     table = qmodels(f"layers static-int8-jit {OPTIONS} --batch-size 16 --trace {trace}").out

@@ -6,6 +6,7 @@ from qmodels.network import resnet
 from qmodels.training import checkpoints
 from tests import small
 from tests.cli.conftest import Qmodels
+from tests.eager import needs_eager_quantization
 
 pytestmark = pytest.mark.usefixtures("empty_cache", "quick")
 
@@ -17,6 +18,7 @@ def quick(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data, "load", lambda name: few)
 
 
+@needs_eager_quantization
 def test_a_checkpoint_is_written_that_build_and_fine_tuning_use(
     qmodels: Qmodels, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,7 @@ from qmodels.gate.entry import CONDITIONS
 from qmodels.measure.metric import Metric
 from qmodels.measure.metrics import METRICS
 from qmodels.variants import all_variants
+from tests.eager import needs_eager_quantization
 from tests.entries import PROVENANCE
 from tests.gate.entries import (
     CLASS,
@@ -102,6 +103,7 @@ def here_on(engine: str, metrics: dict[str, Metric], arithmetic: str = "float32"
         ("onednn", "latency_ratio", False),
     ],
 )
+@needs_eager_quantization
 def test_another_class_gates_what_both_compute_alike(engine: str, metric: str, gated: bool) -> None:
     worse, better = (replace(METRICS[metric].of(value), samples=()) for value in (20.0, 10.0))
     now = here_on(engine, {metric: worse})
@@ -111,6 +113,7 @@ def test_another_class_gates_what_both_compute_alike(engine: str, metric: str, g
 
 
 @pytest.mark.parametrize(("arithmetic", "verdict"), [("float32", "regressed"), ("int8", "ok")])
+@needs_eager_quantization
 def test_int8_accuracy_of_another_class_has_a_tolerance_of_its_own(
     arithmetic: str, verdict: str
 ) -> None:
@@ -216,6 +219,7 @@ def test_other_weights_are_compared_and_beside_a_base_other_packages_too() -> No
         ("inductor", "avx512_vnni", "avx512_bf16", False),
     ],
 )
+@needs_eager_quantization
 def test_two_classes_count_alike_where_the_same_kernels_run(
     engine: str, level: str, other: str, alike: bool
 ) -> None:

@@ -9,6 +9,7 @@ from qmodels.cli import runs
 from qmodels.gate.scores import Scores
 from qmodels.system import machine
 from qmodels.system.errors import UserError
+from tests.eager import needs_eager_quantization
 from tests.gate.repositories import git
 from tests.harness.conftest import Repository
 from tests.harness.planting import TOLERANCES, UPDATE, Result, assert_red, edit
@@ -78,6 +79,7 @@ def test_a_network_is_measured_stored_and_gated_where_its_owner_keeps_it(birds: 
     assert_red(run(birds, *some), "bench_accuracy[fp32] regressed: top1")
 
 
+@needs_eager_quantization
 def test_a_score_takes_the_place_of_top_1(birds: Repository) -> None:
     record = birds.folder / "run.json"
     scored = "--qmodels-network=quantized:scored"
@@ -137,6 +139,7 @@ def test_a_base_is_a_state_of_the_repository(
     assert "bench_size[fp32] regressed" not in changed.printed
 
 
+@needs_eager_quantization
 def test_several_networks_are_measured_side_by_side(birds: Repository) -> None:
     """What is stored of one does not depend on the others of the session."""
     record = birds.folder / "run.json"

@@ -14,6 +14,7 @@ from qmodels.measure import timing
 from qmodels.system import worker
 from qmodels.system.checkout import THIS_CHECKOUT, Checkout
 from qmodels.system.errors import UserError
+from tests.eager import needs_eager_quantization
 
 
 def test_the_environment_sets_threads_and_stops_collection_and_puts_both_back() -> None:
@@ -101,6 +102,7 @@ def visit(process: worker.Worker, model: str) -> list[float] | str:
     return seconds
 
 
+@needs_eager_quantization
 def test_models_live_apart_and_end_with_the_one_that_asks(
     checkout: Checkout, tmp_path: Path
 ) -> None:

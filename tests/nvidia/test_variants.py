@@ -21,6 +21,7 @@ from qmodels.nvidia.residual import residual_network
 from qmodels.system import machine
 from qmodels.system.errors import Unavailable
 from qmodels.training import checkpoints, on_demand
+from tests.eager import needs_eager_quantization
 
 FLOAT = {
     "cuda-fp32": torch.float32,
@@ -81,6 +82,7 @@ def test_the_network_of_integers_is_as_accurate_as_fp32(
     assert right - right_now < 2
 
 
+@needs_eager_quantization
 def test_the_network_of_integers_predicts_what_static_int8_does(
     integers: IntegerNetwork, model: nn.Module, digits: Dataset, images: Tensor
 ) -> None:

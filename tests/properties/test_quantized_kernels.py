@@ -1,5 +1,6 @@
 """The int8 kernels compute what their definition says, to one step of the output's scale."""
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -7,7 +8,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from qmodels.backends import torch_engine
+from tests.eager import obstacle
 
+if obstacle:
+    pytest.skip(obstacle.reason, allow_module_level=True)
 ENGINE = torch_engine.default_engine()
 # Where the engine saturates, weights use seven bits: the range that the variants use there.
 LOWEST, HIGHEST = (-64, 63) if torch_engine.int8_saturates(ENGINE) else (-128, 127)

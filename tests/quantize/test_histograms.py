@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from qmodels.quantize import histograms
 from qmodels.quantize.histograms import HistogramObserver
+from tests.eager import needs_eager_quantization
 
 VALUES: dict[str, Callable[[Tensor], Tensor]] = {
     "normal": lambda values: values,
@@ -60,11 +61,13 @@ def test_images_of_one_batch_are_run_once(images: Tensor) -> None:
     assert observer.histogram.sum() == images[:27].numel()
 
 
+@needs_eager_quantization
 @given(st.integers(0, 2**31), st.sampled_from([10, 1000, 100_000]), st.sampled_from(sorted(VALUES)))
 @settings(max_examples=50, deadline=None)
 def test_ranges_are_those_of_torch(seed: int, count: int, kind: str) -> None:
     """To the bit, for each kind of levels."""
-    observers = pytest.importorskip("torch.ao.quantization")
+    from torch.ao import quantization
+
     values = VALUES[kind](torch.randn(count, generator=torch.Generator().manual_seed(seed)))
     for quant_min, dtype, symmetric in (
         (0, torch.quint8, False),
@@ -72,7 +75,7 @@ def test_ranges_are_those_of_torch(seed: int, count: int, kind: str) -> None:
         (-128, torch.qint8, True),
     ):
         scheme = torch.per_tensor_symmetric if symmetric else torch.per_tensor_affine
-        expected = observers.HistogramObserver(dtype=dtype, qscheme=scheme, reduce_range=False)
+        expected = quantization.HistogramObserver(dtype=dtype, qscheme=scheme, reduce_range=False)
         observer = HistogramObserver(quant_min=quant_min, symmetric=symmetric)
         expected(values)
         observer(values)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from qmodels.measure import memory
 from qmodels.variants import fx, pt2e, static, weight_only
+from tests.eager import needs_eager_quantization
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,12 @@ def peak(quantize: Callable[[nn.Module, Tensor], Any], model: nn.Module, count: 
 
 @pytest.mark.parametrize(
     "quantize",
-    [static.static_int8, fx.fx_int8, pt2e.pt2e_int8, weight_only.weight_int4],
+    [
+        pytest.param(static.static_int8, marks=needs_eager_quantization),
+        pytest.param(fx.fx_int8, marks=needs_eager_quantization),
+        pt2e.pt2e_int8,
+        weight_only.weight_int4,
+    ],
     ids=lambda quantize: quantize.__name__,
 )
 def test_memory_does_not_grow_with_the_images(

@@ -10,6 +10,7 @@ from qmodels.network import evaluation
 from qmodels.system.errors import Unavailable, UserError
 from qmodels.variants.artifact import open_artifact
 from tests import outside
+from tests.eager import needs_eager_quantization
 
 
 @pytest.mark.parametrize(
@@ -48,6 +49,7 @@ def test_another_process_refuses_a_network_with_other_images() -> None:
         variants.build(variant, replace(network, calibration=outside.images(30)[0]))
 
 
+@needs_eager_quantization
 def test_what_a_network_lacks_is_one_line() -> None:
     network, known = outside.opened(), variants.all_variants()
     with pytest.raises(Unavailable, match="sides has no quantization-aware sibling: choose"):

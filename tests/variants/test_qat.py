@@ -12,6 +12,7 @@ from qmodels.quantize import fake_quantize
 from qmodels.training import checkpoints, on_demand
 from qmodels.training.checkpoints import Checkpoint
 from qmodels.variants import static
+from tests.eager import needs_eager_quantization
 
 
 @pytest.fixture(scope="module")
@@ -20,6 +21,7 @@ def tuned(digits: Dataset, digits_checkpoint: Checkpoint) -> nn.Module:
     return checkpoints.load_model(on_demand.find_or_fine_tune(digits_checkpoint, digits))
 
 
+@needs_eager_quantization
 def test_the_converted_model_agrees_with_the_fake_quantized_one(
     tuned: nn.Module, digits: Dataset
 ) -> None:
@@ -33,6 +35,7 @@ def test_the_converted_model_agrees_with_the_fake_quantized_one(
     assert all("quantized" in kind for kind in kinds)
 
 
+@needs_eager_quantization
 def test_weights_and_outputs_have_the_scales_that_they_were_trained_with(tuned: nn.Module) -> None:
     """torch's own observer names others than its kernel uses: 63.5 steps instead of 63 or 64."""
     converted = static.with_ranges(tuned, static.EAGER)

@@ -15,6 +15,7 @@ from qmodels.network import Network, resnet
 from qmodels.system import defaults
 from qmodels.variants import Artifact, static
 from tests import small
+from tests.eager import needs_eager_quantization
 
 
 def test_qat_int8_is_as_small_as_its_static_sibling_and_has_the_same_kernels(
@@ -39,6 +40,7 @@ def quantized_layers(model: nn.Module) -> list[Any]:
     return [module for module in model.modules() if hasattr(module, "weight")]
 
 
+@needs_eager_quantization
 def test_qat_int8_has_seven_bit_weights_on_every_machine_class(
     build: Callable[[str], Artifact],
 ) -> None:
@@ -48,6 +50,7 @@ def test_qat_int8_has_seven_bit_weights_on_every_machine_class(
     assert 60 <= int(levels.max()) <= 63
 
 
+@needs_eager_quantization
 def test_static_int8_is_a_quarter_of_the_bytes(digits_network: Network) -> None:
     """Per-channel scales, not weights, keep it from a quarter at width 8."""
     static_int8, dynamic, fp32 = (
@@ -65,6 +68,7 @@ def test_the_jit_computes_what_eager_does(build: Callable[[str], Artifact], imag
 
 
 @pytest.mark.parametrize("name", ["dynamic-fp16", "dynamic-int8"])
+@needs_eager_quantization
 def test_dynamic_quantization_changes_linear_layers_alone(
     name: str, small_model: nn.Module
 ) -> None:
@@ -79,6 +83,7 @@ def test_dynamic_quantization_changes_linear_layers_alone(
             assert torch.equal(state[path], value)
 
 
+@needs_eager_quantization
 def test_weights_are_quantized_per_channel_and_activations_by_calibration(
     digits: Dataset, small_model: nn.Module
 ) -> None:
@@ -94,6 +99,7 @@ def test_weights_are_quantized_per_channel_and_activations_by_calibration(
 
 
 @pytest.mark.parametrize("saturates", [False, True])
+@needs_eager_quantization
 def test_weights_get_seven_bits_where_the_engine_saturates(
     saturates: bool, small_model: nn.Module, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,6 +114,7 @@ def test_weights_get_seven_bits_where_the_engine_saturates(
 
 
 @pytest.mark.parametrize("architecture", defaults.ARCHITECTURES)
+@needs_eager_quantization
 def test_both_architectures_quantize_statically(architecture: str) -> None:
     torch.manual_seed(0)
     model = resnet.build(architecture, 8, 10).eval()

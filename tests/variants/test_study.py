@@ -13,6 +13,7 @@ from qmodels.backends.base import ForwardFn
 from qmodels.measure import memory, operators, timing
 from qmodels.network import resnet
 from qmodels.variants import static
+from tests.eager import needs_eager_quantization
 
 CONVOLUTION = (
     "aten::conv2d",
@@ -48,6 +49,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any
     return folder, {"fp32": rows(model, image), "int8": rows(script, image), **dynamic}
 
 
+@needs_eager_quantization
 def test_the_studys_sizes_and_counts_at_width_64(study: tuple[Path, dict[str, Any]]) -> None:
     """Sizes within 0.5 %, operator counts to the unit."""
     folder, profiled = study
@@ -65,6 +67,7 @@ def test_the_studys_sizes_and_counts_at_width_64(study: tuple[Path, dict[str, An
     assert int8["aten::quantize_per_tensor"].calls == 1
 
 
+@needs_eager_quantization
 def test_the_studys_allocations_at_width_64(study: tuple[Path, dict[str, Any]]) -> None:
     """To the printed digits."""
     thousand = rows(lambda images: [torch.empty(1000) for _ in range(1000)][-1], torch.empty(0))

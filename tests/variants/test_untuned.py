@@ -8,6 +8,7 @@ from qmodels import variants
 from qmodels.network import evaluation, open_network
 from qmodels.system.errors import Unavailable
 from qmodels.variants import pt2e
+from tests.eager import needs_eager_quantization
 
 KNOWN = {name: variant for name, variant in variants.all_variants().items() if not variant.on_gpu}
 # A network of a user's has no such sibling, and this one has no classes by which layers are ranked.
@@ -50,6 +51,7 @@ def test_each_variant_is_built_and_computed_right(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", UNFIT)
+@needs_eager_quantization
 def test_what_a_variant_can_not_take_is_said(name: str) -> None:
     with pytest.raises(Unavailable) as raised:
         variants.build(KNOWN[name], open_network("tests.outside:masks"))
