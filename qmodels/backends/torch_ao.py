@@ -1,7 +1,7 @@
 """What torch says of eager quantization and TorchScript: whether they are there, and will go.
 
-``torch.ao.quantization`` is announced to be removed (pytorch/ao #2259), with the dtypes and kernels
-of eager quantization. TorchScript is announced to be.
+PyTorch plans to remove ``torch.ao.quantization`` (pytorch/ao #2259), and the dtypes and kernels of
+eager quantization (pytorch #184982). TorchScript is deprecated.
 """
 
 import warnings
@@ -25,12 +25,20 @@ def obstacle() -> Obstacle | None:
     """Why this torch can't quantize eagerly; None where it can."""
     try:
         from torch.ao import quantization  # noqa: F401
+
+        lacks = not hasattr(torch, "quantize_per_tensor")  # announced apart from the package
     except ImportError:
-        reason = f"torch {_version()} has no eager quantization: use pt2e-int8"
-        return Obstacle(reason, fixable=False)
-    if not hasattr(torch.jit, "trace"):
-        return Obstacle(f"torch {_version()} has no TorchScript: use pt2e-int8", fixable=False)
-    return None
+        lacks = True
+    return _lacking("eager quantization") if lacks else None
+
+
+def torchscript_obstacle() -> Obstacle | None:
+    """Why this torch can't trace a model; None where it can."""
+    return None if hasattr(torch.jit, "trace") else _lacking("TorchScript")
+
+
+def _lacking(part: str) -> Obstacle:
+    return Obstacle(f"torch {_version()} has no {part}: use pt2e-int8", fixable=False)
 
 
 def deprecation() -> str | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from qmodels.backends import archive
+from qmodels.backends import archive, torch_ao
 from qmodels.backends.base import ForwardFn, Stored
 from qmodels.backends.torch_engine import TorchBackend
 from qmodels.system.errors import Obstacle
@@ -27,7 +27,7 @@ class _TorchScript(TorchBackend):
         value = os.environ.get("PYTORCH_JIT", "1")
         if value.lower() in _DISABLED:
             return Obstacle(f"PYTORCH_JIT={value} disables TorchScript: unset it", fixable=True)
-        return super().obstacle()
+        return super().obstacle() or torch_ao.torchscript_obstacle()
 
     def save(self, model: torch.jit.ScriptModule, folder: Path) -> None:
         """Write an archive, without the source lines that its operators were traced from."""

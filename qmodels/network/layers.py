@@ -77,7 +77,8 @@ def fused_outputs(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
     with torch.inference_mode():
         fused(images)
     for first, *_, last in chains(model):
-        outputs[first] = outputs[last]
+        if last in outputs:  # a forward may take another branch than it did when it was traced
+            outputs[first] = outputs[last]
     return outputs
 
 

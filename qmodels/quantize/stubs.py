@@ -87,7 +87,7 @@ def _leave_out_identities(traced: fx.GraphModule) -> None:
     """Have convolutions and ReLUs follow one another where batch norms were folded."""
     for node in list(traced.graph.nodes):
         if _target(traced, node) is nn.Identity:
-            node.replace_all_uses_with(node.args[0])
+            node.replace_all_uses_with(node.all_input_nodes[0])
             traced.graph.erase_node(node)
 
 

@@ -86,7 +86,7 @@ def with_ranges(model: nn.Module, backend: TorchBackend) -> nn.Module:
 
     def trained_weight(name: str) -> Any:
         observer = untrained.weight()
-        observer.calculate_qparams = partial(ranges.get, name)
+        observer.calculate_qparams = partial(ranges.__getitem__, name)
         return observer
 
     for node in prepared.graph.nodes:
@@ -96,7 +96,7 @@ def with_ranges(model: nn.Module, backend: TorchBackend) -> nn.Module:
         parts: list[Any] = list(prepared.get_submodule(str(node.target)).modules())
         for part in parts:
             if hasattr(part, "activation_post_process"):
-                part.activation_post_process.calculate_qparams = partial(ranges.get, name)
+                part.activation_post_process.calculate_qparams = partial(ranges.__getitem__, name)
             if f"{name}.weight" in ranges:
                 weight = partial(trained_weight, f"{name}.weight")
                 part.qconfig = untrained._replace(weight=weight)

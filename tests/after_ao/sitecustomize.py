@@ -29,7 +29,7 @@ def is_owner(name: object) -> bool:
 
 def hide(module: ModuleType, names: tuple[str, ...]) -> None:
     """Have attributes of a module be there for its owners alone."""
-    hidden = {name: vars(module).pop(name) for name in names}
+    hidden = {name: vars(module).pop(name) for name in names if name in vars(module)}
     other = vars(module).get("__getattr__")
 
     def lookup(name: str) -> Any:
@@ -55,9 +55,11 @@ class Loader(importlib.abc.Loader):
         self.loader.exec_module(module)
         for name, attributes in ATTRIBUTES.items():
             hide(sys.modules[name], attributes)
-        backends: Any = sys.modules["torch.backends"]
-        del backends.quantized
-        del backends.m.quantized  # it wraps the module, and looks there too
+        backends = sys.modules["torch.backends"]
+        # From torch 2.9 on it wraps the module, and looks there too.
+        for each in (backends, getattr(backends, "m", None)):
+            if each is not None:
+                vars(each).pop("quantized", None)
 
 
 class Finder(importlib.abc.MetaPathFinder):

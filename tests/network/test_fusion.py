@@ -1,3 +1,6 @@
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -107,3 +110,67 @@ def test_a_convolution_that_is_called_twice_is_not_fused() -> None:
     assert chains(model) == ()
     images = resnet.random_images(2)
     assert torch.equal(fuse(model)(images), model(images))
+
+
+class Pair(nn.Module):
+    """A convolution and its batch norm, to which a test adds something."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.bn = nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.bn(self.conv(x))
+        return out
+
+
+def two_names(model: Pair) -> None:
+    model.alias = model.conv
+
+
+def a_hook(model: Pair) -> None:
+    model.conv.register_forward_hook(lambda module, inputs, output: 2 * output)
+
+
+def no_statistics(model: Pair) -> None:
+    model.bn = nn.BatchNorm2d(3, track_running_stats=False)
+
+
+def a_part_in_training(model: Pair) -> None:
+    model.bn.train()
+
+
+@pytest.mark.parametrize("change", [two_names, a_hook, no_statistics, a_part_in_training])
+def test_what_can_not_be_folded_computes_the_same(change: Callable[[Pair], None]) -> None:
+    model = Pair()
+    randomize(model)
+    change(model)
+    images = resnet.random_images(4)
+    with torch.inference_mode():
+        assert torch.equal(fuse(model)(images), model(images))
+
+
+def test_a_weight_that_the_forward_reads_is_not_folded() -> None:
+    class Tied(Pair):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) + self.conv.weight.sum()
+
+    model = randomize(Tied())
+    images = resnet.random_images(4)
+    with torch.inference_mode():
+        assert torch.equal(fuse(model)(images), model(images))
+
+
+def test_a_forward_that_keeps_what_passes_keeps_no_proxy() -> None:
+    class Keeps(Pair):
+        last: Any = None
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.last = x
+            return super().forward(x)
+
+    model: Any = randomize(Keeps())
+    fused = fuse(model)
+    assert model.last is None
+    assert fused.last is None
+    assert isinstance(fused.bn, nn.Identity)
