@@ -1,10 +1,14 @@
-"""The mark of tests of eager quantization, which newer releases of torch may lack."""
+"""What tests say of eager quantization, which newer releases of torch may lack."""
 
 import pytest
 
 from qmodels.backends import torch_ao
 
-obstacle = torch_ao.obstacle()
+OBSTACLE = torch_ao.obstacle()
+VARIANTS = {
+    *("dynamic-fp16", "dynamic-int8", "static-int8", "static-int8-jit"),
+    *("static-int8-onednn", "fx-int8", "mixed-int8", "qat-int8"),
+}
 needs_eager_quantization = pytest.mark.skipif(
-    obstacle is not None, reason=obstacle.reason if obstacle else ""
+    OBSTACLE is not None, reason=OBSTACLE.reason if OBSTACLE else ""
 )

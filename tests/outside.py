@@ -60,7 +60,7 @@ def install(site: Path, package: str, module: str) -> Path:
 
 
 class Sides(nn.Module):
-    """Which side of a grey image is brighter: no residuals, no quantization stubs."""
+    """Which side of a grey image is brighter: no residuals."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -117,7 +117,7 @@ class Backend(ABC):
         return None
 
     def deprecation(self) -> str | None:
-        """What its runtime announces to remove, and so the backend with it; None without."""
+        """Why its runtime will lose the backend, in short; None where it stays."""
         return None
 
     @abstractmethod

@@ -7,7 +7,7 @@ arithmetic.
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -68,7 +68,7 @@ def products(forward: ForwardFn, images: Tensor, *, exactly: bool = False) -> li
             out = exact(name, args) if exactly and name in _EXACT else func(*args, **(kwargs or {}))
             if name in _WEIGHTS:
                 integer = name.startswith("quantized::") and not name.endswith("fp16")
-                plain = out.dequantize() if out.is_quantized else out
+                plain = out.dequantize() if getattr(out, "is_quantized", False) else out
                 weight = tuple(_WEIGHTS[name](args).shape)
                 recorded.append(Product(name, weight, plain, integer))
             return out
@@ -158,7 +158,8 @@ def _unoptimized() -> AbstractContextManager[None]:
     To do that it compares constants by ``aten::equal``, numbers with tensors too, and a dispatch
     mode fails at those.
     """
-    context: AbstractContextManager[None] = torch.jit.optimized_execution(False)  # type: ignore[attr-defined]
+    unoptimized = getattr(torch.jit, "optimized_execution", None)  # goes with TorchScript
+    context: AbstractContextManager[None] = unoptimized(False) if unoptimized else nullcontext()
     return context
 
 

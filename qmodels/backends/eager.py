@@ -70,7 +70,7 @@ def _take_apart(name: str, value: Any, tensors: dict[str, Tensor]) -> Any:
         return [_take_apart(f"{name}.{index}", part, tensors) for index, part in enumerate(value)]
     if value is None:
         return None
-    if not value.is_quantized:
+    if not getattr(value, "is_quantized", False):
         tensors[name] = value.detach().contiguous()
         return "tensor"
     # int_repr keeps the memory format; safetensors wants plain order.

@@ -1,4 +1,4 @@
-"""What torch says of eager quantization and TorchScript: whether they are there, and will go.
+"""Whether torch has eager quantization and TorchScript, and what it says of their removal.
 
 PyTorch plans to remove ``torch.ao.quantization`` (pytorch/ao #2259), and the dtypes and kernels of
 eager quantization (pytorch #184982). TorchScript is deprecated.
@@ -7,12 +7,13 @@ eager quantization (pytorch #184982). TorchScript is deprecated.
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import torch
 
 from qmodels.system.errors import Obstacle
 
-# Of torch's warnings, at each call. The last two are about quantized tensors.
+# Torch warns so at each call. The last two are about quantized tensors.
 _ANNOUNCEMENTS = (
     r"torch\.ao\.quantization is deprecated",
     r"`torch\.jit\.\w+` is (deprecated|not supported)",
@@ -52,15 +53,22 @@ def deprecation() -> str | None:
 
 
 @contextmanager
-def one_warning() -> Iterator[None]:
-    """Have torch announce in one line what it announces in many, at each call."""
+def short_warnings() -> Iterator[None]:
+    """Replace torch's warnings at each call by a line for the whole process."""
     with warnings.catch_warnings():
         for announcement in _ANNOUNCEMENTS:
             warnings.filterwarnings("ignore", announcement)
         yield
+    _warn_once()
+
+
+@cache
+def _warn_once() -> None:
     line = deprecation()
     if line:
-        warnings.warn(f"eager quantization and TorchScript: {line}", DeprecationWarning, 2)
+        warnings.warn(
+            f"eager quantization and TorchScript: {line}", DeprecationWarning, stacklevel=1
+        )
 
 
 def _version() -> str:

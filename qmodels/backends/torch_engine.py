@@ -57,7 +57,7 @@ def quantized_engine(engine: str) -> Iterator[None]:
     previous = torch.backends.quantized.engine
     torch.backends.quantized.engine = engine
     try:
-        with torch_ao.one_warning():
+        with torch_ao.short_warnings():
             yield
     finally:
         torch.backends.quantized.engine = previous

@@ -29,7 +29,7 @@ class _TorchScript(TorchBackend):
             return Obstacle(f"PYTORCH_JIT={value} disables TorchScript: unset it", fixable=True)
         return super().obstacle() or torch_ao.torchscript_obstacle()
 
-    def save(self, model: torch.jit.ScriptModule, folder: Path) -> None:
+    def save(self, model: "torch.jit.ScriptModule", folder: Path) -> None:
         """Write an archive, without the source lines that its operators were traced from."""
         archive_bytes = io.BytesIO()
         torch.jit.save(model, archive_bytes)

@@ -16,7 +16,7 @@ from qmodels.system.errors import UserError
 
 Module = TypeVar("Module", bound=nn.Module)
 
-# What follows one another and is computed at once, and the beginnings of that.
+# Chains of modules that runtimes compute at once, and how such chains begin.
 _PREFIXES: frozenset[tuple[type[nn.Module], ...]] = frozenset(
     {
         (nn.Conv2d, nn.BatchNorm2d),

@@ -123,7 +123,7 @@ def assign(
 
 
 def owner(part: str, layers: Sequence[Layer]) -> str | None:
-    """The layer that a node of a graph belongs to, as ``stem.conv`` for ``stem.conv.0.Conv``.
+    """The layer that a node of a graph belongs to, as ``stem.conv`` for ``stem.conv.Conv``.
 
     None where the name of no layer begins the node's.
     """

@@ -1,1 +1,1 @@
-"""Effects of rounding on a network: fake quantization, histograms, sensitivity."""
+"""Rounding of a network by torch: fake quantization, ranges, stubs, sensitivity."""

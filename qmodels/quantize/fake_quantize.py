@@ -143,6 +143,7 @@ def prepare(model: nn.Module) -> nn.Module:
     Weights: int8, symmetric, a scale for each output channel. Activations: uint8. Everything that
     training changes, the ranges too, is in its state dictionary.
     """
+    assert isinstance(model, Resnet34)
     prepared: Any = copy.deepcopy(model).train()
     followers = {first: others for first, *others in chains(prepared)}
     for name, module in list(prepared.named_modules()):
@@ -268,15 +269,6 @@ def _plain(model: nn.Module) -> nn.Module:
     """A float network of the structure of a fake-quantized one, with other weights."""
     assert isinstance(model, Resnet34)
     return resnet.like(model).eval()
-
-
-def install(ranges: Ranges, prepared: fx.GraphModule) -> None:
-    """Put ranges in the place of what the observers of a prepared graph would give."""
-    for node in prepared.graph.nodes:
-        if node.op == "call_module" and node.target.startswith("activation_post_process"):
-            answer = ranges[range_name(node.args[0], ranges)]
-            observer: Any = prepared.get_submodule(node.target)
-            observer.calculate_qparams = lambda answer=answer: answer
 
 
 def range_name(node: fx.Node, ranges: Ranges) -> str:

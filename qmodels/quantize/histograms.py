@@ -19,7 +19,7 @@ from qmodels.network.images import batch_size
 
 _BINS = 2048
 _LEVELS = 256
-# Of the values, that a step of the search leaves out.
+# Share of the values that a step of the search leaves out.
 _STEP = 1e-5
 
 
@@ -75,6 +75,7 @@ class HistogramObserver(nn.Module):
         left_out, kept = 0.0, 1.0
         least = float("inf")
         while left_out < kept:
+            # Compared in float32, as torch does: else a range may differ by a bin.
             left = min(max(start, bisect_left(below, float32((left_out + _STEP) * total))), end)
             right = max(min(end, bisect_right(below, float32((kept - _STEP) * total)) - 1), start)
             if left - start > end - right:

@@ -5,7 +5,6 @@ input, by a range of histograms, as static quantization does. The loss is the Ku
 divergence of the predictions from those in float32, which needs no labels.
 """
 
-import copy
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -49,14 +48,14 @@ class Simulation:
     def __init__(self, model: nn.Module, images: Tensor) -> None:
         """Observe the inputs of all layers on images (N, 3, 32, 32) float32, normalized."""
         self.images = images
-        self.network = fuse(copy.deepcopy(model))
+        self.network = fuse(model)
         self.layers = {
             name: module
             for name, module in self.network.named_modules()
             if isinstance(module, nn.Conv2d | nn.Linear)
         }
         observers = {name: histograms.HistogramObserver() for name in self.layers}
-        with self.hooked({name: observers[name] for name in self.layers}):
+        with self.hooked(dict(observers)):
             histograms.observe(self.network, observers.values(), images)
         self.ranges = {name: observer.qparams() for name, observer in observers.items()}
         self.logits = self.predict(())

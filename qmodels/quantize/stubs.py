@@ -24,7 +24,7 @@ _REPLACED = (nn.Conv2d, nn.Linear, nn.BatchNorm2d, nn.Hardswish, nn.Sigmoid, nn.
 # What computes with quantized tensors as with others: modules, functions, names of methods.
 _KEPT: frozenset[Any] = frozenset(
     {
-        *(nn.ReLU, nn.ReLU6, nn.Hardsigmoid, nn.Identity, nn.Flatten, nn.Dropout),
+        *(nn.ReLU, nn.ReLU6, nn.Hardsigmoid, nn.Flatten, nn.Dropout),
         *(nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.Upsample),
         *(torch.flatten, torch.reshape, torch.permute, torch.transpose),
         *(torch.mean, torch.chunk, torch.split, operator.getitem),

@@ -203,7 +203,7 @@ def _networks(job: Job, workers: Workers, data: TrainLoader) -> tuple[nn.Module,
     if workers.count > 1:
         distributed.share_statistics(model)
     if job.quantization_aware:
-        # Gives every range its shape and a first value.
+        # Gives every range a first value.
         first = torch.arange(job.recipe.statistics_batch or job.recipe.batch_size)
         with torch.no_grad():
             model(data.augment(first, 0, Generator().manual_seed(job.seed)))

@@ -236,7 +236,7 @@ def _source(variant: Variant, network: Network, console: Console | None) -> Netw
 def quantize(variant: Variant, network: Network) -> Any:
     """The result of a variant's function, which ``build`` stores."""
     quantized = _source(variant, network, None)
-    with build_worker.announced(variant):
+    with build_worker.short_warnings(variant):
         return variant.quantize(quantized.load(), **build_worker.arguments(variant, quantized))
 
 

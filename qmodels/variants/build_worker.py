@@ -35,7 +35,7 @@ def build(variant: Variant, network: Network, folder: Path) -> None:
         UserError: the weights are damaged, or quantizing or storing failed.
     """
     try:
-        with announced(variant):
+        with short_warnings(variant):
             quantized = variant.quantize(network.load(), **arguments(variant, network))
             variant.backend.save(quantized, folder)
             if variant.int8_share > 0:
@@ -50,9 +50,9 @@ def build(variant: Variant, network: Network, folder: Path) -> None:
         raise build_failure(variant, describe_error(error), folder) from error
 
 
-def announced(variant: Variant) -> AbstractContextManager[None]:
-    """While it lasts, torch announces in one line that it will remove what a variant needs."""
-    return torch_ao.one_warning() if variant.backend.deprecation() else nullcontext()
+def short_warnings(variant: Variant) -> AbstractContextManager[None]:
+    """While it lasts, torch says in one line that it will remove what a variant needs."""
+    return torch_ao.short_warnings() if variant.backend.deprecation() else nullcontext()
 
 
 def build_failure(variant: Variant, reason: str, folder: Path) -> UserError:

@@ -28,12 +28,12 @@ _PER_TENSOR = (nn.ConvTranspose2d, nn.functional.conv_transpose2d)
     int8_share=1.0,
     kernels=KERNELS,
 )
-def static_int8_onednn(model: nn.Module, calibration: Tensor) -> torch.jit.ScriptModule:
+def static_int8_onednn(model: nn.Module, calibration: Tensor) -> "torch.jit.ScriptModule":
     """Convolution, residual sum and ReLU are one kernel, which is always faster than two.
 
     Its intermediate, the convolution's own output, is not rounded.
     """
-    from torch.ao.quantization import quantize_fx  # noqa: F401  imports what the next line needs
+    from torch.ao.quantization import quantize_fx  # noqa: F401  ``backend_config`` imports it in a circle
     from torch.ao.quantization.backend_config import get_onednn_backend_config
 
     patterns = get_onednn_backend_config()
@@ -47,7 +47,7 @@ def static_int8_onednn(model: nn.Module, calibration: Tensor) -> torch.jit.Scrip
     int8_share=1.0,
     kernels=KERNELS,
 )
-def fx_int8(model: nn.Module, calibration: Tensor) -> torch.jit.ScriptModule:
+def fx_int8(model: nn.Module, calibration: Tensor) -> "torch.jit.ScriptModule":
     """Trace, fuse, calibrate, convert and freeze."""
     return freeze(quantize(model, calibration, SCRIPT), calibration, SCRIPT)
 

@@ -21,7 +21,7 @@ _MOST_POINTS = 0.02
     int8_share=0.5,
     kernels=CONVOLUTIONS,
 )
-def mixed_int8(model: nn.Module, calibration: Tensor) -> torch.jit.ScriptModule:
+def mixed_int8(model: nn.Module, calibration: Tensor) -> "torch.jit.ScriptModule":
     """Rank the layers, keep the first ones in float, quantize the others."""
     kept = set(sensitivity.left_in_float(model, calibration, _MOST_POINTS))
     # What is fused into a layer has to have the same precision.

@@ -47,7 +47,7 @@ def pt2e_int8(model: nn.Module, calibration: Tensor) -> Exported:
 def pt2e_qat_int8(model: nn.Module, example: Tensor) -> Exported:
     """Put the trained ranges in the place of observed ones, and convert."""
     prepared = _prepare(fake_quantize.to_float(model), example, fake_quantize.WEIGHT_RANGE)
-    fake_quantize.install(fake_quantize.ranges(model), prepared)
+    _install(fake_quantize.ranges(model), prepared)
     return _convert(prepared, example)
 
 
@@ -101,6 +101,15 @@ def _tell_calls_apart(exported: Any, fused: nn.Module) -> None:
             if calls[name]:
                 node.meta["nn_module_stack"] = {**stack, key: (f"{name}@{calls[name]}", kind)}
             calls[name] += 1
+
+
+def _install(ranges: fake_quantize.Ranges, prepared: Any) -> None:
+    """Put ranges in the place of what the observers of a prepared graph would give."""
+    for node in prepared.graph.nodes:
+        if node.op == "call_module" and node.target.startswith("activation_post_process"):
+            answer = ranges[fake_quantize.range_name(node.args[0], ranges)]
+            observer = prepared.get_submodule(node.target)
+            observer.calculate_qparams = lambda answer=answer: answer
 
 
 def _convert(prepared: Any, images: Tensor) -> Exported:

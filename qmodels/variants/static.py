@@ -8,15 +8,14 @@ convolutional networks for efficient inference", 2018).
 import copy
 import warnings
 from collections.abc import Mapping
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, fx, nn
 
 from qmodels.backends import eager, torchscript
 from qmodels.backends.torch_engine import TorchBackend, default_engine, quantized_engine
-from qmodels.quantize import fake_quantize, histograms
+from qmodels.quantize import histograms
 from qmodels.variants.registry import variant
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ def _structure(model: nn.Module) -> nn.Module:
     with warnings.catch_warnings():
         # Whatever its ranges, the weights that fill it bring theirs.
         warnings.filterwarnings("ignore", ".*must run observer before")
-        return _convert(prepare(model, EAGER))
+        return convert(prepare(model, EAGER))
 
 
 @variant(
@@ -60,7 +59,7 @@ def static_int8(model: nn.Module, calibration: Tensor) -> nn.Module:
     int8_share=1.0,
     kernels=KERNELS,
 )
-def static_int8_jit(model: nn.Module, calibration: Tensor) -> torch.jit.ScriptModule:
+def static_int8_jit(model: nn.Module, calibration: Tensor) -> "torch.jit.ScriptModule":
     """Trace and freeze what ``static_int8`` makes."""
     return freeze(quantize(model, calibration, SCRIPT), calibration, SCRIPT)
 
@@ -75,33 +74,7 @@ def quantize(model: nn.Module, calibration: Tensor, backend: TorchBackend) -> nn
     prepared = prepare(model, backend)
     histograms.observe(prepared, histograms.observers_of(prepared), calibration)
     with quantized_engine(backend.engine):
-        return _convert(prepared)
-
-
-def with_ranges(model: nn.Module, backend: TorchBackend) -> nn.Module:
-    """The int8 model that a fake-quantized ``Resnet34`` in eval mode stands for."""
-    ranges = fake_quantize.ranges(model)
-    prepared = prepare(fake_quantize.to_float(model), backend)
-    untrained = qconfig(backend)
-
-    def trained_weight(name: str) -> Any:
-        observer = untrained.weight()
-        observer.calculate_qparams = partial(ranges.__getitem__, name)
-        return observer
-
-    for node in prepared.graph.nodes:
-        if node.op != "call_module":
-            continue
-        name = fake_quantize.range_name(node, ranges)
-        parts: list[Any] = list(prepared.get_submodule(str(node.target)).modules())
-        for part in parts:
-            if hasattr(part, "activation_post_process"):
-                part.activation_post_process.calculate_qparams = partial(ranges.__getitem__, name)
-            if f"{name}.weight" in ranges:
-                weight = partial(trained_weight, f"{name}.weight")
-                part.qconfig = untrained._replace(weight=weight)
-    with quantized_engine(backend.engine):
-        return _convert(prepared)
+        return convert(prepared)
 
 
 def prepare(model: nn.Module, backend: TorchBackend) -> fx.GraphModule:
@@ -121,10 +94,11 @@ def prepare(model: nn.Module, backend: TorchBackend) -> fx.GraphModule:
     return prepared
 
 
-def _convert(prepared: nn.Module) -> nn.Module:
-    from torch.ao.quantization import convert
+def convert(prepared: nn.Module) -> nn.Module:
+    """The int8 model of a prepared one, in place."""
+    from torch.ao import quantization
 
-    converted: nn.Module = convert(prepared, inplace=True)
+    converted: nn.Module = quantization.convert(prepared, inplace=True)
     return converted
 
 
@@ -144,7 +118,7 @@ def qconfig(backend: TorchBackend) -> "QConfig":
     )
 
 
-def freeze(quantized: nn.Module, images: Tensor, backend: TorchBackend) -> torch.jit.ScriptModule:
+def freeze(quantized: nn.Module, images: Tensor, backend: TorchBackend) -> "torch.jit.ScriptModule":
     """A quantized model as one TorchScript graph, its weights constants, for any batch size.
 
     Args:

@@ -19,7 +19,7 @@ ATTRIBUTES = {
         *("quantize_per_tensor", "quantize_per_channel", "quint8", "qint8", "qint32"),
         *("_make_per_tensor_quantized_tensor", "_make_per_channel_quantized_tensor"),
     ),
-    "torch.jit": ("trace", "freeze"),
+    "torch.jit": ("trace", "freeze", "save", "load", "ScriptModule", "optimized_execution"),
 }
 
 

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from qmodels.backends import torch_ao
+from tests import eager
 from tests.cli.conftest import Qmodels
 
 
@@ -11,16 +12,17 @@ def test_json_begins_with_the_reference(qmodels: Qmodels) -> None:
     assert set(variants[0]) == {"name", "engine", "summary", "extra", "missing", "deprecated"}
 
 
+def test_the_table_names_variants(qmodels: Qmodels) -> None:
+    assert "static-int8-jit" in qmodels("variants").out
+
+
 def test_what_torch_will_remove_is_marked(qmodels: Qmodels) -> None:
     """In torch 2.15: the variants of eager quantization, its FX front end, and TorchScript."""
     marked = {each["name"] for each in qmodels("variants --json").json if each["deprecated"]}
     if torch_ao.deprecation() is None:
         assert not marked
         return
-    assert marked == {
-        *("dynamic-fp16", "dynamic-int8", "static-int8", "static-int8-jit"),
-        *("static-int8-onednn", "fx-int8", "mixed-int8", "qat-int8"),
-    }
+    assert marked == eager.VARIANTS
     line = f"deprecated in torch {'.'.join(torch.__version__.split('.')[:2])}, to be removed"
     rows = qmodels("variants").out.splitlines()
     assert {name for row in rows if line in row for name in marked if f" {name} " in row} == marked

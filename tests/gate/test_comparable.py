@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from qmodels.gate import Baseline, Entry
 from qmodels.gate.entry import CONDITIONS
@@ -92,18 +93,22 @@ def here_on(engine: str, metrics: dict[str, Metric], arithmetic: str = "float32"
     return on_class(CLASS, engine, metrics, arithmetic)
 
 
+def x86(*values: object) -> ParameterSet:
+    """A case of the engine x86, whose variants name their kernels."""
+    return pytest.param("x86", *values, marks=needs_eager_quantization)
+
+
 @pytest.mark.parametrize(
     ("engine", "metric", "gated"),
     [
         ("onnxruntime", "size_bytes", True),
         ("inductor", "size_bytes", False),  # machine code
         ("eager", "operator_calls", True),
-        ("x86", "operator_calls", False),  # fbgemm there, oneDNN here
+        x86("operator_calls", False),  # fbgemm there, oneDNN here
         ("onednn", "memory_bytes", False),
         ("onednn", "latency_ratio", False),
     ],
 )
-@needs_eager_quantization
 def test_another_class_gates_what_both_compute_alike(engine: str, metric: str, gated: bool) -> None:
     worse, better = (replace(METRICS[metric].of(value), samples=()) for value in (20.0, 10.0))
     now = here_on(engine, {metric: worse})
@@ -210,16 +215,15 @@ def test_other_weights_are_compared_and_beside_a_base_other_packages_too() -> No
     [
         ("eager", "avx2", "avx512_bf16", True),
         ("onnxruntime", "avx2", "avx512_bf16", True),
-        ("x86", "avx512_vnni", "avx512_bf16", True),
-        ("x86", "avx2", "avx512", True),  # fbgemm on both
-        ("x86", "avx2", "avx512_bf16", False),
+        x86("avx512_vnni", "avx512_bf16", True),
+        x86("avx2", "avx512", True),  # fbgemm on both
+        x86("avx2", "avx512_bf16", False),
         ("onednn", "avx512_vnni", "avx512_bf16", True),
         ("onednn", "avx2", "avx512_bf16", False),
         ("onednn", "avx512_bf16", "amx", False),
         ("inductor", "avx512_vnni", "avx512_bf16", False),
     ],
 )
-@needs_eager_quantization
 def test_two_classes_count_alike_where_the_same_kernels_run(
     engine: str, level: str, other: str, alike: bool
 ) -> None:

@@ -8,10 +8,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from qmodels.backends import torch_engine
-from tests.eager import obstacle
+from tests.eager import OBSTACLE
 
-if obstacle:
-    pytest.skip(obstacle.reason, allow_module_level=True)
+if OBSTACLE:
+    pytest.skip(OBSTACLE.reason, allow_module_level=True)
 ENGINE = torch_engine.default_engine()
 # Where the engine saturates, weights use seven bits: the range that the variants use there.
 LOWEST, HIGHEST = (-64, 63) if torch_engine.int8_saturates(ENGINE) else (-128, 127)

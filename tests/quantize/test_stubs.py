@@ -11,11 +11,11 @@ from torch.nn import functional
 from qmodels.network import evaluation
 from qmodels.system.errors import Unavailable
 from qmodels.variants import static
-from tests.eager import obstacle
+from tests.eager import OBSTACLE
 
-if obstacle:
-    pytest.skip(obstacle.reason, allow_module_level=True)
-stubs: Any = pytest.importorskip("qmodels.quantize.stubs")
+if OBSTACLE:
+    pytest.skip(OBSTACLE.reason, allow_module_level=True)
+from qmodels.quantize import stubs
 
 
 class Network(nn.Module):

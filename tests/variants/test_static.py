@@ -13,7 +13,7 @@ from qmodels.data import Dataset
 from qmodels.measure import memory
 from qmodels.network import Network, resnet
 from qmodels.system import defaults
-from qmodels.variants import Artifact, static
+from qmodels.variants import Artifact, qat, static
 from tests import small
 from tests.eager import needs_eager_quantization
 
@@ -44,7 +44,7 @@ def quantized_layers(model: nn.Module) -> list[Any]:
 def test_qat_int8_has_seven_bit_weights_on_every_machine_class(
     build: Callable[[str], Artifact],
 ) -> None:
-    converted = static.with_ranges(small.fake_quantized(), static.EAGER)
+    converted = qat.with_ranges(small.fake_quantized(), static.EAGER)
     levels = torch.cat([m.weight().int_repr().flatten() for m in quantized_layers(converted)])
     assert int(levels.min()) >= -64
     assert 60 <= int(levels.max()) <= 63
