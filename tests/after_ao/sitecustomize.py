@@ -30,13 +30,13 @@ def is_owner(name: object) -> bool:
 def hide(module: ModuleType, names: tuple[str, ...]) -> None:
     """Have attributes of a module be there for its owners alone."""
     hidden = {name: vars(module).pop(name) for name in names if name in vars(module)}
-    other = vars(module).get("__getattr__")
+    fallback = vars(module).get("__getattr__")
 
     def lookup(name: str) -> Any:
         if name in hidden and is_owner(sys._getframe(1).f_globals.get("__name__")):
             return hidden[name]
-        if other is not None and name not in hidden:
-            return other(name)
+        if fallback is not None and name not in hidden:
+            return fallback(name)
         raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}")
 
     vars(module)["__getattr__"] = lookup
@@ -72,7 +72,7 @@ class Finder(importlib.abc.MetaPathFinder):
         return spec
 
 
-imported = builtins.__import__
+original_import = builtins.__import__
 
 
 def guarded(
@@ -83,7 +83,7 @@ def guarded(
         for full in (name, *(f"{name}.{each}" for each in fromlist or ())):
             if full.startswith(PACKAGES):
                 raise ModuleNotFoundError(f"No module named {full!r}", name=full)
-    return imported(name, globals, locals, fromlist, level)
+    return original_import(name, globals, locals, fromlist, level)
 
 
 sys.meta_path.insert(0, Finder())
