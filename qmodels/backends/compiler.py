@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch.export import ExportedProgram
 
+from qmodels.backends import weight_layout
 from qmodels.system import files, store
 from qmodels.system.errors import UserError, first_line
 
@@ -37,6 +38,7 @@ def compile_program(program: ExportedProgram, package: Path, scratch: Path) -> N
     """Compile a graph into a package."""
     from torch._inductor import aoti_compile_and_package
 
+    weight_layout.register()
     options = {**_OPTIONS, "cpp.cxx": (None, str(wrapped_compiler(scratch)))}
     try:
         with torch.no_grad():

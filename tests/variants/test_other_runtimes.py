@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from qmodels import variants
-from qmodels.backends import dispatch
+from qmodels.backends import dispatch, onednn_log
 from qmodels.data import Dataset
 from qmodels.measure import kernels
 from qmodels.network import evaluation
@@ -53,6 +54,20 @@ def test_every_runtime_is_right_and_proves_its_kernels(
         evaluation.predict(forward, digits.normalized(digits.test.images)), digits.test.labels
     )
     assert accuracy > small.TOP1 - 2
+
+
+def test_int8_weights_are_laid_out_for_any_number_of_images(
+    build: Callable[[str], Artifact], digits: Dataset
+) -> None:
+    """Without `weight_layout`, processors with AMX reorder weights of this network in a forward."""
+    artifact = build("pt2e-int8")
+    forward = artifact.load()
+    for count in (1, 8):
+        images = digits.normalize(digits.test.first(count).images)
+        with torch.inference_mode():
+            forward(images)
+            ran = onednn_log.primitives(onednn_log.logged(partial(forward, images)))
+        assert {each.operation.split()[0] for each in ran} == {"convolution", "matmul"}
 
 
 def test_the_trained_ranges_reach_the_exported_graph(digits: Dataset) -> None:
