@@ -20,7 +20,7 @@ def register() -> None:
     where the number of images varies (torchao 0.18). With AMX or AVX-VNNI, oneDNN then reorders
     many weights in every forward.
     """
-    if not torch.backends.mkldnn.is_available():
+    if not hasattr(torch.ops.onednn, "qconv_prepack"):
         return
     from torch._inductor.fx_passes.freezing_patterns import register_freezing_graph_pattern
     from torch._inductor.pattern_matcher import Arg, CallFunction
